@@ -1,0 +1,83 @@
+"""Shared by the benchmarks: interleaved timing, tables on disk, and the images where they are present."""
+
+import io
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+IMAGE_FOLDER = Path(os.environ.get("SKLEARN_BRM_IMAGES", HERE.parents[1] / "shared" / "data"))
+
+
+def median_times(contestants, *, n_rounds=5, warm_up=1):
+    """Median seconds of each callable in the dict `contestants`, measured turn by turn.
+
+    Interleaving spreads the noise of a shared machine evenly, so that ratios stay meaningful.
+    """
+    for _ in range(warm_up):
+        for run in contestants.values():
+            run()
+    seconds = {name: [] for name in contestants}
+    for _ in range(n_rounds):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def machine():
+    """One line that says where the numbers come from."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__} with "
+        f"{torch.get_num_threads()} threads, Python {platform.python_version()}, NumPy {np.__version__}"
+    )
+
+
+def write_table(name, title, header, rows, *, notes=()):
+    """Print a Markdown table and save it as ``results/<name>.md``; return its path."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [_table_line(row, widths) for row in cells]
+    lines.insert(1, _table_line(["-" * width for width in widths], widths))
+    text = "\n".join([f"# {title}", "", *lines, "", *notes, "", f"Machine: {machine()}.", ""])
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.md"
+    path.write_text(text)
+    return path
+
+
+def _table_line(row, widths):
+    return "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
+
+
+def have_images():
+    """Whether the image archives are present."""
+    return (IMAGE_FOLDER / "cifar10_jpeg_train.npz").exists()
+
+
+def load_cifar10(split, n_samples=None):
+    """CIFAR-10 rows in [0, 1], float32, 32 x 32 x 3 with channels last, and integer labels."""
+    from PIL import Image
+
+    with np.load(IMAGE_FOLDER / f"cifar10_jpeg_{split}.npz") as archive:
+        jpeg, offsets, y = archive["jpeg"], archive["offsets"], archive["y"][:n_samples]
+    X = np.empty((len(y), 32 * 32 * 3), dtype=np.uint8)
+    for i in range(len(y)):
+        image = Image.open(io.BytesIO(jpeg[offsets[i] : offsets[i + 1]].tobytes()))
+        X[i] = np.asarray(image).ravel()
+    return X.astype(np.float32) / 255, y.astype(np.int64)
+
+
+def load_mnist(split, n_samples=None):
+    """MNIST rows in [0, 1], float32, and integer labels."""
+    with np.load(IMAGE_FOLDER / f"mnist_{split}.npz") as archive:
+        X, y = archive["X"][:n_samples], archive["y"][:n_samples]
+    return X.reshape(len(X), -1).astype(np.float32) / 255, y.astype(np.int64)

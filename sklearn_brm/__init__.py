@@ -1,0 +1,3 @@
+"""Biologically inspired robustness mechanisms as scikit-learn estimators."""
+
+__version__ = "0.1.0.dev0"

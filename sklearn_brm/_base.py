@@ -1,0 +1,133 @@
+"""What every estimator shares: parameter checks, device, seed, progress and the documentation link."""
+
+import numbers
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+_KIND_NAMES = {numbers.Real: "a float", numbers.Integral: "an int"}
+
+
+class DocLinkMixin:
+    """Point scikit-learn's HTML representation at the documentation of this package."""
+
+    _doc_link_module = "sklearn_brm"
+    _doc_link_template = (
+        "https://github.com/sklearn-brm/sklearn-brm/blob/main/docs/api.md#{estimator_name}"
+    )
+
+
+def check_number(owner, name, value, interval, *, kind=numbers.Real, also=()):
+    """Return `value` if it is a number inside `interval` or one of the literals in `also`.
+
+    Parameters
+    ----------
+    owner : object or str
+        The estimator, or the name of the function, whose parameter this is.
+    name : str
+        Name of the parameter.
+    value : object
+        What the user gave.
+    interval : str
+        The allowed range as mathematicians write it, such as ``"[0, inf)"``. NaN is in none.
+    kind : {numbers.Real, numbers.Integral}
+        Whether fractions are allowed. A bool is not a number here.
+    also : tuple
+        Literals that are allowed besides, such as ``("auto", None)``.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not of the right kind.
+    ValueError
+        If it is a number outside the interval or a string that is not among the literals.
+    """
+    if _is_literal(value, also):
+        return value
+    rule = _join([f"{_KIND_NAMES[kind]} in {interval}", *map(repr, also)])
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
+        raise parameter_error(owner, name, rule, value)
+    if not _contains(interval, value):
+        raise parameter_error(owner, name, rule, value, ValueError)
+    return value
+
+
+def check_choice(owner, name, value, choices):
+    """Return `value` if it is one of the literals in `choices`, else raise as `check_number` does."""
+    if _is_literal(value, choices):
+        return value
+    raise parameter_error(owner, name, _join([*map(repr, choices)]), value)
+
+
+def parameter_error(owner, name, rule, value, kind=None):
+    """Build the exception of a bad parameter, in scikit-learn's sentence.
+
+    Without `kind` a value of the wrong type is a TypeError and a wrong string a ValueError.
+    """
+    if kind is None:
+        kind = ValueError if isinstance(value, str) else TypeError
+    owner = owner if isinstance(owner, str) else type(owner).__name__
+    return kind(f"The {name!r} parameter of {owner} must be {rule}. Got {value!r} instead.")
+
+
+def resolve_device(owner, device):
+    """Return the torch device to run on: what `device` names, or the best one for ``"auto"``."""
+    if isinstance(device, str) and device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    rule = "'auto' or a device that torch finds on this machine"
+    if not isinstance(device, (str, torch.device)):
+        raise parameter_error(owner, "device", rule, device)
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise parameter_error(owner, "device", rule, device, ValueError) from error
+    return resolved
+
+
+def torch_generator(random_state, device="cpu"):
+    """Return a torch generator of our own, seeded with one draw from a NumPy `RandomState`."""
+    generator = torch.Generator(device=device)
+    return generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
+
+
+def as_tensor(array, *, device="cpu", dtype=None):
+    """Return `array` as a tensor that never aliases read-only memory.
+
+    Writable arrays are shared, not copied, so callers must not write to the result.
+    """
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        array = array.copy()
+    return torch.as_tensor(array, dtype=dtype, device=device)
+
+
+def progress(iterable, *, verbose, description, **kwargs):
+    """Wrap `iterable` in a progress bar, or in nothing visible when `verbose` is 0."""
+    return tqdm(iterable, desc=description, disable=not verbose, leave=False, **kwargs)
+
+
+def _is_literal(value, literals):
+    return any(value is option or _equal_literal(value, option) for option in literals)
+
+
+def _equal_literal(value, option):
+    # 1 == True and 1.0 == 1 in Python: a literal is meant with its type, numpy's own str and bool aside.
+    if isinstance(option, str):
+        return isinstance(value, str) and value == option
+    if isinstance(option, bool):
+        return isinstance(value, np.bool_) and bool(value) == option
+    return type(value) is type(option) and value == option
+
+
+def _contains(interval, value):
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = value >= low if interval[0] == "[" else value > low
+    below = value <= high if interval[-1] == "]" else value < high
+    return bool(above and below)
+
+
+def _join(words):
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -1,0 +1,1 @@
+"""Pictures of the four rooms; matplotlib is imported when one is drawn."""

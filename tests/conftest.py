@@ -1,0 +1,45 @@
+"""What every test shares: one torch thread, a backend without a screen, and the optional image data."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+IMAGE_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def image_folder():
+    """Folder with the CIFAR-10 and MNIST archives; the test is skipped where it is absent."""
+    if not (IMAGE_FOLDER / "cifar10_jpeg_test.npz").exists():
+        pytest.skip(f"needs the image archives, not found in {IMAGE_FOLDER}")
+    return IMAGE_FOLDER
+
+
+@pytest.fixture
+def global_state_unchanged():
+    """Fail the test if it moves a global random generator or changes a global torch setting."""
+
+    def snapshot():
+        kind, keys, *position = np.random.get_state()
+        return (
+            kind,
+            keys.tobytes(),
+            *position,
+            torch.get_rng_state().numpy().tobytes(),
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.get_float32_matmul_precision(),
+            torch.is_grad_enabled(),
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before = snapshot()
+    yield
+    assert snapshot() == before
