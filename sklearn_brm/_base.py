@@ -13,9 +13,7 @@ class DocLinkMixin:
     """Point scikit-learn's HTML representation at the documentation of this package."""
 
     _doc_link_module = "sklearn_brm"
-    _doc_link_template = (
-        "https://github.com/sklearn-brm/sklearn-brm/blob/main/docs/api.md#{estimator_name}"
-    )
+    _doc_link_template = "https://github.com/sklearn-brm/sklearn-brm/blob/main/docs/api.md#{estimator_name}"
 
 
 def check_number(owner, name, value, interval, *, kind=numbers.Real, also=()):
