@@ -4,9 +4,12 @@ __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
 from ._displays import TradeOffDisplay
+from ._spectrum import PowerLawSpectrum, SpectrumWarning
 
 __all__ = [
     "NotConvertibleError",
+    "PowerLawSpectrum",
+    "SpectrumWarning",
     "TradeOffDisplay",
     "convert",
     "register_converter",
