@@ -19,7 +19,6 @@ _NUMBERS = {
     "power": "[1, inf)",
     "spectral_exponent": "[0, inf)",
     "adversarial_eps": "[0, inf)",
-    "learning_rate_init": "(0, inf)",
     "validation_fraction": "(0, 1)",
 }
 _COUNTS = {
@@ -57,6 +56,7 @@ def check_parameters(owner):
     for name, choices in _CHOICES.items():
         check_choice(owner, name, getattr(owner, name), choices)
     check_number(owner, "tol", owner.tol, "[0, inf)", also=(None,))
+    check_number(owner, "learning_rate_init", owner.learning_rate_init, "(0, inf)", also=("auto",))
     _check_callable_or(owner, "optimizer", OPTIMIZERS)
     _check_callable_or(owner, "learning_rate", ("constant",))
     hidden_sizes(owner)

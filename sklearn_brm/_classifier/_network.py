@@ -1,5 +1,7 @@
 """The perceptron as torch trains it, and its translation from and to the arrays that the estimator holds."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import nn
@@ -10,8 +12,8 @@ from ..functional.rectifier import rectify
 class Perceptron(nn.Module):
     """Fully connected layers with relu(u)^power between them.
 
-    The rows it sees are centred by the estimator, which is exact in any precision. It scales them itself, so that
-    every penalty can be taken with respect to the features in the user's units.
+    The rows it sees are centred by the estimator, in the precision they come in. It scales them itself, so
+    that every penalty can be taken with respect to the features in the user's units.
 
     Parameters
     ----------
@@ -30,14 +32,14 @@ class Perceptron(nn.Module):
         )
         n_layers = len(sizes) - 1
         self.layers = nn.ModuleList(
-            nn.Linear(fan_in, fan_out, bias=hidden_bias or i == n_layers - 1, dtype=dtype)
-            for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:]))
+            _linear(fan_in, fan_out, bias=hidden_bias or i == n_layers - 1, dtype=dtype)
+            for i, (fan_in, fan_out) in enumerate(pairwise(sizes))
         )
         self.norm = nn.BatchNorm1d(sizes[-2], dtype=dtype) if batch_norm else None
 
     @torch.no_grad()
     def initialize(self, generator):
-        """Draw He-normal hidden weights; the output layer is LeCun-normal, or zero when it is the only layer."""
+        """Draw He-normal hidden weights and LeCun-normal output weights; a lone layer starts at zero."""
         for i, layer in enumerate(self.layers):
             is_output = i == len(self.layers) - 1
             gain = 1.0 if is_output else 2.0
@@ -68,7 +70,7 @@ class Perceptron(nn.Module):
                 yield layer.bias
 
     def forward(self, X):
-        """Return the scores of the classes, shape (n, n_classes), and the pre-activations of the hidden layers."""
+        """Return scores, shape (n, n_classes), and the list of the hidden layers' pre-activations."""
         preactivations = []
         activation = X if self.inverse_scale is None else X * self.inverse_scale
         for layer in self.layers[:-1]:
@@ -88,6 +90,11 @@ class Perceptron(nn.Module):
         return self.norm(activation)
 
 
+def _linear(fan_in, fan_out, **kwargs):
+    # torch's own initialisation would draw from its global generator.
+    return nn.utils.skip_init(nn.Linear, fan_in, fan_out, **kwargs)
+
+
 def two_columns(scores):
     """Return scores with one column per class: a single column is the score of the second class against 0."""
     if scores.shape[1] > 1:
@@ -96,7 +103,7 @@ def two_columns(scores):
 
 
 def fold(network):
-    """Return the network as plain weights and biases of the user's features, and its batch-norm vectors or None.
+    """Return the network as plain weights and biases for the user's features.
 
     Returns
     -------
@@ -145,7 +152,7 @@ def unfold(network, coefs, intercepts, norm):
 
 
 def apply_layers(X, layers, power):
-    """Return the pre-activation of the last of `layers`, a list of weights and biases, for a batch of rows."""
+    """Return the pre-activation of the last of `layers`, a list of pairs of weight and bias."""
     u = torch.nn.functional.linear(X, *layers[0])
     for layer in layers[1:]:
         u = torch.nn.functional.linear(rectify(u, power), *layer)

@@ -41,8 +41,8 @@ def paper_recipe(name, **overrides):
     ----------
     name : {"KH", "BP", "L2", "JReg", "SpecReg"}
         The model: the linear head on winner-take-all features (put a `WTAEncoder` before it), the perceptron
-        without penalty, and the perceptron under weight decay of all its parameters, under the Jacobian of its
-        pre-activations, and under the spectral penalty.
+        without penalty, and the perceptron under weight decay of all its parameters, under the Jacobian of
+        its pre-activations, and under the spectral penalty.
     **overrides
         Parameters of `RegularizedClassifier` that replace the published ones or come on top, such as
         ``random_state=0`` or ``max_iter=100``.
@@ -58,17 +58,17 @@ def paper_recipe(name, **overrides):
 
     Notes
     -----
-    All models train for 1000 epochs of batches of 1000 rows with Adam at 1e-3. The perceptrons have 2000 hidden
-    units without bias. Their rate falls to 5e-4, 2e-4, 1e-4 and 1e-5 at epochs 30, 90, 120 and 160; with the
-    spectral penalty it decays as exp(-(epoch - 90) / 30) from epoch 90 on, and batch normalisation comes before
-    the last layer. ``standardize=False`` keeps the published coordinates; for a good head in fewer epochs, use
-    ``paper_recipe("KH", standardize=True, max_iter=60)``. The Jacobian penalty is exact here, where the authors
-    estimated it from three random projections.
+    All models train for 1000 epochs of batches of 1000 rows with Adam at 1e-3. The perceptrons have 2000
+    hidden units without bias. Their rate falls to 5e-4, 2e-4, 1e-4 and 1e-5 at epochs 30, 90, 120 and 160;
+    with the spectral penalty it decays as exp(-(epoch - 90) / 30) from epoch 90 on, and batch normalisation
+    comes before the last layer. ``standardize=False`` keeps the published coordinates; for a good head in
+    fewer epochs, use ``paper_recipe("KH", standardize=True, max_iter=60)``. The Jacobian penalty is exact
+    here, where the authors estimated it from three random projections.
 
     References
     ----------
-    Holzhausen et al., "Exploring Biologically Inspired Mechanisms of Adversarial Robustness", Neural Computing and
-    Applications, 2025. doi:10.1007/s00521-025-11019-6
+    .. [1] Holzhausen et al., "Exploring Biologically Inspired Mechanisms of Adversarial Robustness", Neural
+       Computing and Applications, 2025. :doi:`10.1007/s00521-025-11019-6`
 
     Examples
     --------

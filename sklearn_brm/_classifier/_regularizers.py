@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ..functional import penalties
-from ..functional.rectifier import rectify, rectifier_slope
+from ..functional.rectifier import rectifier_slope, rectify
 from ..functional.spectra import StreamingCovariance
 from ._checks import penalty_strengths
 
@@ -27,7 +27,7 @@ class Batch:
     preactivations: list
 
     def representation(self, of):
-        """Return the logits, or the activations or pre-activations of the last hidden layer if there is one."""
+        """Return the logits, or what the last hidden layer holds; without one, the logits."""
         if of == "logits" or not self.preactivations:
             return self.scores
         u = self.preactivations[-1]
@@ -64,7 +64,7 @@ class Regularizer:
         return projects or "input_gradient" in self.strengths
 
     def start_epoch(self, network, batches):
-        """Freeze the eigenvectors of the representation's covariance over all `batches` for the spectral penalty."""
+        """Let the spectral penalty look at all rows, for the directions to keep in this epoch."""
         if "spectral" in self.strengths:
             self.eigenvectors = covariance_eigenvectors(network, batches, self.settings.spectral_of)
 
@@ -87,7 +87,7 @@ class Regularizer:
 
 @torch.no_grad()
 def covariance_eigenvectors(network, batches, of):
-    """Return the eigenvectors, by falling eigenvalue, of the covariance of a representation over all `batches`."""
+    """Return the eigenvectors of a representation's covariance over all `batches`, largest first."""
     covariance = None
     for X, _ in batches:
         scores, preactivations = network(X)

@@ -177,7 +177,8 @@ class Monitor(Callback):
     first_epoch : int
         Epochs trained before.
     tol : float or None
-        Least improvement of the loss, or of the accuracy on the validation rows, that counts. None never stops.
+        Least improvement that counts, of the loss or of the accuracy on the validation rows. None never
+        stops.
     patience : int
         Training stops after more than this number of epochs in a row without improvement.
     verbose : int

@@ -26,7 +26,7 @@ def row_weights(sample_weight, class_weight, X, y):
 
 
 def keep_weighted(X, codes, weight, *, normalize):
-    """Return the rows that weigh anything, with weights of mean one if `normalize`, and None for equal ones."""
+    """Return the rows that weigh anything, `normalize`d to a mean weight of one; None stands for all ones."""
     kept = weight > 0
     X, codes, weight = X[kept], codes[kept], weight[kept]
     if normalize:

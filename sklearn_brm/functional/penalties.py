@@ -1,7 +1,8 @@
-"""Penalties of a network, each a scalar tensor: weight decay, Jacobians, spectrum, input gradient, adversary.
+"""Penalties of a network as scalar tensors: weights, Jacobians, spectrum, input gradient, adversary.
 
-Symbols: `W` (n_hidden, n_features) and `V` (n_outputs, n_hidden) are the weights of the first and the second layer,
-`slope` (n, n_hidden) holds f'(u) at the pre-activations u = W x of every row, and `weight` (n,) weighs the rows.
+Symbols: `W` (n_hidden, n_features) and `V` (n_outputs, n_hidden) are the weights of the first and the second
+layer, `slope` (n, n_hidden) holds f'(u) at the pre-activations u = W x of every row, and `weight` (n,) weighs
+the rows.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,8 +36,8 @@ def jacobian_logits(W: Tensor, slope: Tensor, V: Tensor, weight: Tensor | None =
     r"""Return the mean of |J(x)|_F^2 for the logits V f(W x), with J(x) = V diag(f'(u)) W.
 
     With the Gram matrices of both layers,
-    :math:`|J|_F^2 = \sum_{\mu\nu} f'_\mu f'_\nu (W W^T)_{\mu\nu} (V^T V)_{\mu\nu}`, so the mean over rows needs
-    only the second moment of the slopes: three matrices of n_hidden x n_hidden, whatever the number of rows.
+    :math:`|J|_F^2 = \sum_{\mu\nu} f'_\mu f'_\nu (W W^T)_{\mu\nu} (V^T V)_{\mu\nu}`, so the mean over rows
+    needs only the second moment of the slopes: three matrices of n_hidden x n_hidden for any number of rows.
     """
     weighted = slope if weight is None else slope * weight[:, None]
     moment = weighted.T @ slope / len(slope)
@@ -59,7 +60,9 @@ def jacobian_projected(
     generator: torch.Generator,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Estimate the mean of |d outputs / d X|_F^2 without bias from random unit directions (Hoffman et al. 2019).
+    """Estimate the mean of |d outputs / d X|_F^2 from random unit directions (Hoffman et al. 2019).
+
+    The estimate is unbiased.
 
     Parameters
     ----------
@@ -84,9 +87,10 @@ def jacobian_projected(
 def spectral(H: Tensor, eigenvectors: Tensor, exponent: float = 1.0, start: int = 0) -> Tensor:
     """Return how far the spectrum of the batch `H` is from a power law (Nassar et al. 2020).
 
-    The eigenvalues l_n are the diagonal of S^T cov(H) S with the columns of `eigenvectors` for S, fixed and sorted by
-    falling eigenvalue. The value is (1/N) sum_{n >= start} [(l_n/g_n - 1)^2 + max(0, l_n/g_n - 1)], N the number of
-    units. The target g_n is n^-exponent when `start` is 0, and is scaled to pass through l_start otherwise.
+    The eigenvalues l_n are the diagonal of S^T cov(H) S with the columns of `eigenvectors` for S, fixed and
+    sorted by falling eigenvalue. The value is (1/N) sum_{n >= start} [(l_n/g_n - 1)^2 + max(0, l_n/g_n - 1)],
+    N the number of units. The target g_n is n^-exponent when `start` is 0, and is scaled to pass through
+    l_start otherwise.
     """
     projected = (H - H.mean(dim=0)) @ eigenvectors
     eigenvalues = projected.square().sum(dim=0) / max(len(H) - 1, 1)
@@ -100,7 +104,7 @@ def spectral(H: Tensor, eigenvectors: Tensor, exponent: float = 1.0, start: int 
 
 
 def input_gradient(losses: Tensor, X: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the mean squared norm of the gradient of each row's loss with respect to the row (double back-propagation).
+    """Return the mean squared norm of the gradient of each row's loss with respect to the row.
 
     `losses` (n,) must be a function of `X` (n, n_features), row by row, and `X` must require a gradient.
     """
@@ -113,8 +117,8 @@ def adversarial_rows(
 ) -> Tensor:
     """Return rows within `eps` of `X` in the maximum norm that raise the loss, detached.
 
-    One step is the fast gradient sign method. Several are projected gradient ascent from a random start, with steps
-    of 2.5 eps / n_steps (Madry et al. 2018).
+    One step is the fast gradient sign method. Several are projected gradient ascent from a random start, with
+    steps of 2.5 eps / n_steps (Madry et al. 2018).
     """
     X = X.detach()
     delta = torch.zeros_like(X)

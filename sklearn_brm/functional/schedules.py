@@ -28,6 +28,7 @@ class StepSchedule:
             )
 
     def __call__(self, epoch: int) -> float:
+        """Return the factor in `epoch`."""
         passed = bisect_right(self.epochs, epoch)
         return self.factors[passed - 1] if passed else 1.0
 
@@ -53,4 +54,5 @@ class ExponentialSchedule:
             )
 
     def __call__(self, epoch: int) -> float:
+        """Return the factor in `epoch`."""
         return exp(-max(epoch - self.start, 0) / self.time_constant)
