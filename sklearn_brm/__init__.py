@@ -3,15 +3,18 @@
 __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
+from ._classifier import RegularizedClassifier, paper_recipe
 from ._displays import TradeOffDisplay
 from ._spectrum import PowerLawSpectrum, SpectrumWarning
 
 __all__ = [
     "NotConvertibleError",
     "PowerLawSpectrum",
+    "RegularizedClassifier",
     "SpectrumWarning",
     "TradeOffDisplay",
     "convert",
+    "paper_recipe",
     "register_converter",
     "register_function",
 ]
