@@ -1,3 +1,7 @@
 """Biologically inspired robustness mechanisms as scikit-learn estimators."""
 
+from sklearn_brm._encoder import WTAEncoder
+
+__all__ = ["WTAEncoder"]
+
 __version__ = "0.1.0.dev0"
