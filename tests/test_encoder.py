@@ -174,7 +174,7 @@ def test_warm_start_goes_on_from_the_units_learned(digits):
 
 def test_too_few_updates_from_random_units_warn_of_units_not_converged(digits):
     encoder = WTAEncoder(20, init="normal", max_iter=1, batch_size=5000, random_state=0)
-    with pytest.warns(ConvergenceWarning, match=r"of 20 units have not converged .* Increase max_iter"):
+    with pytest.warns(ConvergenceWarning, match=r"of 20 units have not converged: .* Increase max_iter"):
         encoder.fit(digits[0][:30])
 
 

@@ -6,8 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_brm.functional.plasticity import PlasticLayer, Rule, converged_units, lebesgue_norms, row_scales
-from sklearn_brm.functional.rows import RowFeed
+from sklearn_brm.functional.plasticity import (
+    PlasticLayer,
+    Rule,
+    converged_units,
+    lebesgue_norms,
+    scale_to_radius,
+)
 
 # The largest change per epoch is measured on at most this many units, to spare a second copy of the weights.
 _WATCHED_UNITS = 256
@@ -132,6 +137,6 @@ class Learner:
         if n_revived == 0:
             return
         chosen = random_state.choice(len(order), n_revived, replace=False, p=misfit / misfit.sum())
-        rows = feed.take(order[chosen])
-        self.layer.W[dead[:n_revived]] = rows * row_scales(rows, self.layer.p) * self.rule.R
+        rows = scale_to_radius(feed.take(order[chosen]), self.layer.p, self.rule.R)
+        self.layer.W[dead[:n_revived]] = rows
         self.layer.refresh()

@@ -35,6 +35,11 @@ def row_scales(X: Tensor, p: float) -> Tensor:
     return norms.masked_fill(norms == 0, 1).reciprocal()
 
 
+def scale_to_radius(W: Tensor, p: float, R: float) -> Tensor:
+    """Scale the rows of `W` in place to the p-norm `R`; rows of zeros stay."""
+    return W.mul_(row_scales(W, p) * R)
+
+
 def power_weights(W: Tensor, p: float) -> Tensor:
     """Return ``sign(W) |W|^(p-1)``, the factor of the input in the overlap."""
     return W if p == 2 else W * W.abs().pow(p - 2)

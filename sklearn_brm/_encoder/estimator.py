@@ -8,9 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.cluster import kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,6 +20,8 @@ from sklearn_brm._base import (
     progress,
     resolve_device,
 )
+from sklearn_brm._encoder.initial import given_weights, initial_weights, rows_with_length
+from sklearn_brm._encoder.pruning import noise_cut
 from sklearn_brm.functional.learning import Learner
 from sklearn_brm.functional.plasticity import (
     PlasticLayer,
@@ -30,10 +30,9 @@ from sklearn_brm.functional.plasticity import (
     diverged_units,
     forward,
     minibatch_step,
-    mixture_order,
     power_weights,
-    row_scales,
     sample_step,
+    scale_to_radius,
 )
 from sklearn_brm.functional.rows import RowFeed
 
@@ -54,7 +53,6 @@ _TOLERATED_DEAD = 0.2
 _TOLERATED_DIVERGED = 0.01
 _ROWS_PER_UNIT = 2
 
-_MAX_MIXTURE = 4
 _TRANSFORM_ROWS = 1024
 
 
@@ -403,59 +401,35 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             return self.max_iter
         return max(_EPOCHS, math.ceil(_UPDATES / math.ceil(n_samples / self.batch_size)))
 
-    def _initial_weights(self, feed, random_state):
-        """Return the weights to start `fit` from."""
-        self._n_placed = self.n_components
-        shape = self.n_components, feed.X.shape[1]
-        if not isinstance(self.init, str):
-            return self._given_weights(self.init, feed)
-        rows = random_state.permutation(_rows_with_length(feed.X))
-        if self.init == "normal" or len(rows) == 0:
-            return torch.as_tensor(random_state.normal(size=shape), device=feed.device).to(feed.dtype)
-        if self.init == "spread" and len(rows) > self.n_components:
-            rows = _spread_rows(feed, rows, self.n_components, random_state)
-        W = self._on_sphere(feed.take(rows[: self.n_components]))
-        return torch.cat([W, self._mixtures(W, random_state)]) if len(W) < self.n_components else W
+    def _starting_weights(self, feed, random_state):
+        return initial_weights(
+            self.init,
+            feed,
+            self.n_components,
+            norm=self.norm,
+            radius=self.radius,
+            random_state=random_state,
+        )
 
-    def _mixtures(self, W, random_state):
-        """Return random mixtures of two units each, for as many as there are more units than rows."""
-        n_missing = self.n_components - len(W)
-        first = random_state.randint(len(W), size=n_missing)
-        second = first - random_state.randint(1, max(len(W), 2), size=n_missing)
-        share = torch.as_tensor(random_state.uniform(size=(n_missing, 1)), device=W.device).to(W.dtype)
-        return self._on_sphere(share * W[first] + (1 - share) * W[second])
+    def _learned_weights(self, feed):
+        return given_weights(self.components_, "components_", feed, self.n_components)
 
     def _growing_weights(self, feed, again):
         """Return the weights to go on from in `partial_fit`, with new rows in the places still free."""
         if again:
-            W = self._given_weights(self.components_, feed)
-        elif isinstance(self.init, str) and self.init != "normal":
+            W = self._learned_weights(feed)
+        elif not isinstance(self.init, str) or self.init == "normal":
+            W = self._starting_weights(feed, check_random_state(self.random_state))
+            self._n_placed = self.n_components
+        else:
             W = torch.zeros(self.n_components, feed.X.shape[1], dtype=feed.dtype, device=feed.device)
             self._n_placed = 0
-        else:
-            return self._initial_weights(feed, check_random_state(self.random_state))
-        rows = _rows_with_length(feed.X)[: self.n_components - self._n_placed]
+        rows = rows_with_length(feed.X)[: self.n_components - self._n_placed]
         if len(rows):
-            W[self._n_placed : self._n_placed + len(rows)] = self._on_sphere(feed.take(rows))
+            place = slice(self._n_placed, self._n_placed + len(rows))
+            W[place] = scale_to_radius(feed.take(rows), self.norm, self.radius)
             self._n_placed += len(rows)
         return W
-
-    def _given_weights(self, weights, feed):
-        """Return a copy of weights given by the user or learned before."""
-        name = "components_" if weights is self.__dict__.get("components_") else "init"
-        shape = self.n_components, feed.X.shape[1]
-        weights = np.array(weights, dtype=feed.X.dtype)
-        if weights.shape != shape:
-            raise ValueError(
-                f"The {name!r} of WTAEncoder must have the shape (n_components, n_features) = {shape}. "
-                f"Got {weights.shape} instead."
-            )
-        if not np.isfinite(weights).all():
-            raise ValueError(f"The {name!r} of WTAEncoder contains NaN or infinity.")
-        return torch.from_numpy(weights).to(feed.device, feed.dtype)
-
-    def _on_sphere(self, W):
-        return W.mul_(row_scales(W, self.norm) * self.radius)
 
     def _store(self, learner):
         W, constants = learner.layer.W, {"p": self.norm, "R": self.radius, "tol": self.tol}
@@ -470,7 +444,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _prune_noise(self, random_state):
         """Set units to zero whose variance over the features lies above the cut between noise and units."""
         variances = self.components_.var(axis=1, dtype=np.float64)
-        self.prune_threshold_ = _noise_cut(variances[variances > 0], random_state)
+        self.prune_threshold_ = noise_cut(variances, random_state)
         self.pruned_ = variances > self.prune_threshold_
         self.components_[self.pruned_] = 0
 
@@ -481,57 +455,29 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         open_ = ~(self.converged_ | self.dead_ | self.diverged_ | self.pruned_)
         if diverged.sum() > _TOLERATED_DIVERGED * n_units:
             _warn(
-                f"{diverged.sum()} of {n_units} units went to the wrong attractor (mean weight below -radius / 2). "
-                "Lower inhibition or learning_rate, use init='rows', or try another random_state."
+                f"{diverged.sum()} of {n_units} units went to the wrong attractor: their mean weight is "
+                "below -radius / 2. Lower inhibition or learning_rate, use init='rows', or try another "
+                "random_state."
             )
         if open_.sum() > _TOLERATED_OPEN * n_units:
             _warn(
-                f"{open_.sum()} of {n_units} units have not converged to the radius within tol={self.tol} "
-                f"after {self.n_updates_} updates. Increase max_iter, decrease batch_size, or lower inhibition."
+                f"{open_.sum()} of {n_units} units have not converged: after {self.n_updates_} updates their "
+                f"norm is not within tol={self.tol} of the radius. Increase max_iter, decrease batch_size, or "
+                "lower inhibition."
             )
         # With few rows per unit some win nothing however well they are placed.
         if dead.sum() > _TOLERATED_DEAD * n_units and n_samples >= _ROWS_PER_UNIT * n_units:
             _warn(
-                f"{dead.sum()} of {n_units} units are dead: they won no row in the last epoch. "
-                "Decrease n_components, scale the columns of X to one range, use revive=True and init='rows', or lower inhibition."
+                f"{dead.sum()} of {n_units} units are dead: they won no row in the last epoch. Decrease "
+                "n_components, scale the columns of X alike, use revive=True and init='rows', or lower "
+                "inhibition."
             )
 
 
 def _warn(message):
-    warnings.warn(message, ConvergenceWarning, stacklevel=4)
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
 
 def _compute_dtype(X, device):
     """Return the precision to compute in: that of `X`, except that Apple's GPUs know float32 only."""
     return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
-
-
-def _rows_with_length(X):
-    return np.flatnonzero(X.any(axis=1))
-
-
-def _spread_rows(feed, rows, n_units, random_state):
-    """Choose rows far from each other, as k-means++ does, among a few times as many as are needed."""
-    candidates = rows[: 5 * n_units]
-    points = feed.take(candidates).cpu().numpy()
-    return candidates[kmeans_plusplus(points, n_units, random_state=random_state, n_local_trials=1)[1]]
-
-
-def _noise_cut(variances, random_state):
-    """Return the variance above which units are noise, infinity where all units are of one kind.
-
-    Gaussian mixtures are fitted to the logarithms; the cut is the midpoint of the two highest means.
-    """
-    points = np.log(variances)[:, None]
-    if len(points) < 2 * _MAX_MIXTURE or np.ptp(points) == 0:
-        return np.inf
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mixtures = [
-            GaussianMixture(order, random_state=random_state).fit(points)
-            for order in range(1, _MAX_MIXTURE + 1)
-        ]
-    order = mixture_order([mixture.score(points) * len(points) for mixture in mixtures])
-    if order == 1:
-        return np.inf
-    return float(np.exp(np.sort(mixtures[order - 1].means_.ravel())[-2:].mean()))
