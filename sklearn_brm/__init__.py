@@ -5,6 +5,7 @@ __version__ = "0.1.0.dev0"
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
 from ._classifier import RegularizedClassifier, paper_recipe
 from ._displays import TradeOffDisplay
+from ._encoder import WTAEncoder
 from ._spectrum import PowerLawSpectrum, SpectrumWarning
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "RegularizedClassifier",
     "SpectrumWarning",
     "TradeOffDisplay",
+    "WTAEncoder",
     "convert",
     "paper_recipe",
     "register_converter",
