@@ -258,11 +258,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
         random_state = check_random_state(self.random_state)
         feed = self._feed(X)
-        W = (
-            self._given_weights(self.components_, feed)
-            if again
-            else self._initial_weights(feed, random_state)
-        )
+        W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
+        self._n_placed = self.n_components
         n_epochs = self._n_epochs(len(X))
         learner = self._learner(W, n_updates=n_epochs * math.ceil(len(X) / self.batch_size))
         learner.train(
@@ -383,16 +380,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         norm = self.norm if self.normalize else None
         return RowFeed(X, device=device, dtype=_compute_dtype(X, device), norm=norm)
 
-    def _learner(self, W, n_updates=None):
-        """Prepare the training of the weights `W`, for which `n_updates` are foreseen, if that is known."""
+    def _learner(self, W, n_updates=math.inf):
+        """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
         schedule = self.schedule if callable(self.schedule) else _SCHEDULES[self.schedule]
         return Learner(
             PlasticLayer(W, self.norm, product_dtype=_PRODUCT_DTYPES[self.precision]),
             Rule(R=self.radius, k=self.rank, delta=self.inhibition, all_ranks=self.inhibited == "all"),
             step=_STEPS[self.rule],
-            rate=lambda update: (
-                self.learning_rate * float(schedule(update / n_updates if n_updates else 0.0))
-            ),
+            rate=lambda update: self.learning_rate * float(schedule(update / n_updates)),
             batch_size=self.batch_size,
         )
 
@@ -462,8 +457,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if open_.sum() > _TOLERATED_OPEN * n_units:
             _warn(
                 f"{open_.sum()} of {n_units} units have not converged: after {self.n_updates_} updates their "
-                f"norm is not within tol={self.tol} of the radius. Increase max_iter, decrease batch_size, or "
-                "lower inhibition."
+                f"norm is not within tol={self.tol} of the radius. Increase max_iter, decrease batch_size "
+                "or lower inhibition."
             )
         # With few rows per unit some win nothing however well they are placed.
         if dead.sum() > _TOLERATED_DEAD * n_units and n_samples >= _ROWS_PER_UNIT * n_units:

@@ -13,6 +13,7 @@ from sklearn_brm.functional.plasticity import (
     lebesgue_norms,
     scale_to_radius,
 )
+from sklearn_brm.functional.rows import RowFeed
 
 # The largest change per epoch is measured on at most this many units, to spare a second copy of the weights.
 _WATCHED_UNITS = 256
