@@ -4,13 +4,14 @@ __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
 from ._classifier import RegularizedClassifier, paper_recipe
-from ._displays import TradeOffDisplay
+from ._displays import ReceptiveFieldDisplay, TradeOffDisplay
 from ._encoder import WTAEncoder
 from ._spectrum import PowerLawSpectrum, SpectrumWarning
 
 __all__ = [
     "NotConvertibleError",
     "PowerLawSpectrum",
+    "ReceptiveFieldDisplay",
     "RegularizedClassifier",
     "SpectrumWarning",
     "TradeOffDisplay",
