@@ -2,26 +2,31 @@
 
 __version__ = "0.1.0.dev0"
 
-from sklearn_brm._constraints import FeatureConstraints
-from sklearn_brm._robustness import (
+from ._bridge import NotConvertibleError, convert, register_converter, register_function
+from ._scorer import (
     AdversarialExamples,
+    AdversarialScorer,
     CriticalPerturbations,
+    FeatureConstraints,
     RobustnessCurve,
     RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
     robustness_curve,
 )
-from sklearn_brm._scorer import AdversarialScorer
 
 __all__ = [
     "AdversarialExamples",
     "AdversarialScorer",
     "CriticalPerturbations",
     "FeatureConstraints",
+    "NotConvertibleError",
     "RobustnessCurve",
     "RobustnessWarning",
     "adversarial_examples",
+    "convert",
     "critical_perturbations",
+    "register_converter",
+    "register_function",
     "robustness_curve",
 ]

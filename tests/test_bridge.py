@@ -1,0 +1,354 @@
+"""Every converted function equals its estimator, has the right gradient, and refuses what it cannot do."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn import linear_model, preprocessing, svm
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.datasets import make_classification
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from sklearn_brm import NotConvertibleError, convert, register_converter, register_function
+from sklearn_brm._bridge import mismatch
+
+
+def table(n_classes, seed=0):
+    """Rows with unequal scales, labels that are not 0, 1, 2."""
+    X, y = make_classification(
+        n_samples=120, n_features=6, n_informative=5, n_redundant=0, n_classes=n_classes, random_state=seed
+    )
+    return X * np.geomspace(0.5, 3, 6) + 1, np.array(["c", "a", "b"])[y]
+
+
+SCALERS = [
+    preprocessing.StandardScaler(),
+    preprocessing.StandardScaler(with_mean=False),
+    preprocessing.StandardScaler(with_std=False),
+    preprocessing.RobustScaler(),
+    preprocessing.RobustScaler(with_centering=False, quantile_range=(10, 80)),
+    preprocessing.RobustScaler(with_scaling=False),
+    preprocessing.MinMaxScaler((-1, 3)),
+    preprocessing.MinMaxScaler(clip=True),
+    preprocessing.MaxAbsScaler(),
+    preprocessing.Normalizer("l1"),
+    preprocessing.Normalizer("l2"),
+    preprocessing.Normalizer("max"),
+    FunctionTransformer(),
+    FunctionTransformer(np.tanh),
+    FunctionTransformer(np.cbrt),
+]
+LINEAR = [
+    linear_model.LogisticRegression(),
+    linear_model.LogisticRegression(fit_intercept=False),
+    linear_model.RidgeClassifier(),
+    linear_model.RidgeClassifier(fit_intercept=False),
+    linear_model.RidgeClassifierCV(),
+    *[
+        linear_model.SGDClassifier(loss=loss, random_state=0, max_iter=20, tol=None)
+        for loss in ["hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron", "huber"]
+    ],
+    linear_model.Perceptron(random_state=0),
+    svm.LinearSVC(random_state=0),
+    svm.LinearSVC(random_state=0, fit_intercept=False),
+]
+
+
+def name_of(estimator):
+    return repr(estimator).replace("\n", "").replace(" ", "")
+
+
+def shifted(X):
+    """Rows beyond those seen in fit, where clipping and extrapolation show."""
+    return np.concatenate([0.93 * X + 0.01, 1.7 * X - 0.3])
+
+
+def gradient_by_differences(function, X, seed, step=1e-6):
+    """Directional derivative of a weighted sum of the outputs, per row, by central differences."""
+    rng = np.random.default_rng(seed)
+    rows = torch.tensor(X, requires_grad=True)
+    output = function(rows)
+    weights, direction = (
+        torch.tensor(rng.normal(size=output.shape[1])),
+        torch.tensor(rng.normal(size=X.shape)),
+    )
+    (output @ weights).sum().backward()
+    analytic = (rows.grad * direction).sum(dim=1)
+    with torch.no_grad():
+        numeric = (
+            (function(rows + step * direction) - function(rows - step * direction)) @ weights / (2 * step)
+        )
+    return analytic.numpy(), numeric.numpy()
+
+
+def assert_converts(estimator, X):
+    """The float64 function agrees to rounding, the float32 one nearly, and both have gradients."""
+    function = convert(estimator)
+    assert not mismatch(estimator, function, X).any()
+    single = convert(estimator, dtype=torch.float32)
+    output = single(torch.tensor(X, dtype=torch.float32))
+    assert output.dtype == torch.float32
+    assert not mismatch(estimator, single, X, dtype=torch.float32).any()
+    np.testing.assert_allclose(*gradient_by_differences(function, X, seed=1), rtol=1e-4, atol=1e-5)
+    return function
+
+
+@pytest.mark.parametrize("scaler", SCALERS, ids=name_of)
+def test_a_scaler_becomes_its_transform(scaler):
+    X, _ = table(3)
+    scaler = clone(scaler).fit(X)
+    function = assert_converts(scaler, shifted(X))
+    output = function(torch.tensor(shifted(X))).numpy()
+    np.testing.assert_allclose(output, scaler.transform(shifted(X)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("classifier", LINEAR, ids=name_of)
+def test_a_linear_classifier_becomes_its_decision_values(classifier, n_classes):
+    X, y = table(n_classes)
+    classifier = clone(classifier).fit(X, y)
+    function = assert_converts(classifier, X)
+    scores = function(torch.tensor(X)).numpy()
+    assert scores.shape == (len(X), n_classes)
+    expected = classifier.decision_function(X)
+    np.testing.assert_allclose(
+        scores[:, 1] - scores[:, 0] if n_classes == 2 else scores, expected, rtol=1e-10
+    )
+    np.testing.assert_array_equal(classifier.classes_[scores.argmax(axis=1)], classifier.predict(X))
+
+
+def test_sparsified_coefficients_are_made_dense():
+    X, y = table(3)
+    classifier = linear_model.SGDClassifier(penalty="l1", random_state=0).fit(X, y).sparsify()
+    assert_converts(classifier, X)
+
+
+def test_the_log_of_predict_proba_differs_from_the_scores_by_a_number_per_row():
+    X, y = table(3)
+    classifier = LogisticRegression().fit(X, y)
+    scores = convert(classifier)(torch.tensor(X))
+    np.testing.assert_allclose(scores.softmax(dim=1).numpy(), classifier.predict_proba(X), rtol=1e-10)
+
+
+@pytest.mark.parametrize("nothing", [None, "passthrough"])
+def test_a_pipeline_applies_its_steps_in_order_and_skips_empty_ones(nothing):
+    X, y = table(3)
+    inner = make_pipeline(preprocessing.MinMaxScaler(), FunctionTransformer(np.expm1))
+    pipeline = Pipeline(
+        [("inner", inner), ("empty", nothing), ("scale", StandardScaler()), ("head", LogisticRegression())]
+    )
+    assert_converts(pipeline.fit(X, y), X)
+
+
+def test_a_pipeline_of_transformers_is_a_transformer():
+    X, _ = table(2)
+    pipeline = make_pipeline(StandardScaler(), preprocessing.MaxAbsScaler(), "passthrough").fit(X)
+    assert_converts(pipeline, X)
+
+
+def test_a_data_frame_fits_and_its_array_converts():
+    X, y = table(2)
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, y)
+    assert not mismatch(pipeline, convert(pipeline), frame).any()
+
+
+def test_parameters_are_copied_and_need_no_gradient():
+    X, y = table(2)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    function = convert(pipeline)
+    before = function(torch.tensor(X))
+    pipeline[-1].coef_ *= 2
+    assert not before.requires_grad
+    assert torch.equal(function(torch.tensor(X)), before)
+
+
+def test_a_zero_row_stays_zero_under_the_normalizer_and_has_a_finite_gradient():
+    normalizer = preprocessing.Normalizer().fit(np.eye(3))
+    rows = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
+    output = convert(normalizer)(rows)
+    output.sum().backward()
+    assert torch.equal(output, torch.zeros_like(output))
+    assert torch.equal(rows.grad, torch.ones_like(rows))
+
+
+def test_an_estimator_answers_by_its_own_method():
+    class Double(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.fitted_ = True
+            return self
+
+        def transform(self, X):
+            return 2 * X
+
+        def _as_torch(self, *, device, dtype):
+            two = torch.tensor(2, device=device, dtype=dtype)
+            return lambda X: two * X
+
+    class Triple(Double):
+        def transform(self, X):
+            return 3 * X
+
+    X, y = table(2)
+    assert_converts(make_pipeline(Double(), LogisticRegression()).fit(X, y), X)
+    with pytest.raises(NotConvertibleError, match="it redefines transform of Double"):
+        convert(Triple().fit(X))
+
+
+def test_an_unknown_step_is_named_with_the_way_out():
+    X, y = table(2)
+    pipeline = Pipeline(
+        [("prepare", make_pipeline(StandardScaler())), ("tree", DecisionTreeClassifier())]
+    ).fit(X, y)
+    message = (
+        r"Step 'tree' \(DecisionTreeClassifier\) cannot be .*: no converter is registered .* as a black box"
+    )
+    with pytest.raises(NotConvertibleError, match=message):
+        convert(pipeline)
+
+
+def test_the_path_to_a_nested_step_is_named():
+    X, y = table(2)
+    inner = Pipeline([("bins", preprocessing.Binarizer())])
+    with pytest.raises(NotConvertibleError, match=r"Step 'prepare__bins' \(Binarizer\)"):
+        convert(Pipeline([("prepare", inner), ("head", LogisticRegression())]).fit(X, y))
+
+
+def test_an_unregistered_function_is_refused_by_its_name():
+    def secret(X):
+        return X
+
+    message = "torch counterpart of .*secret is not known; sklearn_brm.register_function"
+    with pytest.raises(NotConvertibleError, match=message):
+        convert(FunctionTransformer(secret))
+
+
+def test_a_registered_function_gets_its_keyword_arguments():
+    def scaled(X, by):
+        return by * X
+
+    register_function(scaled, scaled)
+    X, _ = table(2)
+    assert_converts(FunctionTransformer(scaled, kw_args={"by": 3.0}).fit(X), X)
+
+
+def test_a_registered_converter_is_used_and_inherited_unless_the_output_changes():
+    class Shift(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.offset_ = X.min(axis=0)
+            return self
+
+        def transform(self, X):
+            return X - self.offset_
+
+    class MeanShift(Shift):
+        def fit(self, X, y=None):
+            self.offset_ = X.mean(axis=0)
+            return self
+
+    class Negative(Shift):
+        def transform(self, X):
+            return self.offset_ - X
+
+    def convert_shift(shift, target):
+        offset = target.tensor(shift.offset_)
+        return lambda X: X - offset
+
+    register_converter(Shift, convert_shift)
+    X, _ = table(2)
+    assert_converts(Shift().fit(X), X)
+    assert_converts(MeanShift().fit(X), X)
+    with pytest.raises(NotConvertibleError, match="redefines transform of Shift"):
+        convert(Negative().fit(X))
+
+
+def test_a_subclass_of_a_known_type_that_predicts_differently_is_refused():
+    class Flipped(LogisticRegression):
+        def decision_function(self, X):
+            return -super().decision_function(X)
+
+    X, y = table(2)
+    with pytest.raises(NotConvertibleError, match="redefines decision_function of LogisticRegression"):
+        convert(Flipped().fit(X, y))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [StandardScaler(), LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())],
+    ids=name_of,
+)
+def test_an_unfitted_estimator_raises_not_fitted(estimator):
+    with pytest.raises(NotFittedError):
+        convert(estimator)
+
+
+def test_a_class_in_place_of_an_estimator_is_an_error():
+    with pytest.raises(TypeError, match="'estimator' parameter of convert must be a fitted estimator"):
+        convert(LogisticRegression)
+
+
+@pytest.mark.parametrize(("arguments", "name"), [((3, len), "estimator_type"), ((int, 3), "converter")])
+def test_registering_checks_its_arguments(arguments, name):
+    with pytest.raises(TypeError, match=f"'{name}' parameter of register_converter must be a"):
+        register_converter(*arguments)
+    with pytest.raises(TypeError, match="parameter of register_function must be a callable"):
+        register_function(*arguments[::-1]) if callable(arguments[0]) else register_function(*arguments)
+
+
+class TestMismatch:
+    """The check finds wrong rows and only those."""
+
+    def test_it_finds_the_rows_where_a_classifier_function_is_wrong(self):
+        X, y = table(3)
+        classifier = LogisticRegression().fit(X, y)
+        right, wrong_rows = convert(classifier), np.arange(len(X)) % 7 == 0
+        offset = torch.tensor(np.outer(wrong_rows, [0.0, 1e-3, 0.0]))
+        found = mismatch(classifier, lambda rows: right(rows) + offset, X)
+        np.testing.assert_array_equal(found, wrong_rows)
+
+    def test_a_number_common_to_a_row_does_not_matter(self):
+        X, y = table(3)
+        classifier = LogisticRegression().fit(X, y)
+        right = convert(classifier)
+        assert not mismatch(classifier, lambda rows: right(rows) + rows[:, :1], X).any()
+
+    def test_log_probabilities_agree_where_decision_values_do_not(self):
+        X, y = table(3)
+        classifier = linear_model.SGDClassifier(loss="log_loss", random_state=0).fit(X, y)
+        assert not mismatch(classifier, lambda rows: torch.tensor(classifier.predict_log_proba(X)), X).any()
+
+    def test_two_classes_are_compared_by_their_difference(self):
+        X, y = table(2)
+        classifier = LogisticRegression().fit(X, y)
+        right = convert(classifier)
+        assert not mismatch(classifier, lambda rows: right(rows) - 5, X).any()
+        assert mismatch(classifier, lambda rows: right(rows) * 1.01, X).all()
+
+    def test_it_finds_the_rows_where_a_transformer_is_wrong(self):
+        X, _ = table(2)
+        scaler = StandardScaler().fit(X)
+        right = convert(scaler)
+        found = mismatch(scaler, lambda rows: right(rows).clamp(max=2), X)
+        np.testing.assert_array_equal(found, (scaler.transform(X) > 2).any(axis=1))
+
+    def test_a_wrong_shape_is_wrong_everywhere(self):
+        X, y = table(3)
+        classifier = LogisticRegression().fit(X, y)
+        assert mismatch(classifier, lambda rows: rows[:, :2], X).all()
+        assert mismatch(VarianceThreshold(0.5).fit(X), lambda rows: rows[:, :2], X).all()
+
+    def test_not_a_number_is_wrong(self):
+        X, y = table(2)
+        classifier = LogisticRegression().fit(X, y)
+        assert mismatch(classifier, lambda rows: rows[:, :2] * torch.nan, X).all()
+
+    def test_several_labels_per_row_are_wrong_everywhere(self):
+        X, _ = table(2)
+        labels = np.column_stack([X[:, 0] > 0, X[:, 1] > 0, X[:, 2] > 1]).astype(int)
+        classifier = linear_model.RidgeClassifier().fit(X, labels)
+        assert mismatch(classifier, convert(classifier), X).all()
