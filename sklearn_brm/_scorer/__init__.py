@@ -5,12 +5,12 @@ from ._robustness import (
     AdversarialExamples,
     CriticalPerturbations,
     RobustnessCurve,
-    RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
     robustness_curve,
 )
 from ._scorer import AdversarialScorer
+from ._siege import RobustnessWarning
 
 __all__ = [
     "AdversarialExamples",

@@ -74,12 +74,12 @@ class Ball:
         both. In L-infinity it is the nearest such point.
         """
         if self.norm == math.inf:
-            reach = self._raw(self.eps[:, None])
+            reach = self.unit_to_raw(self.eps[:, None])
             x = torch.clamp(x, self.centre - reach, self.centre + reach)
         else:
-            delta = self._unit(x - self.centre)
+            delta = self.raw_to_unit(x - self.centre)
             delta = shrink_l2(delta, self.eps) if self.norm == 2 else shrink_l1(delta, self.eps)
-            x = self.centre + self._raw(delta)
+            x = self.centre + self.unit_to_raw(delta)
         return self.clip(x)
 
     def clip(self, x: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class Ball:
 
     def distance(self, x: Tensor) -> Tensor:
         """Return ||(x - centre) / scale||_norm of each row."""
-        return torch.linalg.vector_norm(self._unit(x - self.centre), ord=self.norm, dim=1)
+        return torch.linalg.vector_norm(self.raw_to_unit(x - self.centre), ord=self.norm, dim=1)
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Return the step of length 1 in the ball's norm along which the function grows fastest.
@@ -97,26 +97,28 @@ class Ball:
         feature alone needs too many of them (Tramer & Boneh 2019). Features that stand at the edge
         of the box and would leave it take no part.
         """
-        gradient = self._raw(gradient)
+        gradient = self.unit_to_raw(gradient)
         if self.norm == math.inf:
-            return self._raw(gradient.sign())
+            return self.unit_to_raw(gradient.sign())
         if self.lower is not None:
             stuck = ((gradient > 0) & (x >= self.upper)) | ((gradient < 0) & (x <= self.lower))
             gradient = gradient.masked_fill(stuck, 0)
         if self.norm == 2:
             # Dividing by the largest entry first keeps the squares of tiny gradients from underflowing.
             gradient = gradient / _positive(gradient.abs().amax(dim=1, keepdim=True))
-            return self._raw(gradient / _positive(torch.linalg.vector_norm(gradient, dim=1, keepdim=True)))
+            return self.unit_to_raw(
+                gradient / _positive(torch.linalg.vector_norm(gradient, dim=1, keepdim=True))
+            )
         n_moved = max(1, gradient.shape[1] // 20)
         top = gradient.abs().topk(n_moved, dim=1)
         signs = gradient.gather(1, top.indices).sign()
         step = torch.zeros_like(gradient).scatter_(1, top.indices, signs)
-        return self._raw(step / _positive(step.abs().sum(dim=1, keepdim=True)))
+        return self.unit_to_raw(step / _positive(step.abs().sum(dim=1, keepdim=True)))
 
     def dual_length(self, gradient: Tensor) -> Tensor:
         """Return how much the function grows per unit of distance along the steepest direction."""
         order = {math.inf: 1, 2: 2, 1: math.inf}[self.norm]
-        return torch.linalg.vector_norm(self._raw(gradient), ord=order, dim=1)
+        return torch.linalg.vector_norm(self.unit_to_raw(gradient), ord=order, dim=1)
 
     def spread(self, u: Tensor) -> Tensor:
         """Turn standard uniform (L-infinity) or normal numbers (n, d) into points spread over the ball."""
@@ -124,12 +126,14 @@ class Ball:
             direction = 2 * u - 1
         else:
             direction = u / _positive(torch.linalg.vector_norm(u, ord=self.norm, dim=1, keepdim=True))
-        return self.project(self.centre + self._raw(direction * self.eps[:, None]))
+        return self.project(self.centre + self.unit_to_raw(direction * self.eps[:, None]))
 
-    def _raw(self, delta: Tensor) -> Tensor:
+    def unit_to_raw(self, delta: Tensor) -> Tensor:
+        """Return a difference given in units of `scale` in those of the data."""
         return delta if self.scale is None else delta * self.scale
 
-    def _unit(self, delta: Tensor) -> Tensor:
+    def raw_to_unit(self, delta: Tensor) -> Tensor:
+        """Return a difference given in units of the data in those of `scale`."""
         return delta if self.scale is None else delta / self.scale
 
 
@@ -140,7 +144,7 @@ def shrink_l2(delta: Tensor, eps: Tensor) -> Tensor:
 
 
 def shrink_l1(delta: Tensor, eps: Tensor) -> Tensor:
-    """Return the nearest point to each row of `delta` with L1 norm at most `eps` (Duchi et al. 2008, fig. 1)."""
+    """Return the nearest point to each row with L1 norm at most `eps` (Duchi et al. 2008, figure 1)."""
     magnitude = delta.abs()
     ranked = magnitude.sort(dim=1, descending=True).values
     excess = ranked.cumsum(dim=1) - eps[:, None]

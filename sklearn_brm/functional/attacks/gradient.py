@@ -55,16 +55,19 @@ class Probe:
 
     @property
     def hit(self) -> Tensor:
+        """Whether the model answers wrongly."""
         return self.lead > 0
 
 
-def probe(model: Model, ball: Ball, x: Tensor, y: Tensor, loss: Loss, *, need_gradient: bool = True) -> Probe:
+def probe(
+    model: Model, ball: Ball, x: Tensor, y: Tensor, loss: Loss, goal: Tensor, *, need_gradient: bool = True
+) -> Probe:
     """Ask the model at `x`, or at the nearest point to it that obeys the rules without a gradient."""
     x = x if ball.snap is None else ball.snap(x, ball)
     point = x.detach().requires_grad_(need_gradient)
     with torch.set_grad_enabled(need_gradient):
         scores = model(point)
-        value = loss(scores, y)
+        value = loss(scores, goal)
     gradient = torch.autograd.grad(value.sum(), point)[0] if need_gradient else torch.zeros_like(x)
     scores = scores.detach()
     # A lead within rounding would not survive the estimator's own predict.
@@ -84,10 +87,11 @@ def pgd(
     start: Tensor | None = None,
     momentum: float = 0.0,
     decay: bool = False,
+    stop_early: bool = True,
 ) -> Found:
     """Projected gradient descent (Madry et al. 2018, section 2.1): step along the gradient, project, repeat.
 
-    A row leaves as soon as it is broken. With ``n_steps=1, step=1`` this is FGSM.
+    With ``n_steps=1, step=1`` this is FGSM.
 
     Parameters
     ----------
@@ -107,6 +111,8 @@ def pgd(
         Share of the previous direction that is kept (Dong et al. 2018, eq. 6).
     decay : bool
         Let the steps fall to zero along half a cosine.
+    stop_early : bool
+        Let a row leave as soon as it is broken; otherwise only the last point counts.
 
     Returns
     -------
@@ -119,13 +125,14 @@ def pgd(
     length = (step * ball.eps[:, None]).expand(len(ball), 1)
     velocity = torch.zeros_like(x) if momentum else None
     for i in range(n_steps + 1):
-        now = probe(model, ball, x, y, loss, need_gradient=i < n_steps)
+        now = probe(model, ball, x, y, loss, y, need_gradient=i < n_steps)
         if i == 0:
             found.flat = (now.gradient == 0).all(dim=1)
-        found.record(index, now.x, now.hit)
+        hit = now.hit if stop_early or i == n_steps else torch.zeros_like(now.hit)
+        found.record(index, now.x, hit)
         gradient = now.gradient
-        if now.hit.any():
-            keep = torch.nonzero(~now.hit)[:, 0]
+        if hit.any():
+            keep = torch.nonzero(~hit)[:, 0]
             index, x, y, ball, length, gradient = (
                 part[keep] if isinstance(part, Tensor) else part.select(keep)
                 for part in (index, x, y, ball, length, gradient)
@@ -171,6 +178,7 @@ def apgd(
     n_steps: int = 50,
     start: Tensor | None = None,
     momentum: float = 0.25,
+    goal: Tensor | None = None,
 ) -> Found:
     """Projected gradient with steps that halve themselves (Croce & Hein 2020, algorithm 1).
 
@@ -184,6 +192,8 @@ def apgd(
         As in `pgd`.
     momentum : float
         Share of the previous move in the next one.
+    goal : Tensor with n rows or None
+        What the loss is given beside the scores; None is `y`.
 
     Returns
     -------
@@ -191,7 +201,8 @@ def apgd(
     """
     found = Found.nothing(ball)
     x = ball.centre if start is None else start
-    now = probe(model, ball, x, y, loss)
+    goal = y if goal is None else goal
+    now = probe(model, ball, x, y, loss, goal)
     found.flat = (now.gradient == 0).all(dim=1)
     climb = _first_climb(now, ball)
     checks, last_check = _checkpoints(n_steps), 0
@@ -199,11 +210,11 @@ def apgd(
         found.record(climb.index, now.x, now.hit)
         if now.hit.any():
             keep = torch.nonzero(~now.hit)[:, 0]
-            climb, ball, y, = climb.select(keep), ball.select(keep), y[keep]
+            climb, ball, y, goal = climb.select(keep), ball.select(keep), y[keep], goal[keep]
         if len(climb.index) == 0:
             return found
         _move(climb, ball, momentum if i > 1 else 0.0)
-        now = probe(model, ball, climb.x, y, loss)
+        now = probe(model, ball, climb.x, y, loss, goal)
         _remember(climb, now)
         if i in checks:
             _halve(climb, i - last_check)
@@ -268,3 +279,10 @@ def _checkpoints(n_steps: int) -> set[int]:
         gap = max(gap - 0.03, 0.06)
         position += gap
     return steps
+
+
+def linear_radius(model: Model, ball: Ball, y: Tensor) -> Tensor:
+    """Return the radius at which the margin would be used up, were it linear around the clean row."""
+    now = probe(model, ball, ball.centre, y, margin, y)
+    slope = ball.dual_length(now.gradient)
+    return -now.lead / slope.clamp(min=torch.finfo(slope.dtype).tiny)

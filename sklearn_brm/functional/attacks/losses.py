@@ -14,6 +14,11 @@ def margin(scores: Tensor, y: Tensor) -> Tensor:
     return wrong - true[:, 0]
 
 
+def plain_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
+    """Return cross-entropy as it is."""
+    return torch.nn.functional.cross_entropy(scores, y, reduction="none")
+
+
 def cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
     """Return cross-entropy, with the scores of rows that would saturate it divided by a constant.
 
@@ -22,12 +27,13 @@ def cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
     """
     lead = -margin(scores, y).detach()
     temperature = (lead / _SATURATION).clamp(min=1)
-    return torch.nn.functional.cross_entropy(scores / temperature[:, None], y, reduction="none")
+    return plain_cross_entropy(scores / temperature[:, None], y)
 
 
-def targeted_margin(scores: Tensor, y: Tensor, target: Tensor) -> Tensor:
-    """Return how far the class `target` is above the true one."""
-    return (scores.gather(1, target[:, None]) - scores.gather(1, y[:, None]))[:, 0]
+def targeted_margin(scores: Tensor, goal: Tensor) -> Tensor:
+    """Return how far the second class of each row of `goal` (n, 2) is above the first, the true one."""
+    chosen = scores.gather(1, goal)
+    return chosen[:, 1] - chosen[:, 0]
 
 
 def best_wrong_classes(scores: Tensor, y: Tensor, n_targets: int) -> Tensor:

@@ -11,7 +11,13 @@ from .losses import margin
 
 
 def minimum_norm(
-    model: Model, ball: Ball, y: Tensor, *, loss: Loss = margin, n_steps: int = 50, start: Tensor | None = None
+    model: Model,
+    ball: Ball,
+    y: Tensor,
+    *,
+    loss: Loss = margin,
+    n_steps: int = 50,
+    start: Tensor | None = None,
 ) -> Found:
     """Fast minimum-norm attack (Pintor et al. 2021, algorithm 1), with steps counted in the current radius.
 
@@ -35,7 +41,7 @@ def minimum_norm(
     radius, limit = ball.eps, ball.eps
     x = ball.centre if start is None else start
     for i in range(n_steps + 1):
-        now = probe(model, ball, x, y, loss, need_gradient=i < n_steps)
+        now = probe(model, ball, x, y, loss, y, need_gradient=i < n_steps)
         if i == 0:
             found.flat = (now.gradient == 0).all(dim=1)
         size = ball.distance(now.x)

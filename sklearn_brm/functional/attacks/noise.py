@@ -15,7 +15,7 @@ def uniform(seed: int, rows: Tensor, stream: int, n: int) -> Tensor:
     """
     rows = rows.cpu().numpy().astype(np.uint64)
     key = _mix(_mix(np.array([seed], dtype=np.uint64)) + _GOLDEN * rows)
-    key = _mix(key + _GOLDEN * np.uint64(stream + 1))
+    key = _mix(key + _GOLDEN * np.array([stream + 1], dtype=np.uint64))
     bits = _mix(key[:, None] + _GOLDEN * np.arange(1, n + 1, dtype=np.uint64))
     return torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
