@@ -1,16 +1,39 @@
 """Every converted function equals its estimator, has the right gradient, and refuses what it cannot do."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+import skorch
 import torch
-from sklearn import linear_model, preprocessing, svm
+from sklearn import (
+    calibration,
+    compose,
+    decomposition,
+    discriminant_analysis,
+    ensemble,
+    feature_selection,
+    impute,
+    kernel_approximation,
+    linear_model,
+    model_selection,
+    multiclass,
+    naive_bayes,
+    neighbors,
+    preprocessing,
+    random_projection,
+    svm,
+)
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import make_classification
-from sklearn.exceptions import NotFittedError
-from sklearn.feature_selection import VarianceThreshold
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
@@ -42,6 +65,47 @@ SCALERS = [
     FunctionTransformer(),
     FunctionTransformer(np.tanh),
     FunctionTransformer(np.cbrt),
+    preprocessing.PowerTransformer(),
+    preprocessing.PowerTransformer(standardize=False),
+    preprocessing.QuantileTransformer(n_quantiles=20),
+    preprocessing.QuantileTransformer(n_quantiles=20, output_distribution="normal"),
+]
+PROJECTIONS = [
+    decomposition.PCA(3),
+    decomposition.PCA(3, whiten=True),
+    decomposition.IncrementalPCA(3, whiten=True),
+    decomposition.TruncatedSVD(3, random_state=0),
+    decomposition.FactorAnalysis(2),
+    decomposition.FastICA(3, random_state=0),
+    decomposition.FastICA(whiten=False, random_state=0),
+    random_projection.GaussianRandomProjection(3, random_state=0),
+    random_projection.SparseRandomProjection(3, random_state=0),
+    neighbors.NeighborhoodComponentsAnalysis(2, random_state=0, max_iter=5),
+    impute.SimpleImputer(),
+    impute.SimpleImputer(strategy="median", add_indicator=True),
+    feature_selection.VarianceThreshold(1.0),
+    feature_selection.SelectKBest(k=3),
+    feature_selection.SelectPercentile(percentile=50),
+    feature_selection.SelectFromModel(LogisticRegression()),
+    feature_selection.SequentialFeatureSelector(LogisticRegression(), n_features_to_select=2),
+]
+EXPANSIONS = [
+    preprocessing.PolynomialFeatures(),
+    preprocessing.PolynomialFeatures(3, interaction_only=True),
+    preprocessing.PolynomialFeatures((2, 3), include_bias=False, order="F"),
+    preprocessing.PolynomialFeatures(0),
+    *[
+        preprocessing.SplineTransformer(degree=degree, extrapolation=extrapolation, include_bias=degree > 1)
+        for extrapolation in ["constant", "continue", "linear", "periodic"]
+        for degree in (1, 2, 3)
+        if (extrapolation, degree) != ("linear", 1)
+    ],
+    kernel_approximation.RBFSampler(n_components=7, random_state=0),
+    kernel_approximation.Nystroem(n_components=7, random_state=0),
+    kernel_approximation.Nystroem(gamma=0.3, n_components=7, random_state=0),
+    kernel_approximation.Nystroem("linear", n_components=4, random_state=0),
+    kernel_approximation.Nystroem("poly", degree=2, coef0=0.5, n_components=7, random_state=0),
+    kernel_approximation.Nystroem("sigmoid", kernel_params={"gamma": 0.1}, n_components=7, random_state=0),
 ]
 LINEAR = [
     linear_model.LogisticRegression(),
@@ -56,7 +120,56 @@ LINEAR = [
     linear_model.Perceptron(random_state=0),
     svm.LinearSVC(random_state=0),
     svm.LinearSVC(random_state=0, fit_intercept=False),
+    linear_model.LogisticRegressionCV(Cs=2, l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy"),
+    LinearDiscriminantAnalysis(),
+    LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
 ]
+ONE_PER_CLASS = linear_model.SGDClassifier(loss="log_loss", random_state=0)
+PROBABILISTIC = [
+    discriminant_analysis.QuadraticDiscriminantAnalysis(),
+    discriminant_analysis.QuadraticDiscriminantAnalysis(reg_param=0.1),
+    GaussianNB(),
+    *[
+        MLPClassifier((7, 5), activation=activation, solver="lbfgs", max_iter=15, random_state=0)
+        for activation in ["identity", "logistic", "tanh", "relu"]
+    ],
+    ensemble.VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft"),
+    ensemble.VotingClassifier(
+        [("a", ONE_PER_CLASS), ("b", "drop"), ("c", GaussianNB()), ("d", LogisticRegression())],
+        voting="soft",
+        weights=[1, 5, 2, 0],
+    ),
+    ensemble.BaggingClassifier(
+        LogisticRegression(), max_features=0.6, bootstrap_features=True, random_state=0
+    ),
+    ensemble.BaggingClassifier(make_pipeline(StandardScaler(), GaussianNB()), n_estimators=3, random_state=0),
+    # With four rows each, members miss a class.
+    ensemble.BaggingClassifier(make_pipeline(GaussianNB(var_smoothing=0.1)), max_samples=4, random_state=1),
+    multiclass.OneVsRestClassifier(GaussianNB()),
+    *[
+        calibration.CalibratedClassifierCV(classifier, method=method, ensemble=is_ensemble, cv=2)
+        for classifier in [svm.LinearSVC(random_state=0), GaussianNB(var_smoothing=1.0), svm.SVC()]
+        for method in ["sigmoid", "isotonic"]
+        for is_ensemble in [True, False]
+    ],
+]
+KERNEL = [
+    *[
+        svm.SVC(kernel=kernel, break_ties=break_ties)
+        for kernel in ["linear", "rbf", "poly", "sigmoid"]
+        for break_ties in [True, False]
+    ],
+    svm.SVC(gamma="auto", kernel="poly", degree=2, coef0=1.0),
+    svm.SVC(gamma=0.1, decision_function_shape="ovo"),
+    svm.NuSVC(nu=0.3),
+]
+
+
+def fitted(estimator, X, y):
+    """A fitted clone; how well it fits does not matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return clone(estimator).fit(X, y)
 
 
 def name_of(estimator):
@@ -86,6 +199,11 @@ def gradient_by_differences(function, X, seed, step=1e-6):
     return analytic.numpy(), numeric.numpy()
 
 
+def decision_of(scores):
+    """What `decision_function` returns for these scores."""
+    return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+
 def assert_converts(estimator, X):
     """The float64 function agrees to rounding, the float32 one nearly, and both have gradients."""
     function = convert(estimator)
@@ -98,28 +216,66 @@ def assert_converts(estimator, X):
     return function
 
 
-@pytest.mark.parametrize("scaler", SCALERS, ids=name_of)
-def test_a_scaler_becomes_its_transform(scaler):
-    X, _ = table(3)
-    scaler = clone(scaler).fit(X)
-    function = assert_converts(scaler, shifted(X))
-    output = function(torch.tensor(shifted(X))).numpy()
-    np.testing.assert_allclose(output, scaler.transform(shifted(X)), rtol=1e-12, atol=1e-12)
+def assert_transforms_like(transformer, X):
+    function = assert_converts(transformer, X)
+    expected = transformer.transform(X)
+    np.testing.assert_allclose(function(torch.tensor(X)).numpy(), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("transformer", SCALERS + PROJECTIONS + EXPANSIONS, ids=name_of)
+def test_a_transformer_becomes_its_transform(transformer):
+    X, y = table(3)
+    assert_transforms_like(fitted(transformer, X, y), shifted(X))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("classifier", LINEAR, ids=name_of)
 def test_a_linear_classifier_becomes_its_decision_values(classifier, n_classes):
     X, y = table(n_classes)
-    classifier = clone(classifier).fit(X, y)
+    classifier = fitted(classifier, X, y)
     function = assert_converts(classifier, X)
     scores = function(torch.tensor(X)).numpy()
     assert scores.shape == (len(X), n_classes)
-    expected = classifier.decision_function(X)
-    np.testing.assert_allclose(
-        scores[:, 1] - scores[:, 0] if n_classes == 2 else scores, expected, rtol=1e-10
-    )
+    np.testing.assert_allclose(decision_of(scores), classifier.decision_function(X), rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(classifier.classes_[scores.argmax(axis=1)], classifier.predict(X))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("classifier", PROBABILISTIC, ids=name_of)
+def test_the_softmax_of_the_scores_is_predict_proba(classifier, n_classes):
+    X, y = table(n_classes)
+    classifier = fitted(classifier, X, y)
+    rows = shifted(X)
+    scores = assert_converts(classifier, rows)(torch.tensor(rows))
+    assert scores.shape == (len(rows), n_classes)
+    if not isinstance(classifier, multiclass.OneVsRestClassifier):
+        expected = classifier.predict_proba(rows)
+        np.testing.assert_allclose(scores.softmax(dim=1).numpy(), expected, rtol=1e-7, atol=1e-12)
+    np.testing.assert_array_equal(classifier.classes_[scores.argmax(dim=1).numpy()], classifier.predict(rows))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("classifier", KERNEL, ids=name_of)
+def test_a_kernel_machine_becomes_its_decision_values_and_its_argmax_what_it_predicts(classifier, n_classes):
+    X, y = table(n_classes)
+    classifier = fitted(classifier, X, y)
+    rows = shifted(X)
+    scores = assert_converts(classifier, rows)(torch.tensor(rows)).numpy()
+    predicted = classifier.classes_[scores.argmax(axis=1)]
+    np.testing.assert_array_equal(predicted, classifier.predict(rows))
+    decision = classifier.set_params(decision_function_shape="ovr").decision_function(rows)
+    # Only where the decision values argue against the prediction may the scores be others.
+    agrees = n_classes == 2 or classifier.classes_[decision.argmax(axis=1)] == predicted
+    same = np.isclose(decision_of(scores), decision, rtol=1e-9, atol=1e-9).reshape(len(rows), -1).all(axis=1)
+    np.testing.assert_array_equal(same, np.broadcast_to(agrees, len(rows)))
+
+
+def test_some_votes_of_a_kernel_machine_are_ties_that_only_the_votes_decide():
+    X, y = table(3)
+    classifier = svm.SVC(kernel="sigmoid").fit(X, y)
+    rows = shifted(X)
+    argues = classifier.classes_[classifier.decision_function(rows).argmax(axis=1)]
+    assert (argues != classifier.predict(rows)).any()
 
 
 def test_sparsified_coefficients_are_made_dense():
@@ -340,7 +496,7 @@ class TestMismatch:
         X, y = table(3)
         classifier = LogisticRegression().fit(X, y)
         assert mismatch(classifier, lambda rows: rows[:, :2], X).all()
-        assert mismatch(VarianceThreshold(0.5).fit(X), lambda rows: rows[:, :2], X).all()
+        assert mismatch(feature_selection.VarianceThreshold(0.5).fit(X), lambda rows: rows[:, :2], X).all()
 
     def test_not_a_number_is_wrong(self):
         X, y = table(2)
