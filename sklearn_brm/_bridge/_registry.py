@@ -14,6 +14,7 @@ _FUNCTIONS = {}
 
 # What a subclass may redefine without changing how a fitted instance computes its output.
 _HARMLESS = {
+    "_check_input_parameters",
     "_run_search",
     "_select_best_index",
     "fit",
