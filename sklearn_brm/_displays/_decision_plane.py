@@ -116,13 +116,13 @@ class DecisionPlaneDisplay:
         scale : None, "std" or array-like of shape (n_features,), default=None
             What a step of 1 means for each feature: 1, its standard deviation in `X`, or a number.
         extent : float, default=None
-            How far the plane reaches from the row, in units of `scale`. None is half of the median
-            distance between the row and the others.
+            How far the plane reaches from the row, in units of `scale`. None is the median distance
+            between the row and the others.
         resolution : int, default=101
             Number of points along each direction.
         landscape : bool or "auto", default="auto"
-            Whether to compute the norm of the Jacobian, which takes a torch function: ``"auto"`` leaves it out
-            where there is none, True raises an error.
+            Whether to compute the norm of the Jacobian, which takes a torch function: ``"auto"`` leaves it
+            out where there is none, True raises an error.
         landscape_of : estimator, default=None
             What to take the Jacobian of, such as a fitted ``pipeline[:-1]`` for the representation in
             front of the classifier. None is `estimator`, by its decision scores.
@@ -154,7 +154,7 @@ class DecisionPlaneDisplay:
 
         steps = _steps(scale, rows)
         plane = _orthonormal(directions, rows.shape[1], random_state) * steps
-        extent = _half_distance(rows, rows[index], steps) if extent is None else extent
+        extent = _typical_distance(rows, rows[index], steps) if extent is None else extent
         coordinates = np.linspace(-extent, extent, resolution)
         # One line of points after the other, so that memory does not grow with the area.
         lines = [rows[index] + second * plane[1] + np.outer(coordinates, plane[0]) for second in coordinates]
@@ -224,7 +224,9 @@ class DecisionPlaneDisplay:
 
     def _plot_landscape(self, ax):
         image = ax.imshow(self.jacobian_norm, **self._image(), cmap="cividis")
-        return self.figure_.colorbar(image, ax=ax, label=f"Frobenius norm of the Jacobian (per {self.unit})")
+        return self.figure_.colorbar(
+            image, ax=ax, label=f"Frobenius norm of the Jacobian (axes in {self.unit})"
+        )
 
     def _image(self):
         low, high = self.coordinates[[0, -1]]
@@ -258,12 +260,12 @@ def _orthonormal(directions, n_features, random_state):
     return (basis * np.sign(np.diag(triangle))).T
 
 
-def _half_distance(rows, row, steps):
-    """Half of the median distance to the other rows, over the features that may move."""
+def _typical_distance(rows, row, steps):
+    """Median distance to the other rows, over the features that may move."""
     moves = steps > 0
     distances = np.linalg.norm((rows - row)[:, moves] / steps[moves], axis=1)
     distances = distances[distances > 0]
-    return np.median(distances) / 2 if len(distances) else 1.0
+    return float(np.median(distances)) if len(distances) else 1.0
 
 
 def _answer(estimator, X, rows):

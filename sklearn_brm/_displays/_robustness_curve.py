@@ -57,7 +57,7 @@ class RobustnessCurveDisplay:
     >>> from sklearn_brm import RobustnessCurveDisplay
     >>> X, y = load_iris(return_X_y=True)
     >>> models = {f"C={C}": LogisticRegression(C=C, max_iter=1000).fit(X, y) for C in (0.01, 100)}
-    >>> display = RobustnessCurveDisplay.from_estimator(models, X, y, attack="pgd", random_state=0)
+    >>> display = RobustnessCurveDisplay.from_estimator(models, X[::5], y[::5], random_state=0)
     >>> bool((display.curves["C=100"].accuracy[1:] <= display.curves["C=100"].accuracy[:-1]).all())
     True
     """
@@ -138,7 +138,7 @@ class RobustnessCurveDisplay:
             If `eps` does not start with 0 and rise, or the shapes do not fit.
         """
         eps = np.asarray(eps, dtype=float)
-        if eps.ndim != 1 or len(eps) < 2 or eps[0] != 0 or (np.diff(eps) <= 0).any():
+        if eps.ndim != 1 or len(eps) < 2 or eps[0] != 0 or not (np.diff(eps) > 0).all():
             rule = "two or more rising numbers of which the first is 0, the clean rows"
             raise parameter_error(f"{_OWNER}.from_predictions", "eps", rule, eps, ValueError)
         if not isinstance(y_pred, dict):
