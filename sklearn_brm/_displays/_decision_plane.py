@@ -220,7 +220,7 @@ class DecisionPlaneDisplay:
                 ax.clabel(contours, fmt="%.2f", fontsize=7)
         present = np.unique(self.regions)
         patches = [Patch(color=colors[k], label=str(self.classes[k])) for k in present]
-        legend_above(ax, n_columns=5, handles=patches)
+        legend_above(ax, patches, n_letters=44)
 
     def _plot_landscape(self, ax):
         image = ax.imshow(self.jacobian_norm, **self._image(), cmap="cividis")

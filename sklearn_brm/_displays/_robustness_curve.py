@@ -47,8 +47,9 @@ class RobustnessCurveDisplay:
     Notes
     -----
     A box shows the quartiles of the Euclidean lengths, in raw units, of the smallest perturbations on the
-    curve that broke a row, over the rows that were right when clean and were broken. The share of such
-    rows that were broken stands below it: a box over few rows is that of the weakest.
+    curve that broke a row, over the rows that were right when clean and were broken; whiskers reach to 1.5
+    times the distance between the quartiles. The share of such rows that were broken stands below: a box
+    over few rows is that of the weakest. The marker on its median is that of the curve.
 
     Examples
     --------
@@ -164,7 +165,7 @@ class RobustnessCurveDisplay:
             This object.
         """
         with_norms = {name: curve for name, curve in self.curves.items() if curve.l2_norm is not None}
-        box_width = 1.2 + 0.9 * len(with_norms)
+        box_width = 1.4 + 0.6 * len(with_norms)
         ratios = [5.5, box_width] if with_norms else None
         axes = resolve_axes(
             ax, 2 if with_norms else 1, width=5.5 + (box_width if with_norms else 0), width_ratios=ratios
@@ -198,25 +199,27 @@ class RobustnessCurveDisplay:
             widths=0.6,
             patch_artist=True,
             medianprops={"color": "black"},
-            flierprops={"marker": ".", "markersize": 3},
+            showfliers=False,
         )
-        colors = {name: line.get_color() for name, line in zip(self.curves, self.lines_)}
-        for name, box in zip(broken, boxes["boxes"]):
-            box.set(facecolor=colors[name], alpha=0.7)
-        labels = [f"{name}\n{share:.0%} broken" for name, (_, share) in broken.items()]
-        ax.set_xticks(positions, labels, rotation=30 if max(map(len, broken)) > 11 else 0)
+        lines = dict(zip(self.curves, self.lines_))
+        for position, (name, (norms, _)), box in zip(positions, broken.items(), boxes["boxes"]):
+            box.set(facecolor=lines[name].get_color(), alpha=0.7)
+            # The curve's marker, since colours alone do not tell everyone which box is whose.
+            median = np.median(norms) if len(norms) else np.nan
+            ax.plot(position, median, lines[name].get_marker(), color="black", markersize=6)
+        ax.set_xticks(positions, [f"{share:.0%}" for _, share in broken.values()])
         if spans_decades(np.concatenate([norms for norms, _ in broken.values()])):
             ax.set_yscale("log")
-        ax.set_ylabel("critical norm (Euclidean length, raw units)")
+        ax.set(xlabel="rows broken", ylabel="critical norm (Euclidean length, raw units)")
         return boxes
 
     def _eps_label(self):
         norm = {np.inf: "largest change of a feature", 2: "Euclidean length", 1: "sum of changes"}[self.norm]
         if self.scale is None:
-            return f"size of the perturbation ({norm}, raw units)"
+            return f"perturbation size ({norm}, raw units)"
         unit = {"std": "standard deviations", "range": "ranges of the features"}
         named = isinstance(self.scale, str) and self.scale in unit
-        return f"size of the perturbation ({norm}, in {unit[self.scale] if named else 'units of scale'})"
+        return f"perturbation size ({norm}, in {unit[self.scale] if named else 'units of scale'})"
 
 
 def _named_estimators(estimator, name):

@@ -43,10 +43,13 @@ def new_axes(n_axes=1, *, width=6.0, height=4.5, width_ratios=None):
     return list(axes[0])
 
 
-def legend_above(ax, n_columns=2, **kwargs):
-    """Put the legend above the axes, where it covers nothing."""
+def legend_above(ax, handles=None, *, n_letters=66):
+    """Put the legend above the axes, where it covers nothing, in as many columns as fit `n_letters`."""
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    # Six letters for the sign in front of each label and the gap behind it.
+    width = 6 + max(len(handle.get_label()) for handle in handles)
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0, "frameon": False}
-    ax.legend(ncols=n_columns, **place, **kwargs)
+    ax.legend(handles=handles, ncols=max(1, n_letters // width), **place)
 
 
 def spans_decades(values, factor=30):
