@@ -1,1 +1,5 @@
-"""Pictures of the four rooms; matplotlib is imported when one is drawn."""
+"""Pictures in scikit-learn's Display style."""
+
+from ._trade_off import TradeOffDisplay
+
+__all__ = ["TradeOffDisplay"]
