@@ -3,7 +3,9 @@
 __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
+from ._classifier import RegularizedClassifier, paper_recipe
 from ._displays import DecisionPlaneDisplay, RobustnessCurveDisplay, TradeOffDisplay
+from ._encoder import WTAEncoder
 from ._scorer import (
     AdversarialExamples,
     AdversarialScorer,
@@ -15,6 +17,7 @@ from ._scorer import (
     critical_perturbations,
     robustness_curve,
 )
+from ._spectrum import PowerLawSpectrum, SpectrumWarning
 
 __all__ = [
     "AdversarialExamples",
@@ -23,13 +26,18 @@ __all__ = [
     "DecisionPlaneDisplay",
     "FeatureConstraints",
     "NotConvertibleError",
+    "PowerLawSpectrum",
+    "RegularizedClassifier",
     "RobustnessCurve",
     "RobustnessCurveDisplay",
     "RobustnessWarning",
+    "SpectrumWarning",
     "TradeOffDisplay",
+    "WTAEncoder",
     "adversarial_examples",
     "convert",
     "critical_perturbations",
+    "paper_recipe",
     "register_converter",
     "register_function",
     "robustness_curve",

@@ -142,16 +142,16 @@ def _ends(owner, bounds, n_features):
 
 def _check_clean_rows(owner, rules, table):
     X = table.matrix
-    low, high = rules.low.astype(X.dtype), rules.high.astype(X.dtype)
-    outside = (low > X) | (high < X)
-    _refuse(owner, "bounds", outside, "values of X inside their bounds", table)
-    fractional = np.zeros(X.shape, dtype=bool)
-    fractional[:, rules.integer] = X[:, rules.integer] != np.round(X[:, rules.integer])
-    _refuse(owner, "integer", fractional, "features that are whole numbers in X", table)
     for group in rules.one_hot:
         mixed = np.zeros(X.shape, dtype=bool)
         mixed[:, group] = ~_is_one_hot(X[:, group])[:, None]
-        _refuse(owner, "one_hot", mixed, "groups of which exactly one feature is 1 in every row of X", table)
+        _refuse(owner, "one_hot", mixed, "exactly one feature of each group is 1, the others are 0", table)
+    fractional = np.zeros(X.shape, dtype=bool)
+    fractional[:, rules.integer] = X[:, rules.integer] != np.round(X[:, rules.integer])
+    _refuse(owner, "integer", fractional, "the features are whole numbers", table)
+    low, high = rules.low.astype(X.dtype), rules.high.astype(X.dtype)
+    outside = np.clip(X, low, high) != X
+    _refuse(owner, "bounds", outside, "the values lie between them", table)
 
 
 def _refuse(owner, name, wrong, rule, table):
@@ -162,8 +162,10 @@ def _refuse(owner, name, wrong, rule, table):
     n_rows = wrong.any(axis=1).sum()
     value = f"{table.matrix[row, feature]} in row {row}, feature {label}"
     got = f"{value} ({n_rows} of {len(wrong)} rows are wrong)"
-    message = f"The {name!r} parameter of {type(owner).__name__} must name {rule}. Got {got} instead."
-    raise ValueError(message)
+    owner = type(owner).__name__
+    raise ValueError(
+        f"The {name!r} parameter of {owner} must hold for every clean row: {rule}. Got {got} instead."
+    )
 
 
 def _is_one_hot(block):

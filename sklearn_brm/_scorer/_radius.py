@@ -71,7 +71,7 @@ def bisect(siege, *, max_eps, grid=None, tolerance=0.01):
         n_wins[active[broken]] += 1
         n_losses[active[~broken]] += 1
         low[active[~broken]] = eps[~broken]
-    if plan is not siege.plan:
+    if len(plan) < len(siege.plan):
         _last_word_to_black_box(siege, radii, max_eps, tolerance)
     return radii
 

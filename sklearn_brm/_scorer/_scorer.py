@@ -75,7 +75,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         Points around each row that a black box asks the estimator about, at most.
     max_samples : int, default=None
         Attack so many rows only, drawn at random; None is all.
-    batch_size : int, default=512
+    batch_size : int, default=1024
         Rows attacked together, which bounds the memory.
     device : str or torch.device, default="auto"
         Where gradients are computed.
@@ -140,7 +140,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         n_restarts=1,
         max_queries=500,
         max_samples=None,
-        batch_size=512,
+        batch_size=1024,
         device="auto",
         random_state=None,
     ):

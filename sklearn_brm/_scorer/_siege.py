@@ -10,7 +10,14 @@ from sklearn.utils import check_random_state
 from .._base import progress, resolve_device
 from .._bridge import NotConvertibleError
 from ..functional.attacks import linear_radius
-from ._attacks import BLIND_ATTACKS, NOISE_ATTACKS, WHITE_BOX_ATTACKS, gradient_attacks, smallest_blind
+from ._attacks import (
+    BLIND_ATTACKS,
+    N_PROPOSALS,
+    NOISE_ATTACKS,
+    WHITE_BOX_ATTACKS,
+    gradient_attacks,
+    smallest_blind,
+)
 from ._table import Table
 from ._trees import split_draw
 from ._victim import Victim, model_dtype
@@ -99,18 +106,18 @@ class Siege:
         plan = self.plan if plan is None else plan
         X = self.table.matrix[rows]
         broken, by = np.zeros(len(rows), dtype=bool), np.full(len(rows), "", dtype=object)
-        starts = range(0, len(rows), self.batch_size)
-        for first in progress(starts, verbose=self.verbose, description="Attacking"):
-            batch = np.arange(first, min(first + self.batch_size, len(rows)))
-            for name, attack in plan.items():
-                first_trial = draw * self.n_restarts if name in NOISE_ATTACKS else 0
-                for trial in range(first_trial, first_trial + self.n_restarts):
-                    left = batch[~broken[batch]]
-                    if len(left) == 0:
-                        break
-                    found, hit = self._try(name, attack, rows[left], eps[left], trial)
-                    X[left[hit]], broken[left[hit]], by[left[hit]] = found[hit], True, name
+        for name, trial in progress(self._tries(plan, draw), verbose=self.verbose, description="Attacking"):
+            standing = np.flatnonzero(~broken)
+            size = max(1, self.batch_size // N_PROPOSALS) if name == "black_box" else self.batch_size
+            for first in range(0, len(standing), size):
+                batch = standing[first : first + size]
+                found, hit = self._try(name, plan[name], rows[batch], eps[batch], trial)
+                X[batch[hit]], broken[batch[hit]], by[batch[hit]] = found[hit], True, name
         return X, broken, by.astype(str)
+
+    def _tries(self, plan, draw):
+        numbers = np.arange(self.n_restarts)
+        return [(name, t + draw * (name in NOISE_ATTACKS) * len(numbers)) for name in plan for t in numbers]
 
     def measure(self, rows, eps, spoils):
         """Return the radius that each of the spoils of `storm` proves; noise has no ball, but its own eps."""

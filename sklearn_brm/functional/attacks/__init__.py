@@ -1,5 +1,6 @@
 """Attacks on models of tensors: start, step, project. The caller tests what they return again."""
 
+from . import noise
 from .balls import Ball, shrink_l1, shrink_l2
 from .black_box import random_search, ray_search
 from .gradient import Found, apgd, linear_radius, pgd, probe
@@ -15,6 +16,7 @@ __all__ = [
     "linear_radius",
     "margin",
     "minimum_norm",
+    "noise",
     "pgd",
     "plain_cross_entropy",
     "probe",

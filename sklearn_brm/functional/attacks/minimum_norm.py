@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .balls import Ball
-from .gradient import Found, Loss, Model, probe
+from .gradient import Found, Loss, Model, Probe, probe
 from .losses import margin
 
 
@@ -38,7 +38,7 @@ def minimum_norm(
     found = Found.nothing(ball)
     everyone = torch.arange(len(ball), device=y.device)
     smallest = torch.full_like(ball.eps, torch.inf)
-    radius, limit = ball.eps, ball.eps
+    radius, limit = torch.zeros_like(ball.eps), ball.eps
     x = ball.centre if start is None else start
     for i in range(n_steps + 1):
         now = probe(model, ball, x, y, loss, y, need_gradient=i < n_steps)
@@ -50,13 +50,17 @@ def minimum_norm(
         found.record(everyone, now.x, better)
         wave = 0.5 * (1 + math.cos(math.pi * i / n_steps))
         radius = _next_radius(ball, now, size, smallest, radius, 1e-3 + 0.1 * wave).minimum(limit)
-        step = (0.02 + 0.98 * wave) * radius
-        x = ball.with_eps(radius).project(now.x + step[:, None] * ball.steepest(now.x, now.gradient))
+        # Rows never broken yet are still on their way out and keep taking whole steps.
+        pace = torch.where(smallest.isfinite(), 0.02 + 0.98 * wave, 1.0)
+        step = (pace * radius)[:, None] * ball.steepest(now.x, now.gradient)
+        x = ball.with_eps(radius).project(now.x + step)
     return found
 
 
-def _next_radius(ball: Ball, now, size: Tensor, smallest: Tensor, radius: Tensor, share: float) -> Tensor:
+def _next_radius(
+    ball: Ball, now: Probe, size: Tensor, smallest: Tensor, radius: Tensor, share: float
+) -> Tensor:
     slope = ball.dual_length(now.gradient).clamp(min=torch.finfo(size.dtype).tiny)
-    linear = size + (now.lead.neg() / slope).clamp(min=0)
+    linear = torch.maximum(size - now.lead / slope, radius * 1.1)
     growing = torch.where(smallest.isfinite(), radius * (1 + share), linear)
     return torch.where(now.hit, torch.minimum(radius, smallest) * (1 - share), growing)

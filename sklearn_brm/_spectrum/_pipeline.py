@@ -1,0 +1,5 @@
+"""Spectra along a fitted Pipeline."""
+
+
+def pipeline_spectra():
+    """Stub."""
