@@ -124,7 +124,7 @@ class PlasticLayer:
         return torch.mm(X.to(self.product_dtype), self.A.T, out=out)
 
     def zeros(self, n_rows: int, *, at_most: int) -> Tensor:
-        """Return zeros of shape (n_rows, n_features), which the next call, for up to `at_most`, overwrites."""
+        """Return zeros of shape (n_rows, n_features), which the next call, up to `at_most`, overwrites."""
         at_most = min(at_most, len(self.W))
         return self._room("zeros", n_rows, at_most, self.W.shape[1], self.W.dtype).zero_()
 
