@@ -53,7 +53,7 @@ _TOLERATED_DEAD = 0.2
 _TOLERATED_DIVERGED = 0.01
 _ROWS_PER_UNIT = 2
 
-_TRANSFORM_ROWS = 1024
+_TRANSFORM_ROWS = 512
 
 
 class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -174,8 +174,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     .. [1] D. Krotov and J. J. Hopfield, "Unsupervised learning by competing hidden units", PNAS 116 (2019),
        doi:10.1073/pnas.1820458116.
     .. [2] L. Holzhausen et al., "Exploring biologically inspired mechanisms of adversarial robustness",
-    Neural
-       Computing and Applications (2025), doi:10.1007/s00521-025-11019-6.
+       Neural Computing and Applications (2025), doi:10.1007/s00521-025-11019-6.
 
     Examples
     --------
@@ -262,8 +261,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         feed = self._feed(X)
         W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
         self._n_placed = self.n_components
-        n_epochs = self._n_epochs(len(X))
-        learner = self._learner(W, n_updates=n_epochs * math.ceil(len(X) / self.batch_size))
+        updates_per_epoch = math.ceil(len(X) / self._rows_per_update())
+        n_epochs = self._n_epochs(updates_per_epoch)
+        learner = self._learner(W, n_updates=n_epochs * updates_per_epoch)
         learner.train(
             feed,
             progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
@@ -278,7 +278,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.n_updates_ = learner.n_updates
         if self.prune:
             self._prune_noise(random_state)
-        if self.n_iter_:
+        if self.n_updates_:
             self._warn_of_trouble(len(X))
         return self
 
@@ -390,13 +390,16 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             Rule(R=self.radius, k=self.rank, delta=self.inhibition, all_ranks=self.inhibited == "all"),
             step=_STEPS[self.rule],
             rate=lambda update: self.learning_rate * float(schedule(update / n_updates)),
-            batch_size=self.batch_size,
+            batch_size=self._rows_per_update(),
         )
 
-    def _n_epochs(self, n_samples):
+    def _rows_per_update(self):
+        return 1 if self.rule == "sample" else self.batch_size
+
+    def _n_epochs(self, updates_per_epoch):
         if self.max_iter is not None:
             return self.max_iter
-        return max(_EPOCHS, math.ceil(_UPDATES / math.ceil(n_samples / self.batch_size)))
+        return max(_EPOCHS, math.ceil(_UPDATES / updates_per_epoch))
 
     def _starting_weights(self, feed, random_state):
         return initial_weights(
