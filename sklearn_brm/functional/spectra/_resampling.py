@@ -102,7 +102,8 @@ def bootstrap_exponent(
     draws = np.array([refit(population, draw_counts())[0] for _ in progress(range(n_resamples))])
     estimate = exponent + (fit.exponent - draws.mean()) / response
     exponents = estimate + (draws.mean() - draws) / response
-    low, high = np.quantile(exponents, [(1 - confidence) / 2, (1 + confidence) / 2])
+    # Quantile p of B draws is order statistic p (B + 1), which keeps the coverage at small B.
+    low, high = np.quantile(exponents, [(1 - confidence) / 2, (1 + confidence) / 2], method="weibull")
     return ExponentBootstrap((float(low), float(high)), float(fit.exponent - estimate), exponents)
 
 
