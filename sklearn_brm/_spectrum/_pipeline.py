@@ -74,9 +74,9 @@ def pipeline_spectra(
     -------
     table : dict of str to list
         One entry per spectrum in every column; ``pandas.DataFrame(table)`` makes a frame of it. Columns:
-        "step", "layer" ("input", "output", "pre-activation" or "activation", numbered where there are several),
-        "source" ("data" or "white noise"), "n_samples", "width", "exponent", "exponent_stderr", "intercept", "r2",
-        "window_first", "window_last", "n_window", "effective_rank", "participation_ratio" and
+        "step", "layer" ("input", "output", "pre-activation" or "activation", numbered if there are several),
+        "source" ("data" or "white noise"), "n_samples", "width", "exponent", "exponent_stderr", "intercept",
+        "r2", "window_first", "window_last", "n_window", "effective_rank", "participation_ratio" and
         "eigenvalues" (an array each). The exponent is NaN where fewer than two ranks lie in the window.
 
     See Also

@@ -1,0 +1,114 @@
+"""The parameters of the classifier, checked before any work starts."""
+
+import numbers
+
+from .._base import check_choice, check_number, parameter_error, resolve_device
+
+DEFAULT_STRENGTHS = {
+    "l1": 1e-5,
+    "l2": 5e-4,
+    "jacobian": 1e-3,
+    "spectral": 1.0,
+    "input_gradient": 0.01,
+    "adversarial": 1.0,
+}
+
+OPTIMIZERS = ("adam", "sgd")
+
+_NUMBERS = {
+    "power": "[1, inf)",
+    "spectral_exponent": "[0, inf)",
+    "adversarial_eps": "[0, inf)",
+    "validation_fraction": "(0, 1)",
+}
+_COUNTS = {
+    "spectral_start": ("[0, inf)", ()),
+    "adversarial_steps": ("[1, inf)", ()),
+    "jacobian_projections": ("[1, inf)", ("auto",)),
+    "batch_size": ("[1, inf)", ("auto",)),
+    "max_iter": ("[1, inf)", ()),
+    "n_iter_no_change": ("[1, inf)", ()),
+    "verbose": ("[0, inf)", (True, False)),
+}
+_CHOICES = {
+    **dict.fromkeys(
+        (
+            "penalize_intercepts",
+            "standardize",
+            "hidden_bias",
+            "batch_norm",
+            "early_stopping",
+            "warm_start",
+        ),
+        (True, False),
+    ),
+    "jacobian_of": ("hidden", "preactivation", "logits"),
+    "spectral_of": ("hidden", "preactivation"),
+}
+
+
+def check_parameters(owner):
+    """Raise TypeError or ValueError if a parameter of the classifier `owner` is not what it may be."""
+    for name, interval in _NUMBERS.items():
+        check_number(owner, name, getattr(owner, name), interval)
+    for name, (interval, also) in _COUNTS.items():
+        check_number(owner, name, getattr(owner, name), interval, kind=numbers.Integral, also=also)
+    for name, choices in _CHOICES.items():
+        check_choice(owner, name, getattr(owner, name), choices)
+    check_number(owner, "tol", owner.tol, "[0, inf)", also=(None,))
+    check_number(owner, "learning_rate_init", owner.learning_rate_init, "(0, inf)", also=("auto",))
+    _check_callable_or(owner, "optimizer", OPTIMIZERS)
+    _check_callable_or(owner, "learning_rate", ("constant",))
+    hidden_sizes(owner)
+    penalty_strengths(owner)
+    _check_containers(owner)
+    resolve_device(owner, owner.device)
+
+
+def hidden_sizes(owner):
+    """Return the numbers of units of the hidden layers as a list."""
+    sizes = owner.hidden_layer_sizes
+    try:
+        sizes = [sizes] if isinstance(sizes, numbers.Integral) else list(sizes)
+        for size in sizes:
+            check_number(owner, "hidden_layer_sizes", size, "[1, inf)", kind=numbers.Integral)
+    except (TypeError, ValueError) as error:
+        rule = "an int in [1, inf) or a tuple of such, empty for a linear classifier"
+        raise parameter_error(
+            owner, "hidden_layer_sizes", rule, owner.hidden_layer_sizes, type(error)
+        ) from None
+    return [int(size) for size in sizes]
+
+
+def penalty_strengths(owner):
+    """Return the strength of every penalty by its name, without those of strength 0."""
+    penalty = owner.penalty
+    alpha = check_number(owner, "alpha", owner.alpha, "[0, inf)", also=("auto",))
+    if not isinstance(penalty, dict):
+        check_choice(owner, "penalty", penalty, (None, *DEFAULT_STRENGTHS))
+        penalty = (
+            {} if penalty is None else {penalty: DEFAULT_STRENGTHS[penalty] if alpha == "auto" else alpha}
+        )
+    elif alpha != "auto":
+        rule = "'auto' where penalty is a dict, which holds its own strengths"
+        raise parameter_error(owner, "alpha", rule, alpha, ValueError)
+    for name, strength in penalty.items():
+        check_choice(owner, "penalty", name, tuple(DEFAULT_STRENGTHS))
+        check_number(owner, f"penalty[{name!r}]", strength, "[0, inf)")
+    return {name: float(strength) for name, strength in penalty.items() if strength > 0}
+
+
+def _check_callable_or(owner, name, choices):
+    value = getattr(owner, name)
+    if not callable(value) and value not in choices:
+        options = " or ".join(map(repr, choices))
+        raise parameter_error(owner, name, f"{options} or a callable", value)
+
+
+def _check_containers(owner):
+    if owner.callbacks is not None and not isinstance(owner.callbacks, (list, tuple)):
+        raise parameter_error(owner, "callbacks", "a list of skorch callbacks or None", owner.callbacks)
+    if owner.class_weight is not None and not isinstance(owner.class_weight, dict):
+        check_choice(
+            owner, "class_weight", owner.class_weight, ("balanced", "a dict of weights by label", None)
+        )

@@ -1,0 +1,632 @@
+"""The classifier as scikit-learn sees it: parameters, data, weights as NumPy arrays, predictions."""
+
+import numbers
+import warnings
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from .._base import DocLinkMixin, as_tensor, check_number, resolve_device, torch_generator
+from ..functional.rectifier import rectify
+from ._checks import check_parameters, hidden_sizes
+from ._network import Perceptron, apply_layers, fold, two_columns, unfold
+from ._regularizers import Regularizer
+from ._training import Monitor, WeightedRows, as_arrays, as_tensors, make_net
+from ._weights import keep_weighted, row_weights
+
+_PREDICTION_ROWS = 8192
+
+
+class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
+    """A perceptron, or a linear classifier, trained under penalties that buy robustness.
+
+    The loss is the cross-entropy plus any sum of penalties: on the weights, on the Jacobian of the
+    representation or of the logits, on the spectrum of the representation, on the gradient of the loss with
+    respect to the input, or on adversarial examples.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or tuple of int, default=(100,)
+        Units of each hidden layer. ``()`` is a linear classifier, such as the head on the features of a
+        `WTAEncoder`.
+    penalty : str, dict or None, default=None
+        One of "l1", "l2", "jacobian", "spectral", "input_gradient" and "adversarial":
+        what is added to the loss. A dict holds several by name, with their strengths:
+        ``{"l2": 1e-4, "jacobian": 1e-3}``. See the Notes for the formulas.
+    alpha : float or "auto", default="auto"
+        Strength of the penalty where `penalty` is one name. "auto" is 5e-4 for "l2", 1e-3 for "jacobian" and
+        1 for "spectral", as published, and 1e-5 for "l1", 0.01 for "input_gradient" and 1 for "adversarial".
+    power : float, default=1.0
+        Exponent n >= 1 of the rectifier ``max(0, u) ** n`` of the hidden layers.
+    jacobian_of : {"hidden", "preactivation", "logits"}, default="hidden"
+        Whose Jacobian is penalised: the activations or the pre-activations of the last hidden layer, or the
+        logits. "logits" bought the most robustness for the accuracy in our experiments. Without a hidden
+        layer it is the logits.
+    jacobian_projections : int or "auto", default="auto"
+        Number of random projections that estimate the Jacobian's norm. "auto" takes the exact closed form
+        where there is one, up to one hidden layer, and 3 projections beyond.
+    spectral_of : {"hidden", "preactivation"}, default="hidden"
+        Whose spectrum is penalised, of the last hidden layer.
+    spectral_exponent : float, default=1.0
+        Exponent of the power law that the eigenvalues shall follow.
+    spectral_start : int, default=0
+        Rank, counted from 1, from which the eigenvalues count; the power law then passes through that
+        eigenvalue. 0 counts all, against the plain power law that starts at an eigenvalue of 1.
+    adversarial_eps : float, default=0.1
+        Radius of adversarial examples in the maximum norm, in the units of the features.
+    adversarial_steps : int, default=1
+        Steps to an adversarial example. 1 is the fast gradient sign method, more are projected gradient
+        ascent from a random start.
+    penalize_intercepts : bool, default=False
+        Whether "l1" and "l2" count the intercepts too.
+    standardize : bool, default=True
+        Whether training sees centred and scaled features. The weights are translated back, so that `coefs_`
+        and `intercepts_` apply to the features as they are. See the Notes.
+    hidden_bias : bool, default=True
+        Whether hidden layers have intercepts.
+    batch_norm : bool, default=False
+        Whether the activations of the last hidden layer are normalised by batch. After training this is
+        merged into the last layer.
+    optimizer : {"adam", "sgd"} or callable, default="adam"
+        "sgd" has Nesterov momentum 0.9. A callable gets the parameters and ``lr=`` and returns a torch
+        optimizer, such as ``torch.optim.AdamW`` or a `functools.partial` of it.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate at the start. "auto" is 0.001, for a linear classifier on fewer than 500 features more,
+        up to 0.01.
+    learning_rate : "constant" or callable, default="constant"
+        A callable maps the epoch, counted from 0, to a factor of `learning_rate_init`, such as the schedules
+        in `sklearn_brm.functional.schedules`.
+    batch_size : int or "auto", default="auto"
+        Rows per update. "auto" is an eighth of the rows, at least 32 and at most 200.
+    max_iter : int, default=200
+        Largest number of epochs.
+    tol : float or None, default=1e-4
+        Training stops when the loss (with `early_stopping` the validation accuracy) has not improved by `tol`
+        for more than `n_iter_no_change` epochs in a row. None trains for `max_iter` epochs.
+    n_iter_no_change : int, default=10
+        See `tol`.
+    early_stopping : bool, default=False
+        Whether to set rows aside, stop by the accuracy on them and keep the weights that were best on them.
+    validation_fraction : float, default=0.1
+        Share of the rows that `early_stopping` sets aside.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes by label.
+    callbacks : list of skorch callbacks or None, default=None
+        Passed to the skorch net that does the training, as they are.
+    device : str or torch.device, default="auto"
+        Where torch computes. "auto" takes a GPU if there is one.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial weights, the order of the rows, the rows set aside and random projections.
+    verbose : int, default=0
+        Whether to show a progress bar.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the present weights.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    coefs_ : list of ndarrays
+        Weights of each layer, of shape (n_inputs, n_outputs). Two classes have one output.
+    intercepts_ : list of ndarrays
+        Intercepts of each layer, of shape (n_outputs,); zeros for hidden layers without.
+    loss_ : float
+        Loss in the last epoch, penalties included.
+    loss_curve_ : list of float
+        Mean loss of each epoch.
+    penalties_ : dict of lists
+        What each penalty contributed to `loss_curve_`, its strength included, by name.
+    validation_scores_ : list of float
+        Accuracy on the rows set aside after each epoch; empty without `early_stopping`.
+    n_iter_ : int
+        Epochs trained since the weights were drawn.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had any.
+
+    See Also
+    --------
+    paper_recipe : The settings of the published models.
+    WTAEncoder : Features learned without labels.
+    sklearn.neural_network.MLPClassifier : A perceptron with an l2 penalty only.
+
+    Notes
+    -----
+    With the logits z, the pre-activations u = W x + b of the (last) hidden layer and f(u) = max(0, u)^n, all
+    means being over the rows of a batch, the penalties are
+
+    - "l1", "l2": the sum of absolute values, or of squares, of all weights (not halved, not divided by the
+      number of rows),
+    - "jacobian": the mean of ``|J(x)|_F ** 2``; with one hidden layer J is W, diag(f'(u)) W or
+      V diag(f'(u)) W, each in closed form,
+    - "spectral": the mean over n of (l_n/g_n - 1)^2 + max(0, l_n/g_n - 1), with the eigenvalues l_n of the
+      covariance of the representation along eigenvectors found over all rows at the start of the epoch, and
+      the power law g_n,
+    - "input_gradient": the mean squared norm of the gradient of the cross-entropy with respect to x,
+    - "adversarial": the mean cross-entropy at adversarial examples.
+
+    **Coordinates.** Every penalty is measured in the user's features, whatever `standardize` does inside:
+    "l1" and "l2" on what `coefs_` shows (with `batch_norm`, before that is merged into the last layer),
+    Jacobians, input gradients and `adversarial_eps` with respect to x as it was given. So a linear classifier
+    with "l2" has the optimum of ``LogisticRegression(C=1 / (2 * n_samples * alpha))``. `standardize` changes
+    the way to the optimum only: features are centred, which needs a first layer with intercept, and divided
+    by their standard deviation or by the median one of all features, whichever is larger. A feature that
+    hardly varies is thus never blown up: dividing every feature by its own deviation, as `StandardScaler`
+    does, cost nearly all robustness on images with nearly constant pixels.
+
+    Training runs in the precision of X, float32 or float64; float32 is faster. The fitted state is NumPy
+    only. Callbacks that stop the training do so without a warning. After Ctrl-C the estimator is fitted as
+    far as the training got, and the interrupt is raised again.
+
+    `sample_weight` weighs the loss and all penalties but "l1", "l2" and "spectral"; batch normalisation
+    ignores it.
+
+    References
+    ----------
+    .. [1] Holzhausen et al., "Exploring Biologically Inspired Mechanisms of Adversarial Robustness", Neural
+       Computing and Applications, 2025. :doi:`10.1007/s00521-025-11019-6`
+    .. [2] Hoffman, Roberts, Yaida, "Robust Learning with Jacobian Regularization", 2019. arXiv:1908.02729
+    .. [3] Nassar et al., "On 1/n neural representation and robustness", 2020. arXiv:2012.04729
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_brm import RegularizedClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = RegularizedClassifier((20,), penalty="jacobian", tol=None, random_state=0)
+    >>> classifier.fit(X, y).score(X, y) > 0.9
+    True
+    >>> sorted(classifier.penalties_)
+    ['jacobian']
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        *,
+        penalty=None,
+        alpha="auto",
+        power=1.0,
+        jacobian_of="hidden",
+        jacobian_projections="auto",
+        spectral_of="hidden",
+        spectral_exponent=1.0,
+        spectral_start=0,
+        adversarial_eps=0.1,
+        adversarial_steps=1,
+        penalize_intercepts=False,
+        standardize=True,
+        hidden_bias=True,
+        batch_norm=False,
+        optimizer="adam",
+        learning_rate_init="auto",
+        learning_rate="constant",
+        batch_size="auto",
+        max_iter=200,
+        tol=1e-4,
+        n_iter_no_change=10,
+        early_stopping=False,
+        validation_fraction=0.1,
+        class_weight=None,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+        warm_start=False,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.penalty = penalty
+        self.alpha = alpha
+        self.power = power
+        self.jacobian_of = jacobian_of
+        self.jacobian_projections = jacobian_projections
+        self.spectral_of = spectral_of
+        self.spectral_exponent = spectral_exponent
+        self.spectral_start = spectral_start
+        self.adversarial_eps = adversarial_eps
+        self.adversarial_steps = adversarial_steps
+        self.penalize_intercepts = penalize_intercepts
+        self.standardize = standardize
+        self.hidden_bias = hidden_bias
+        self.batch_norm = batch_norm
+        self.optimizer = optimizer
+        self.learning_rate_init = learning_rate_init
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    def fit(self, X, y, sample_weight=None):
+        """Train the network, from new weights or, with `warm_start`, from the present ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows. Training runs in their precision, float32 or float64.
+        y : array-like of shape (n_samples,)
+            Labels of any type, at least two different ones.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the loss. Only their ratios count; rows of weight 0 are left out.
+
+        Returns
+        -------
+        self : RegularizedClassifier
+            The fitted estimator.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss (or the validation accuracy) was still improving at `max_iter`.
+
+        Raises
+        ------
+        ValueError
+            If the loss stops being finite; the message names the epoch and what to try.
+        KeyboardInterrupt
+            After Ctrl-C, with the estimator fitted as far as it got.
+        """
+        check_parameters(self)
+        resumes = bool(self.warm_start) and hasattr(self, "coefs_")
+        X, y = self._check_X_y(X, y, reset=not resumes)
+        self._set_classes(np.unique(y), resumes)
+        weight = row_weights(sample_weight, self.class_weight, X, y)
+        return self._train(X, y, weight, resumes=resumes, incremental=False)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one pass over a chunk of rows, of any number, from the present weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of this chunk.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that any chunk may hold. Needed at the first call, optional after it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, used as they are, so that they compare between chunks.
+
+        Returns
+        -------
+        self : RegularizedClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing at the first call or differs later, if `y` holds another label, or with
+            ``early_stopping=True`` or ``class_weight="balanced"``, which need all rows at once.
+        """
+        check_parameters(self)
+        self._check_incremental(classes)
+        resumes = hasattr(self, "coefs_")
+        X, y = self._check_X_y(X, y, reset=not resumes)
+        if classes is not None:
+            self._set_classes(np.unique(classes), resumes)
+        weight = row_weights(sample_weight, self.class_weight, X, y)
+        return self._train(X, y, weight, resumes=resumes, incremental=True)
+
+    def decision_function(self, X):
+        """Return the scores of the classes before the softmax (logits).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the score of ``classes_[1]`` against ``classes_[0]``.
+        """
+        scores = self._apply(X)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict_proba(self, X):
+        """Return the probabilities of the classes, in float64.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; every row sums to one.
+        """
+        scores = self._apply(X).astype(np.float64)
+        if scores.shape[1] == 1:
+            scores = np.hstack([np.zeros_like(scores), scores])
+        return softmax(scores, axis=1)
+
+    def predict(self, X):
+        """Return the most probable label of every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to label.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Members of `classes_`.
+        """
+        scores = self._apply(X)
+        codes = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(axis=1)
+        return self.classes_[codes]
+
+    def hidden(self, X, layer=-1, *, activation=True):
+        """Return what a hidden layer makes of the rows, for a look at its spectrum.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to pass through the network.
+        layer : int, default=-1
+            Which hidden layer, counted from 0, or from the end if negative.
+        activation : bool, default=True
+            Whether to return ``max(0, u) ** power`` or the pre-activation ``u``.
+
+        Returns
+        -------
+        representation : ndarray of shape (n_samples, n_units)
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        check_is_fitted(self)
+        n_hidden = len(self.coefs_) - 1
+        check_number(self, "layer", layer, f"[{-n_hidden}, {n_hidden - 1}]", kind=numbers.Integral)
+        return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
+
+    def _as_torch(self, *, device, dtype):
+        """Return the network as a function of tensors with one column of scores per class."""
+        check_is_fitted(self)
+        layers = self._layers(device, dtype)
+        return lambda X: two_columns(apply_layers(X, layers, self.power))
+
+    def _apply(self, X, n_layers=None, activation=False):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        device = resolve_device(self, self.device)
+        dtype = _compute_dtype(X, device)
+        layers = self._layers(device, dtype)[:n_layers]
+        parts = []
+        for start in range(0, len(X), _PREDICTION_ROWS):
+            rows = as_tensor(X[start : start + _PREDICTION_ROWS], device=device, dtype=dtype)
+            u = apply_layers(rows, layers, self.power)
+            parts.append((rectify(u, self.power) if activation else u).cpu().numpy())
+        return np.concatenate(parts)
+
+    def _layers(self, device, dtype):
+        return [
+            (as_tensor(coef.T, device=device, dtype=dtype), as_tensor(bias, device=device, dtype=dtype))
+            for coef, bias in zip(self.coefs_, self.intercepts_)
+        ]
+
+    def _check_X_y(self, X, y, reset):
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=reset)
+        check_classification_targets(y)
+        return X, column_or_1d(y, warn=True)
+
+    def _set_classes(self, classes, resumes):
+        if len(classes) < 2:
+            raise ValueError(
+                f"This {type(self).__name__} needs samples of at least 2 classes in the data, "
+                f"but the data contains only one class: {classes[0]!r}"
+            )
+        if not resumes:
+            self.classes_ = classes
+        elif not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"The classes must stay the same: they were {self.classes_} and are {classes} now."
+            )
+
+    def _encode(self, y):
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"`y` has labels that are not in `classes_`, {self.classes_}: {unknown}.")
+        return np.searchsorted(self.classes_, y)
+
+    def _check_incremental(self, classes):
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True.")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is not supported by partial_fit, since it needs all "
+                "rows. Compute them with sklearn.utils.class_weight.compute_class_weight and pass a dict."
+            )
+        if classes is None and not hasattr(self, "coefs_"):
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+
+    def _train(self, X, y, weight, *, resumes, incremental):
+        """Train on the rows that have weight, then store the result: the path of `fit` and `partial_fit`."""
+        rows = X, self._encode(y), weight
+        if weight is not None:
+            rows = keep_weighted(*rows, normalize=not incremental)
+        random_state = check_random_state(self.random_state)
+        generator, penalty_generator = torch_generator(random_state), torch_generator(random_state)
+        train, valid = self._split(rows, random_state)
+        self._update_scaler(*train, keep=resumes and incremental)
+        network = self._build_network(X, generator, resumes)
+        net = make_net(
+            network,
+            valid=None if valid is None else _as_dataset(*valid, network),
+            optimizer=self.optimizer,
+            lr=self._initial_rate(network),
+            max_epochs=1 if incremental else self.max_iter,
+            batch_size=self._rows_per_batch(len(train[0])),
+            generator=generator,
+            callbacks=self.callbacks,
+            regularizer=Regularizer(self, len(network.layers) - 1, penalty_generator),
+            monitor=self._make_monitor(network, resumes, incremental),
+        )
+        if incremental and resumes and self._optimizer_state is not None:
+            net.optimizer_.load_state_dict(as_tensors(self._optimizer_state))
+        net.partial_fit(_as_dataset(*train, network))
+        self._store(net, X.dtype, resumes, incremental)
+        return self
+
+    def _split(self, rows, random_state):
+        if not self.early_stopping:
+            return rows, None
+        indices = train_test_split(
+            np.arange(len(rows[0])),
+            test_size=self.validation_fraction,
+            random_state=random_state,
+            stratify=rows[1],
+        )
+        if len(indices[1]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return [[None if part is None else part[index] for part in rows] for index in indices]
+
+    def _update_scaler(self, X, codes, weight, *, keep):
+        if not self.standardize:
+            self._scaler = None
+            return
+        if not (keep and self._scaler is not None):
+            self._scaler = StandardScaler()
+        self._scaler.partial_fit(X, sample_weight=weight)
+
+    def _build_network(self, X, generator, resumes):
+        sizes = [X.shape[1], *hidden_sizes(self), 1 if len(self.classes_) == 2 else len(self.classes_)]
+        device = resolve_device(self, self.device)
+        mean, scale = None, None
+        if self._scaler is not None:
+            scale = feature_scale(self._scaler)
+            # Without a bias in the first layer, nothing could take the centring back.
+            if self.hidden_bias or len(sizes) == 2:
+                mean = self._scaler.mean_
+        network = Perceptron(
+            sizes,
+            power=self.power,
+            hidden_bias=self.hidden_bias,
+            batch_norm=self.batch_norm,
+            mean=mean,
+            scale=scale,
+            dtype=_compute_dtype(X, device),
+        )
+        if resumes:
+            self._check_layers(sizes)
+            unfold(network, self.coefs_, self.intercepts_, self._norm)
+        else:
+            network.initialize(generator)
+        return network.to(device)
+
+    def _check_layers(self, sizes):
+        present = [len(coef) for coef in self.coefs_] + [len(self.intercepts_[-1])]
+        if sizes != present:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the layers to go on with, of "
+                f"{present[1:-1]} units. Set warm_start=False and call fit to start anew."
+            )
+
+    def _rows_per_batch(self, n_rows):
+        return min(200, max(32, n_rows // 8)) if self.batch_size == "auto" else self.batch_size
+
+    def _initial_rate(self, network):
+        if self.learning_rate_init != "auto":
+            return self.learning_rate_init
+        # A step moves the scores by about rate times features, so few features need a larger rate.
+        is_linear = len(network.layers) == 1
+        return min(0.01, max(0.001, 0.5 / self.n_features_in_)) if is_linear else 0.001
+
+    def _make_monitor(self, network, resumes, incremental):
+        initial_rate = self._initial_rate(network)
+        return Monitor(
+            type(self).__name__,
+            rate=(lambda epoch: initial_rate * self.learning_rate(epoch))
+            if callable(self.learning_rate)
+            else None,
+            first_epoch=self.n_iter_ if resumes else 0,
+            tol=None if incremental else self.tol,
+            patience=self.n_iter_no_change,
+            verbose=0 if incremental else self.verbose,
+        )
+
+    def _store(self, net, dtype, resumes, incremental):
+        """Keep what training found, as NumPy arrays, and say how it ended."""
+        if net.monitor.losses:
+            coefs, intercepts, self._norm = fold(net.module_)
+            self.coefs_ = [coef.astype(dtype) for coef in coefs]
+            self.intercepts_ = [intercept.astype(dtype) for intercept in intercepts]
+            self._optimizer_state = as_arrays(net.optimizer_.state_dict()) if incremental else None
+            self._store_curves(net.monitor, resumes)
+        if net.interrupted_:
+            raise KeyboardInterrupt
+        if not (incremental or self.tol is None or net.stopped_):
+            warnings.warn(
+                f"{type(self).__name__} stopped at max_iter={self.max_iter} epochs while the "
+                f"{'validation accuracy' if self.early_stopping else 'loss'} was still improving "
+                f"(tol={self.tol}, n_iter_no_change={self.n_iter_no_change}). Increase max_iter or "
+                "learning_rate_init, or set tol=None if max_iter is the number of epochs you want.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _store_curves(self, monitor, resumes):
+        if not resumes:
+            self.loss_curve_, self.penalties_, self.validation_scores_ = [], {}, []
+        n_before = len(self.loss_curve_)
+        names = dict.fromkeys([*self.penalties_, *(name for epoch in monitor.penalties for name in epoch)])
+        self.penalties_ = {
+            name: self.penalties_.get(name, [0.0] * n_before)
+            + [epoch.get(name, 0.0) for epoch in monitor.penalties]
+            for name in names
+        }
+        self.loss_curve_ = self.loss_curve_ + monitor.losses
+        self.validation_scores_ = self.validation_scores_ + monitor.validation_scores
+        self.loss_ = self.loss_curve_[-1]
+        self.n_iter_ = len(self.loss_curve_)
+
+
+def feature_scale(scaler):
+    """Return the standard deviation of each feature or the median one, whichever is larger.
+
+    Constant features do not count for the median. Without that floor, a weight on a feature that hardly ever
+    varies would be free to grow, and the classifier would be sensitive to it.
+    """
+    deviation = np.sqrt(scaler.var_)
+    varies = scaler.scale_ == deviation
+    if not varies.any():
+        return np.ones_like(deviation)
+    return np.maximum(deviation, np.median(deviation[varies]))
+
+
+def _compute_dtype(X, device):
+    # MPS has no float64.
+    return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
+
+
+def _as_dataset(X, codes, weight, network):
+    """Return rows as tensors where the network is, centred in the precision that they came in."""
+    device, dtype = network.layers[0].weight.device, network.layers[0].weight.dtype
+    if network.mean is not None:
+        X = X - network.mean.cpu().numpy().astype(X.dtype)
+    if weight is not None:
+        weight = as_tensor(weight, device=device, dtype=dtype)
+    return WeightedRows(as_tensor(X, device=device, dtype=dtype), as_tensor(codes, device=device), weight)

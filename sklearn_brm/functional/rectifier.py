@@ -1,0 +1,22 @@
+"""The rectifier relu(u)^n and its slope, finite and differentiable everywhere."""
+
+import torch
+from torch import Tensor
+
+
+def rectify(u: Tensor, power: float = 1.0) -> Tensor:
+    """Return max(0, u)^power, element by element."""
+    if power == 1:
+        return u.relu()
+    return u.relu().square() if power == 2 else u.relu().pow(power)
+
+
+def rectifier_slope(u: Tensor, power: float = 1.0) -> Tensor:
+    """Return the derivative power * max(0, u)^(power - 1), which is 0 where u <= 0."""
+    active = u > 0
+    if power == 1:
+        return active.to(u.dtype)
+    if power == 2:
+        return 2 * u.relu()
+    # A power below 2 has an infinite second derivative at 0: the inner `where` keeps it out of the gradient.
+    return torch.where(active, power * torch.where(active, u, 1.0).pow(power - 1), 0.0)

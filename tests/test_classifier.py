@@ -1,0 +1,329 @@
+"""The classifier against scikit-learn's contract, closed-form optima, and its own formulas."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_classification
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_brm import RegularizedClassifier, paper_recipe
+
+PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial"]
+
+
+def quick(*args, **kwargs):
+    """Return a classifier that trains for a fixed small number of epochs."""
+    return RegularizedClassifier(*args, **{"max_iter": 5, "tol": None, "random_state": 0, **kwargs})
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_classification(200, 6, n_informative=4, n_classes=3, class_sep=2.0, random_state=0)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(
+    [
+        RegularizedClassifier(max_iter=40),
+        RegularizedClassifier((), max_iter=40),
+        RegularizedClassifier((10,), penalty="jacobian", jacobian_of="logits", max_iter=40),
+    ]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_a_linear_classifier_with_l2_has_the_optimum_of_logistic_regression(standardize):
+    X, y = load_iris(return_X_y=True)
+    alpha = 0.01
+    expected = LogisticRegression(C=1 / (2 * len(X) * alpha), tol=1e-8, max_iter=10_000).fit(X, y)
+    found = RegularizedClassifier(
+        (), penalty="l2", alpha=alpha, standardize=standardize, optimizer=torch.optim.LBFGS,
+        learning_rate_init=0.5, batch_size=150, max_iter=300, tol=None, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    np.testing.assert_allclose(found.coefs_[0].T, expected.coef_, atol=1e-4)
+    np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X), atol=1e-4)
+
+
+def test_two_classes_have_the_optimum_of_logistic_regression_and_one_output():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    expected = LogisticRegression(C=1 / (2 * len(X) * 0.01), tol=1e-8, max_iter=10_000).fit(X, y)
+    found = RegularizedClassifier(
+        (), penalty="l2", alpha=0.01, optimizer=torch.optim.LBFGS, learning_rate_init=0.5, batch_size=len(X),
+        max_iter=100, tol=None, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    assert found.coefs_[0].shape == (30, 1)
+    assert found.decision_function(X).shape == (len(X),)
+    np.testing.assert_allclose(found.decision_function(X), expected.decision_function(X), atol=1e-3)
+
+
+def mean_squared_norm_of_logit_jacobian(classifier, X):
+    """Return the mean of |J|_F^2 of the logits in the user's features, row by row by autograd."""
+    function = classifier._as_torch(device="cpu", dtype=torch.float64)
+    rows = torch.as_tensor(X, dtype=torch.float64)
+    jacobians = [torch.autograd.functional.jacobian(lambda x: function(x[None])[0], row) for row in rows]
+    return torch.stack(jacobians).square().sum(dim=(1, 2)).mean().item()
+
+
+def expected_penalty(classifier, X, name, of):
+    """Return a penalty of a fitted classifier, in the user's units, from what it shows."""
+    coefs, power = classifier.coefs_, classifier.power
+    if name in ("l1", "l2"):
+        return sum((np.abs(coef) if name == "l1" else coef**2).sum() for coef in coefs)
+    if of == "logits":
+        return mean_squared_norm_of_logit_jacobian(classifier, X)
+    row_norms = (coefs[0] ** 2).sum(axis=0)
+    if of == "preactivation":
+        return row_norms.sum()
+    slope = power * np.maximum(classifier.hidden(X, activation=False), 0) ** (power - 1)
+    slope[classifier.hidden(X) == 0] = 0
+    return (slope**2 @ row_norms).mean()
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("l1", None),
+        ("l2", None),
+        ("jacobian", "hidden"),
+        ("jacobian", "preactivation"),
+        ("jacobian", "logits"),
+    ],
+)
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_penalties_are_measured_in_the_users_coordinates(table, name, of, power, standardize):
+    X, y = table
+    X = X * [1, 10, 100, 0.1, 1, 1] + 5
+    options = {} if of is None else {"jacobian_of": of}
+    classifier = quick(
+        (7,), penalty=name, alpha=1e-6, power=power, standardize=standardize, warm_start=True, **options
+    ).fit(X, y)
+    expected = expected_penalty(classifier, X, name, of)
+    # One more epoch with one batch and a rate of nothing evaluates the penalty at the present weights.
+    classifier.set_params(max_iter=1, batch_size=len(X), learning_rate_init=1e-30).fit(X, y)
+    assert classifier.penalties_[name][-1] == pytest.approx(1e-6 * expected, rel=1e-9)
+
+
+def test_one_feature_in_other_units_changes_only_the_weights_units(table):
+    X, y = table
+    scale = np.array([1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3])
+    plain, tiny = quick((7,)).fit(X, y), quick((7,)).fit(X * scale, y)
+    np.testing.assert_allclose(tiny.coefs_[0], plain.coefs_[0] / scale[:, None], rtol=1e-9)
+    np.testing.assert_allclose(tiny.predict_proba(X * scale), plain.predict_proba(X), rtol=1e-7)
+
+
+def test_a_common_offset_does_not_change_the_predictions(table):
+    X, y = table
+    np.testing.assert_allclose(
+        quick((7,)).fit(X + 1000, y).predict_proba(X + 1000),
+        quick((7,)).fit(X, y).predict_proba(X),
+        rtol=1e-6,
+    )
+
+
+def test_constant_features_do_no_harm(table):
+    X, y = table
+    X = np.hstack([X, np.full((len(X), 2), 3.0)])
+    classifier = quick((7,), max_iter=50).fit(X, y)
+    assert all(np.isfinite(coef).all() for coef in classifier.coefs_)
+    assert classifier.score(X, y) > 0.6
+    only_constant = quick().fit(np.ones((10, 3)), np.arange(10) % 2)
+    np.testing.assert_allclose(only_constant.predict_proba(np.ones((1, 3))), 0.5, atol=0.2)
+
+
+def test_a_feature_that_hardly_varies_is_not_blown_up(table):
+    X, y = table
+    X = np.hstack([X, 1e-6 * np.random.RandomState(0).randn(len(X), 1)])
+    classifier = quick((7,), max_iter=50).fit(X, y)
+    assert np.abs(classifier.coefs_[0][-1]).max() < 10 * np.abs(classifier.coefs_[0][:-1]).max()
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (7,), (7, 5)])
+def test_every_penalty_trains_every_depth_and_is_noted(table, penalty, hidden_layer_sizes):
+    X, y = table
+    classifier = quick(hidden_layer_sizes, penalty=penalty).fit(X, y)
+    assert list(classifier.penalties_) == [penalty]
+    assert len(classifier.penalties_[penalty]) == len(classifier.loss_curve_) == classifier.n_iter_ == 5
+    assert (np.array(classifier.penalties_[penalty]) >= 0).all()
+    assert classifier.loss_curve_[-1] > classifier.penalties_[penalty][-1]
+
+
+def test_a_dict_holds_several_penalties_with_their_strengths(table):
+    X, y = table
+    classifier = quick((7,), penalty={"l2": 1e-3, "jacobian": 1e-3, "l1": 0}).fit(X, y)
+    assert sorted(classifier.penalties_) == ["jacobian", "l2"]
+    alone = quick((7,), penalty="l2", alpha=1e-3).fit(X, y)
+    assert classifier.penalties_["l2"][0] == pytest.approx(alone.penalties_["l2"][0], rel=0.1)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_strength_zero_is_no_penalty_to_the_last_bit(table, penalty):
+    X, y = table
+    without, zero = quick((7,)).fit(X, y), quick((7,), penalty=penalty, alpha=0).fit(X, y)
+    for a, b in zip(without.coefs_, zero.coefs_):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("of", ["hidden", "preactivation", "logits"])
+def test_a_stronger_jacobian_penalty_flattens_the_logits(table, of):
+    X, y = table
+    norms = [
+        mean_squared_norm_of_logit_jacobian(
+            quick((20,), penalty="jacobian", alpha=alpha, jacobian_of=of, max_iter=50).fit(X, y), X[:50]
+        )
+        for alpha in (0, 0.1, 1)
+    ]
+    assert norms[0] > norms[1] > norms[2]
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (7,), (7, 5)])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_torch_function_equals_the_predictions(hidden_layer_sizes, n_classes):
+    X, y = make_classification(60, 6, n_informative=4, n_classes=n_classes, random_state=0)
+    classifier = quick(hidden_layer_sizes, power=2.0, batch_norm=True).fit(X, y)
+    rows = torch.tensor(X, requires_grad=True)
+    scores = classifier._as_torch(device="cpu", dtype=torch.float64)(rows)
+    assert scores.shape == (60, n_classes)
+    np.testing.assert_allclose(
+        torch.softmax(scores, dim=1).detach().numpy(), classifier.predict_proba(X), atol=1e-12
+    )
+    (gradient,) = torch.autograd.grad(scores.sum(), rows)
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_precision_follows_the_data_and_probabilities_sum_to_one_in_float64(table, dtype):
+    X, y = table
+    classifier = quick((7,)).fit(X.astype(dtype), y)
+    assert {a.dtype for a in [*classifier.coefs_, *classifier.intercepts_]} == {np.dtype(dtype)}
+    assert classifier.decision_function(X.astype(dtype)).dtype == dtype
+    probabilities = classifier.predict_proba(X.astype(dtype))
+    assert probabilities.dtype == np.float64
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-15)
+
+
+@pytest.mark.parametrize("labels", [[5, 7], ["a", "b"], [False, True], [-1.0, 2.0], ["x", "y", "zz"]])
+def test_labels_of_any_type_come_back(labels):
+    X, y = make_classification(90, 6, n_informative=4, n_classes=len(labels), class_sep=2.0, random_state=0)
+    y = np.array(labels)[y]
+    classifier = quick(max_iter=40).fit(X, y)
+    np.testing.assert_array_equal(classifier.classes_, np.unique(y))
+    assert classifier.predict(X).dtype == y.dtype
+    assert classifier.score(X, y) > 0.8
+
+
+def test_a_fitted_classifier_is_numpy_only_and_survives_pickling(table):
+    X, y = table
+    classifier = quick((7,), batch_norm=True).partial_fit(X, y, classes=[0, 1, 2])
+    data = pickle.dumps(classifier)
+    assert b"torch" not in data
+    np.testing.assert_array_equal(pickle.loads(data).predict_proba(X), classifier.predict_proba(X))
+
+
+def test_fit_leaves_data_and_global_state_alone(table, global_state_unchanged):
+    X, y = table[0].copy(), table[1].copy()
+    X.flags.writeable = y.flags.writeable = False
+    for penalty in PENALTIES:
+        quick((7,), penalty=penalty).fit(X, y)
+
+
+def test_the_same_seed_gives_the_same_bits(table):
+    X, y = table
+    first = quick(penalty="adversarial", adversarial_steps=3).fit(X, y)
+    torch.rand(3)
+    np.random.rand(3)
+    second = clone(first).fit(X, y)
+    np.testing.assert_array_equal(first.coefs_[0], second.coefs_[0])
+    assert first.loss_curve_ == second.loss_curve_
+
+
+def test_digits_converge_with_the_defaults():
+    X, y = load_digits(return_X_y=True)
+    classifier = RegularizedClassifier(random_state=0).fit(X[:1400], y[:1400])
+    assert classifier.n_iter_ < classifier.max_iter
+    assert classifier.score(X[1400:], y[1400:]) > 0.92
+
+
+def test_the_end_of_the_epochs_before_convergence_warns(table):
+    with pytest.warns(
+        ConvergenceWarning, match=r"stopped at max_iter=3 epochs while the loss was still improv"
+    ):
+        RegularizedClassifier(max_iter=3).fit(*table)
+
+
+@pytest.mark.parametrize("name", ["KH", "BP", "L2", "JReg", "SpecReg"])
+def test_the_published_settings_are_one_call_away(table, name):
+    recipe = paper_recipe(name)
+    assert (recipe.batch_size, recipe.max_iter, recipe.learning_rate_init) == (1000, 1000, 1e-3)
+    X, y = table
+    classifier = paper_recipe(name, max_iter=2, random_state=0).fit(X, y)
+    assert [len(coef) for coef in classifier.coefs_] == ([6] if name == "KH" else [6, 2000])
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(ValueError, match="The 'name' parameter of paper_recipe must be 'KH', 'BP'"):
+        paper_recipe("SHLP")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"penalty": "l3"}, ValueError, "parameter of RegularizedClassifier must be None, 'l1', 'l2'"),
+        ({"penalty": {"l2": -1.0}}, ValueError, r"'l2'\].* must be a float in \[0, inf\)"),
+        ({"penalty": {"l2": 1.0}, "alpha": 1.0}, ValueError, "'alpha' .* must be 'auto' where penalty"),
+        ({"alpha": -1}, ValueError, r"'alpha' parameter .* must be a float in \[0, inf\) or 'auto'. Got -1"),
+        ({"alpha": np.nan}, ValueError, "Got nan instead"),
+        ({"alpha": True}, TypeError, "Got True instead"),
+        ({"power": 0.5}, ValueError, r"'power' parameter .* must be a float in \[1, inf\). Got 0.5"),
+        ({"hidden_layer_sizes": (10, 0)}, ValueError, r"must be an int in .* or a tuple .* Got \(10, 0\)"),
+        ({"hidden_layer_sizes": "10"}, ValueError, "Got '10' instead"),
+        ({"hidden_layer_sizes": 2.5}, TypeError, "Got 2.5 instead"),
+        ({"jacobian_of": "output"}, ValueError, "must be 'hidden', 'preactivation' or 'logits'"),
+        ({"jacobian_projections": 0}, ValueError, r"must be an int in \[1, inf\) or 'auto'"),
+        ({"spectral_start": 1.5}, TypeError, r"'spectral_start' parameter .* must be an int in \[0, inf\)"),
+        ({"adversarial_eps": -0.1}, ValueError, "'adversarial_eps' parameter"),
+        ({"max_iter": 0}, ValueError, "'max_iter' parameter"),
+        ({"batch_size": "all"}, ValueError, r"must be an int in \[1, inf\) or 'auto'. Got 'all'"),
+        ({"optimizer": "lbfgs"}, ValueError, "must be 'adam' or 'sgd' or a callable"),
+        ({"learning_rate": 0.1}, TypeError, "must be 'constant' or a callable. Got 0.1"),
+        ({"learning_rate_init": 0}, ValueError, r"must be a float in \(0, inf\) or 'auto'. Got 0"),
+        ({"validation_fraction": 1.0}, ValueError, r"must be a float in \(0, 1\)"),
+        ({"early_stopping": "yes"}, ValueError, "must be True or False"),
+        ({"class_weight": "even"}, ValueError, "Got 'even' instead"),
+        ({"callbacks": "early"}, ValueError, "must be a list of skorch callbacks or None"),
+        ({"device": "cuda:99"}, ValueError, "'device' parameter"),
+    ],
+)  # fmt: skip
+def test_bad_parameters_are_named_before_any_work(table, parameters, error, message):
+    with pytest.raises(error, match=message):
+        RegularizedClassifier(**parameters).fit(*table)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "hidden"])
+def test_an_unfitted_classifier_says_so(table, method):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(RegularizedClassifier(), method)(table[0])
+
+
+def test_one_class_is_refused_in_scikit_learns_words(table):
+    with pytest.raises(
+        ValueError, match="needs samples of at least 2 classes in the data, but the data contains only"
+    ):
+        RegularizedClassifier().fit(table[0], np.zeros(200))
+
+
+def test_a_loss_that_is_not_finite_names_the_epoch_and_what_to_try(table):
+    X, y = table
+    with pytest.raises(
+        ValueError, match=r"not finite in epoch \d+: training diverged. Try a smaller learning_rate_init"
+    ):
+        quick((7,), power=4.5, standardize=False).fit(X.astype(np.float32) * 1e9, y)

@@ -1,0 +1,234 @@
+"""Every penalty against its definition: full Jacobians, eigendecompositions, finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd.functional import jacobian
+
+from sklearn_brm.functional import penalties
+from sklearn_brm.functional.rectifier import rectifier_slope, rectify
+from sklearn_brm.functional.schedules import ExponentialSchedule, StepSchedule
+
+SIZES = [(1, 3, 1, 2), (5, 4, 7, 3), (8, 10, 6, 10)]
+POWERS = [1.0, 1.3, 2.0, 3.0, 4.5]
+
+
+def random_network(n, d, h, c, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(n * 1000 + d * 100 + h * 10 + c)
+    X, W, V = (torch.randn(*shape, generator=generator, dtype=dtype) for shape in [(n, d), (h, d), (c, h)])
+    return X, W, V
+
+
+def squared_norms_of_full_jacobians(function, X):
+    return torch.stack([jacobian(function, x).square().sum() for x in X])
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_the_slope_of_the_rectifier_is_its_derivative(power):
+    u = torch.linspace(-2, 2, 41, dtype=torch.float64).requires_grad_()
+    (expected,) = torch.autograd.grad(rectify(u, power).sum(), u)
+    torch.testing.assert_close(rectifier_slope(u, power), expected)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_the_slope_has_a_finite_gradient_where_the_unit_is_silent(power):
+    u = torch.tensor([-1.0, 0.0, 0.5], dtype=torch.float64, requires_grad=True)
+    slope = rectifier_slope(u, power)
+    if slope.requires_grad:
+        slope.square().sum().backward()
+        assert torch.isfinite(u.grad).all()
+        assert (u.grad[:2] == 0).all()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_closed_form_jacobians_equal_autograd(sizes, power, dtype, tolerance):
+    X, W, V = random_network(*sizes, dtype=dtype)
+    slope = rectifier_slope(X @ W.T, power)
+    hidden = squared_norms_of_full_jacobians(lambda x: rectify(W @ x, power), X).mean()
+    logits = squared_norms_of_full_jacobians(lambda x: V @ rectify(W @ x, power), X).mean()
+    preactivation = squared_norms_of_full_jacobians(lambda x: W @ x, X).mean()
+    torch.testing.assert_close(penalties.jacobian_hidden(W, slope), hidden, rtol=tolerance, atol=0)
+    torch.testing.assert_close(penalties.jacobian_logits(W, slope, V), logits, rtol=tolerance, atol=0)
+    torch.testing.assert_close(penalties.l2([W]), preactivation, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_row_weights_weigh_the_jacobians(sizes):
+    X, W, V = random_network(*sizes)
+    weight = torch.arange(1.0, len(X) + 1, dtype=torch.float64)
+    slope = rectifier_slope(X @ W.T, 2.0)
+    per_row = torch.stack([penalties.jacobian_logits(W, s[None], V) for s in slope])
+    torch.testing.assert_close(
+        penalties.jacobian_logits(W, slope, V, weight), (per_row * weight).mean(), rtol=1e-12, atol=0
+    )
+    per_row = torch.stack([penalties.jacobian_hidden(W, s[None]) for s in slope])
+    torch.testing.assert_close(
+        penalties.jacobian_hidden(W, slope, weight), (per_row * weight).mean(), rtol=1e-12, atol=0
+    )
+
+
+def central_differences(function, parameter, step=1e-6):
+    gradient = torch.empty_like(parameter)
+    flat, values = gradient.view(-1), parameter.data.view(-1)
+    for i in range(len(values)):
+        kept = values[i].item()
+        values[i] = kept + step
+        above = function().item()
+        values[i] = kept - step
+        below = function().item()
+        values[i] = kept
+        flat[i] = (above - below) / (2 * step)
+    return gradient
+
+
+def penalty_of_network(name, power):
+    """Return a function of (X, W, V) whose gradient training uses."""
+    eigenvectors = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
+
+    def compute(X, W, V):
+        u = X @ W.T
+        if name == "hidden":
+            return penalties.jacobian_hidden(W, rectifier_slope(u, power))
+        if name == "logits":
+            return penalties.jacobian_logits(W, rectifier_slope(u, power), V)
+        if name == "spectral":
+            return penalties.spectral(rectify(u, power), eigenvectors, 1.0, 2)
+        if name == "projected":
+            generator = torch.Generator().manual_seed(0)
+            X = X.clone().requires_grad_()
+            return penalties.jacobian_projected(rectify(X @ W.T, power) @ V.T, X, 2, generator)
+        X = X.clone().requires_grad_()
+        losses = torch.nn.functional.cross_entropy(
+            rectify(X @ W.T, power) @ V.T, torch.zeros(len(X), dtype=torch.int64), reduction="none"
+        )
+        return penalties.input_gradient(losses, X)
+
+    return compute
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 4.5])
+@pytest.mark.parametrize("name", ["hidden", "logits", "spectral", "projected", "input_gradient"])
+def test_gradients_agree_with_finite_differences(name, power):
+    X, W, V = random_network(5, 4, 6, 3)
+    X, W, V = X / 2, W.div(2).requires_grad_(), V.div(2).requires_grad_()
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    compute = penalty_of_network(name, power)
+    torch.set_rng_state(state)
+    compute(X, W, V).backward()
+    for parameter in (W, V):
+        expected = central_differences(lambda: compute(X, W, V), parameter)
+        found = torch.zeros_like(expected) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_projected_jacobian_is_unbiased(weighted):
+    X, W, V = random_network(6, 5, 7, 4)
+    weight = torch.linspace(0.5, 1.5, len(X), dtype=torch.float64) if weighted else None
+    exact = penalties.jacobian_logits(W, rectifier_slope(X @ W.T, 2.0), V, weight).item()
+    X.requires_grad_()
+    logits = rectify(X @ W.T, 2.0) @ V.T
+    generator = torch.Generator().manual_seed(0)
+    draws = [penalties.jacobian_projected(logits, X, 1, generator, weight).item() for _ in range(2000)]
+    standard_error = np.std(draws, ddof=1) / np.sqrt(len(draws))
+    assert abs(np.mean(draws) - exact) < 3 * standard_error
+    assert standard_error < 0.02 * exact
+
+
+def test_more_projections_vary_less():
+    X, W, V = random_network(6, 5, 7, 4)
+    X.requires_grad_()
+    logits = rectify(X @ W.T, 2.0) @ V.T
+    generator = torch.Generator().manual_seed(0)
+
+    def variance(n_projections):
+        return np.var(
+            [penalties.jacobian_projected(logits, X, n_projections, generator).item() for _ in range(500)]
+        )
+
+    assert variance(4) == pytest.approx(variance(1) / 4, rel=0.4)
+
+
+def spectral_by_formula(H, exponent, start):
+    eigenvalues = np.linalg.eigh(np.cov(H, rowvar=False))[0][::-1]
+    first = max(start, 1) - 1
+    total = 0.0
+    for n in range(first + 1, len(eigenvalues) + 1):
+        target = n**-exponent
+        if start > 0:
+            target *= eigenvalues[first] / (first + 1.0) ** -exponent
+        ratio = eigenvalues[n - 1] / target
+        total += (ratio - 1) ** 2 + max(0, ratio - 1)
+    return total / len(eigenvalues)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
+def test_the_spectral_penalty_equals_the_direct_formula(exponent, start):
+    H = np.random.RandomState(0).randn(40, 6) * [3, 1, 0.5, 2, 1, 0.1]
+    eigenvectors = np.linalg.eigh(np.cov(H, rowvar=False))[1][:, ::-1].copy()
+    found = penalties.spectral(torch.tensor(H), torch.tensor(eigenvectors), exponent, start).item()
+    assert found == pytest.approx(spectral_by_formula(H, exponent, start), rel=1e-10)
+
+
+@pytest.mark.parametrize("start", [0, 1, 4])
+def test_the_spectral_penalty_vanishes_on_a_power_law(start):
+    H = np.random.RandomState(0).randn(50, 8)
+    H = np.linalg.qr(H - H.mean(axis=0))[0] * np.sqrt(49.0 * np.arange(1, 9.0) ** -1.5)
+    assert penalties.spectral(torch.tensor(H), torch.eye(8).double(), 1.5, start).item() < 1e-14
+
+
+def test_input_gradient_equals_the_gradient_of_each_row():
+    X, W, _ = random_network(4, 3, 1, 1)
+    X.requires_grad_()
+    losses = (X @ W.T).squeeze(1).square()
+    expected = np.mean([(2 * (x @ W[0]) * W[0]).square().sum().item() for x in X.detach()])
+    assert penalties.input_gradient(losses, X).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("n_steps", [1, 10])
+def test_adversarial_rows_stay_in_the_ball_and_raise_the_loss(n_steps):
+    X, W, V = random_network(20, 5, 7, 4)
+    y = torch.arange(20) % 4
+
+    def losses(rows):
+        return torch.nn.functional.cross_entropy(rectify(rows @ W.T) @ V.T, y, reduction="none")
+
+    generator = torch.Generator().manual_seed(0)
+    rows = penalties.adversarial_rows(losses, X, 0.01, n_steps, generator)
+    assert (rows - X).abs().max().item() <= 0.01 + 1e-12
+    assert losses(rows).mean() > losses(X).mean()
+    assert not rows.requires_grad
+
+
+def test_one_adversarial_step_is_the_fast_gradient_sign_method():
+    X, W, _ = random_network(6, 5, 1, 1)
+    rows = penalties.adversarial_rows(lambda x: (x @ W.T).squeeze(1), X, 0.1, 1, torch.Generator())
+    torch.testing.assert_close(rows, X + 0.1 * W.sign())
+
+
+def test_a_step_schedule_holds_each_factor_from_its_epoch_on():
+    schedule = StepSchedule(epochs=(2, 4), factors=(0.5, 0.1))
+    assert [schedule(epoch) for epoch in range(6)] == [1.0, 1.0, 0.5, 0.5, 0.1, 0.1]
+
+
+def test_an_exponential_schedule_falls_by_e_in_one_time_constant():
+    schedule = ExponentialSchedule(time_constant=30, start=90)
+    assert schedule(89) == schedule(90) == 1.0
+    assert schedule(120) == pytest.approx(np.exp(-1))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: StepSchedule(epochs=(1, 2), factors=(0.5,)), "one factor per epoch"),
+        (lambda: StepSchedule(epochs=(2, 1), factors=(0.5, 0.1)), "rising epochs"),
+        (lambda: ExponentialSchedule(time_constant=0), "must be above 0"),
+    ],
+)
+def test_impossible_schedules_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
