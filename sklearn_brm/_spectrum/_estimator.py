@@ -21,6 +21,7 @@ from sklearn_brm._base import (
 )
 from sklearn_brm.functional.spectra import (
     StreamingCovariance,
+    bootstrap_cv_exponent,
     bootstrap_exponent,
     compare_models,
     cv_pca,
@@ -101,8 +102,8 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         Confidence interval for the exponent of the population, corrected for the bias of finite samples; it
         may therefore leave out `exponent_`. Only with `n_bootstrap` > 0.
     exponent_bias_ : float
-        Estimated bias; ``exponent_ - exponent_bias_`` is the centre of what the interval covers. Only with
-        `n_bootstrap` > 0.
+        Estimated bias of `exponent_`; ``exponent_ - exponent_bias_`` is the estimate for the population. Only
+        with `n_bootstrap` > 0, and NaN with `X_repeat`.
     intercept_ : float
         Natural logarithm of the fitted eigenvalue of rank 1.
     r2_ : float
@@ -329,7 +330,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             n_constant = int((rows == rows[0]).all(dim=0).sum())
             line = self._measure(sample_eigenvalues(rows), n_constant)
         if self.n_bootstrap:
-            self._bootstrap(rows, line)
+            self._bootstrap(bootstrap_exponent, rows, line, rng=check_random_state(self.random_state))
 
     def _measure_covariance(self):
         covariance = self._covariance
@@ -340,20 +341,18 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
 
     def _fit_repeats(self, rows, repeat):
         random_state = check_random_state(self.random_state)
+        eigenvalues = cv_pca(rows, repeat, n_shuffles=self.n_shuffles, rng=random_state).mean(axis=0)
+        line = self._measure(eigenvalues, n_constant=0)
+        if self.n_bootstrap:
+            self._bootstrap(bootstrap_cv_exponent, rows, repeat, line, rng=random_state)
 
-        def eigenvalues(first, second, n_shuffles):
-            return cv_pca(first, second, n_shuffles=n_shuffles, rng=random_state).mean(axis=0)
-
-        self._measure(eigenvalues(rows, repeat, self.n_shuffles), n_constant=0)
-
-    def _bootstrap(self, rows, line):
-        bootstrap = bootstrap_exponent(
-            rows,
-            line,
+    def _bootstrap(self, resample, *data, rng):
+        bootstrap = resample(
+            *data,
             method=self.method,
             confidence=self.confidence,
             n_resamples=self.n_bootstrap,
-            rng=check_random_state(self.random_state),
+            rng=rng,
             progress=partial(progress, verbose=self.verbose, description="bootstrap"),
         )
         self.exponent_interval_ = bootstrap.interval

@@ -15,7 +15,7 @@ from sklearn_brm.functional.spectra import (
     effective_rank,
     fit_power_law,
     participation_ratio,
-    symmetric_eigenvalues,
+    scatter_eigenvalues,
 )
 
 _OWNER = "pipeline_spectra"
@@ -187,7 +187,7 @@ def _rows(covariance, cuts, window, method):
     """Yield the columns of a table for a layer cut to several widths."""
     matrix, n_samples = covariance.covariance(), covariance.n_samples
     for width in [*(cut for cut in cuts if cut < len(matrix)), len(matrix)]:
-        values = symmetric_eigenvalues(matrix[:width, :width]).clip(min=0)[:n_samples]
+        values = scatter_eigenvalues(matrix[:width, :width])[:n_samples]
         fit = fit_power_law(values, window, method=method, n_samples=n_samples, n_features=width)
         yield {
             "width": width,
