@@ -121,7 +121,7 @@ def bootstrap_cv_exponent(
     rng: np.random.Generator | np.random.RandomState,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> ExponentBootstrap:
-    """Return a confidence interval for a `fit` to cross-validated eigenvalues, by resampling rows of both repeats.
+    """Return an interval for a `fit` to cross-validated eigenvalues, by resampling the rows of both repeats.
 
     The interval is the scatter of the resamples' exponents about `fit`; no bias is estimated. Parameters and
     result are those of `bootstrap_exponent`.
