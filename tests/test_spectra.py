@@ -5,6 +5,7 @@ from scipy import stats
 
 from sklearn_brm.functional.spectra import (
     StreamingCovariance,
+    _covariance,
     bootstrap_exponent,
     choose_window,
     compare_models,
@@ -12,6 +13,7 @@ from sklearn_brm.functional.spectra import (
     density_to_rank_exponent,
     effective_rank,
     fit_power_law,
+    float64_device,
     last_trusted_rank,
     participation_ratio,
     rank_to_density_exponent,
@@ -51,6 +53,27 @@ def test_chunks_with_means_far_apart_add_up():
     X = np.concatenate([gaussian(50, 4, 1.0), gaussian(50, 4, 1.0, seed=1) + 1e5])
     covariance = StreamingCovariance(4).update(torch.as_tensor(X[:50])).update(torch.as_tensor(X[50:]))
     np.testing.assert_allclose(covariance.covariance(), np.cov(X.T), rtol=1e-10)
+
+
+def test_the_path_of_accelerators_gives_what_the_processor_does(monkeypatch):
+    X = torch.as_tensor(gaussian(90, 30, 1.0))
+    first, second = X + torch.as_tensor(gaussian(90, 30, 0.0, seed=1)), X
+    fit = fit_power_law(sample_eigenvalues(X), (1, 10))
+
+    def everything():
+        bootstrap = bootstrap_exponent(X, fit, n_resamples=5, rng=np.random.default_rng(0))
+        wide = sample_eigenvalues(X.T.contiguous())
+        return [sample_eigenvalues(X), wide[:29], cv_pca(first, second), bootstrap.exponents]
+
+    expected = everything()
+    monkeypatch.setattr(_covariance, "_on_processor", lambda tensor: False)
+    for actual, desired in zip(everything(), expected):
+        np.testing.assert_allclose(actual, desired, rtol=1e-8, atol=1e-12)
+
+
+def test_devices_without_float64_give_way_to_the_processor():
+    assert float64_device("mps") == torch.device("cpu")
+    assert float64_device("cuda:1") == torch.device("cuda:1")
 
 
 def test_the_rows_given_to_a_covariance_are_not_written_to():
