@@ -4,7 +4,7 @@ __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
 from ._classifier import RegularizedClassifier, paper_recipe
-from ._displays import DecisionPlaneDisplay, RobustnessCurveDisplay, TradeOffDisplay
+from ._displays import DecisionPlaneDisplay, RobustnessCurveDisplay, SpectrumDisplay, TradeOffDisplay
 from ._encoder import WTAEncoder
 from ._scorer import (
     AdversarialExamples,
@@ -17,7 +17,7 @@ from ._scorer import (
     critical_perturbations,
     robustness_curve,
 )
-from ._spectrum import PowerLawSpectrum, SpectrumWarning
+from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
 
 __all__ = [
     "AdversarialExamples",
@@ -31,6 +31,7 @@ __all__ = [
     "RobustnessCurve",
     "RobustnessCurveDisplay",
     "RobustnessWarning",
+    "SpectrumDisplay",
     "SpectrumWarning",
     "TradeOffDisplay",
     "WTAEncoder",
@@ -38,6 +39,7 @@ __all__ = [
     "convert",
     "critical_perturbations",
     "paper_recipe",
+    "pipeline_spectra",
     "register_converter",
     "register_function",
     "robustness_curve",
