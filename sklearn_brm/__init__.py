@@ -4,7 +4,13 @@ __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
 from ._classifier import RegularizedClassifier, paper_recipe
-from ._displays import DecisionPlaneDisplay, RobustnessCurveDisplay, SpectrumDisplay, TradeOffDisplay
+from ._displays import (
+    DecisionPlaneDisplay,
+    ReceptiveFieldDisplay,
+    RobustnessCurveDisplay,
+    SpectrumDisplay,
+    TradeOffDisplay,
+)
 from ._encoder import WTAEncoder
 from ._scorer import (
     AdversarialExamples,
@@ -27,6 +33,7 @@ __all__ = [
     "FeatureConstraints",
     "NotConvertibleError",
     "PowerLawSpectrum",
+    "ReceptiveFieldDisplay",
     "RegularizedClassifier",
     "RobustnessCurve",
     "RobustnessCurveDisplay",
