@@ -15,6 +15,8 @@ from ._scorer import (
     RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
+    from_art,
+    from_foolbox,
     robustness_curve,
 )
 from ._spectrum import PowerLawSpectrum, SpectrumWarning
@@ -35,6 +37,8 @@ __all__ = [
     "adversarial_examples",
     "convert",
     "critical_perturbations",
+    "from_art",
+    "from_foolbox",
     "paper_recipe",
     "register_converter",
     "register_function",
