@@ -4,7 +4,7 @@ __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
 from ._classifier import RegularizedClassifier, paper_recipe
-from ._displays import TradeOffDisplay
+from ._displays import DecisionPlaneDisplay, RobustnessCurveDisplay, TradeOffDisplay
 from ._encoder import WTAEncoder
 from ._scorer import (
     AdversarialExamples,
@@ -25,11 +25,13 @@ __all__ = [
     "AdversarialExamples",
     "AdversarialScorer",
     "CriticalPerturbations",
+    "DecisionPlaneDisplay",
     "FeatureConstraints",
     "NotConvertibleError",
     "PowerLawSpectrum",
     "RegularizedClassifier",
     "RobustnessCurve",
+    "RobustnessCurveDisplay",
     "RobustnessWarning",
     "SpectrumWarning",
     "TradeOffDisplay",
