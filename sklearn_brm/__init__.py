@@ -21,6 +21,8 @@ from ._scorer import (
     RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
+    from_art,
+    from_foolbox,
     robustness_curve,
 )
 from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
@@ -45,6 +47,8 @@ __all__ = [
     "adversarial_examples",
     "convert",
     "critical_perturbations",
+    "from_art",
+    "from_foolbox",
     "paper_recipe",
     "pipeline_spectra",
     "register_converter",
