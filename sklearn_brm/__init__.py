@@ -17,6 +17,7 @@ from ._scorer import (
     critical_perturbations,
     robustness_curve,
 )
+from ._sharing import SharedArray
 from ._spectrum import PowerLawSpectrum, SpectrumWarning
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "RegularizedClassifier",
     "RobustnessCurve",
     "RobustnessWarning",
+    "SharedArray",
     "SpectrumWarning",
     "TradeOffDisplay",
     "WTAEncoder",
