@@ -25,6 +25,7 @@ from ._scorer import (
     from_foolbox,
     robustness_curve,
 )
+from ._sharing import SharedArray
 from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "RobustnessCurve",
     "RobustnessCurveDisplay",
     "RobustnessWarning",
+    "SharedArray",
     "SpectrumDisplay",
     "SpectrumWarning",
     "TradeOffDisplay",
