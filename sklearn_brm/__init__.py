@@ -4,21 +4,56 @@ __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, convert, register_converter, register_function
 from ._classifier import RegularizedClassifier, paper_recipe
-from ._displays import SpectrumDisplay, TradeOffDisplay
+from ._displays import (
+    DecisionPlaneDisplay,
+    ReceptiveFieldDisplay,
+    RobustnessCurveDisplay,
+    SpectrumDisplay,
+    TradeOffDisplay,
+)
 from ._encoder import WTAEncoder
+from ._scorer import (
+    AdversarialExamples,
+    AdversarialScorer,
+    CriticalPerturbations,
+    FeatureConstraints,
+    RobustnessCurve,
+    RobustnessWarning,
+    adversarial_examples,
+    critical_perturbations,
+    from_art,
+    from_foolbox,
+    robustness_curve,
+)
+from ._sharing import SharedArray
 from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
 
 __all__ = [
+    "AdversarialExamples",
+    "AdversarialScorer",
+    "CriticalPerturbations",
+    "DecisionPlaneDisplay",
+    "FeatureConstraints",
     "NotConvertibleError",
     "PowerLawSpectrum",
+    "ReceptiveFieldDisplay",
     "RegularizedClassifier",
+    "RobustnessCurve",
+    "RobustnessCurveDisplay",
+    "RobustnessWarning",
+    "SharedArray",
     "SpectrumDisplay",
     "SpectrumWarning",
     "TradeOffDisplay",
     "WTAEncoder",
+    "adversarial_examples",
     "convert",
+    "critical_perturbations",
+    "from_art",
+    "from_foolbox",
     "paper_recipe",
     "pipeline_spectra",
     "register_converter",
     "register_function",
+    "robustness_curve",
 ]

@@ -1,16 +1,41 @@
 """Every converted function equals its estimator, has the right gradient, and refuses what it cannot do."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+import skorch
 import torch
-from sklearn import linear_model, preprocessing, svm
+from sklearn import (
+    calibration,
+    compose,
+    decomposition,
+    discriminant_analysis,
+    ensemble,
+    feature_selection,
+    impute,
+    kernel_approximation,
+    linear_model,
+    model_selection,
+    multiclass,
+    naive_bayes,
+    neighbors,
+    preprocessing,
+    random_projection,
+    svm,
+)
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import make_classification
-from sklearn.exceptions import NotFittedError
-from sklearn.feature_selection import VarianceThreshold
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.metrics import f1_score, make_scorer
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
@@ -25,6 +50,19 @@ def table(n_classes, seed=0):
     )
     return X * np.geomspace(0.5, 3, 6) + 1, np.array(["c", "a", "b"])[y]
 
+
+class Squares(TransformerMixin, BaseEstimator):
+    """A transformer of a user, converted by a registered converter."""
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        return np.square(X)
+
+
+register_converter(Squares, lambda squares, target: torch.square)
 
 SCALERS = [
     preprocessing.StandardScaler(),
@@ -42,6 +80,47 @@ SCALERS = [
     FunctionTransformer(),
     FunctionTransformer(np.tanh),
     FunctionTransformer(np.cbrt),
+    preprocessing.PowerTransformer(),
+    preprocessing.PowerTransformer(standardize=False),
+    preprocessing.QuantileTransformer(n_quantiles=20),
+    preprocessing.QuantileTransformer(n_quantiles=20, output_distribution="normal"),
+]
+PROJECTIONS = [
+    decomposition.PCA(3),
+    decomposition.PCA(3, whiten=True),
+    decomposition.IncrementalPCA(3, whiten=True),
+    decomposition.TruncatedSVD(3, random_state=0),
+    decomposition.FactorAnalysis(2),
+    decomposition.FastICA(3, random_state=0),
+    decomposition.FastICA(whiten=False, random_state=0),
+    random_projection.GaussianRandomProjection(3, random_state=0),
+    random_projection.SparseRandomProjection(3, random_state=0),
+    neighbors.NeighborhoodComponentsAnalysis(2, random_state=0, max_iter=5),
+    impute.SimpleImputer(),
+    impute.SimpleImputer(strategy="median", add_indicator=True),
+    feature_selection.VarianceThreshold(1.0),
+    feature_selection.SelectKBest(k=3),
+    feature_selection.SelectPercentile(percentile=50),
+    feature_selection.SelectFromModel(LogisticRegression()),
+    feature_selection.SequentialFeatureSelector(LogisticRegression(), n_features_to_select=2),
+]
+EXPANSIONS = [
+    preprocessing.PolynomialFeatures(),
+    preprocessing.PolynomialFeatures(3, interaction_only=True),
+    preprocessing.PolynomialFeatures((2, 3), include_bias=False, order="F"),
+    preprocessing.PolynomialFeatures(0),
+    *[
+        preprocessing.SplineTransformer(degree=degree, extrapolation=extrapolation, include_bias=degree > 1)
+        for extrapolation in ["constant", "continue", "linear", "periodic"]
+        for degree in (1, 2, 3)
+        if (extrapolation, degree) != ("linear", 1)
+    ],
+    kernel_approximation.RBFSampler(n_components=7, random_state=0),
+    kernel_approximation.Nystroem(n_components=7, random_state=0),
+    kernel_approximation.Nystroem(gamma=0.3, n_components=7, random_state=0),
+    kernel_approximation.Nystroem("linear", n_components=4, random_state=0),
+    kernel_approximation.Nystroem("poly", degree=2, coef0=0.5, n_components=7, random_state=0),
+    kernel_approximation.Nystroem("sigmoid", kernel_params={"gamma": 0.1}, n_components=7, random_state=0),
 ]
 LINEAR = [
     linear_model.LogisticRegression(),
@@ -56,7 +135,56 @@ LINEAR = [
     linear_model.Perceptron(random_state=0),
     svm.LinearSVC(random_state=0),
     svm.LinearSVC(random_state=0, fit_intercept=False),
+    linear_model.LogisticRegressionCV(Cs=2, l1_ratios=(0,), use_legacy_attributes=False, scoring="accuracy"),
+    LinearDiscriminantAnalysis(),
+    LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
 ]
+ONE_PER_CLASS = linear_model.SGDClassifier(loss="log_loss", random_state=0)
+PROBABILISTIC = [
+    discriminant_analysis.QuadraticDiscriminantAnalysis(),
+    discriminant_analysis.QuadraticDiscriminantAnalysis(reg_param=0.1),
+    GaussianNB(),
+    *[
+        MLPClassifier((7, 5), activation=activation, solver="lbfgs", max_iter=15, random_state=0)
+        for activation in ["identity", "logistic", "tanh", "relu"]
+    ],
+    ensemble.VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft"),
+    ensemble.VotingClassifier(
+        [("a", ONE_PER_CLASS), ("b", "drop"), ("c", GaussianNB()), ("d", LogisticRegression())],
+        voting="soft",
+        weights=[1, 5, 2, 0],
+    ),
+    ensemble.BaggingClassifier(
+        LogisticRegression(), max_features=0.6, bootstrap_features=True, random_state=0
+    ),
+    ensemble.BaggingClassifier(make_pipeline(StandardScaler(), GaussianNB()), n_estimators=3, random_state=0),
+    # With four rows each, members miss a class.
+    ensemble.BaggingClassifier(make_pipeline(GaussianNB(var_smoothing=0.1)), max_samples=4, random_state=1),
+    multiclass.OneVsRestClassifier(GaussianNB()),
+    *[
+        calibration.CalibratedClassifierCV(classifier, method=method, ensemble=is_ensemble, cv=2)
+        for classifier in [svm.LinearSVC(random_state=0), GaussianNB(var_smoothing=1.0), svm.SVC()]
+        for method in ["sigmoid", "isotonic"]
+        for is_ensemble in [True, False]
+    ],
+]
+KERNEL = [
+    *[
+        svm.SVC(kernel=kernel, break_ties=break_ties)
+        for kernel in ["linear", "rbf", "poly", "sigmoid"]
+        for break_ties in [True, False]
+    ],
+    svm.SVC(gamma="auto", kernel="poly", degree=2, coef0=1.0),
+    svm.SVC(gamma=0.1, decision_function_shape="ovo"),
+    svm.NuSVC(nu=0.3),
+]
+
+
+def fitted(estimator, X, y):
+    """A fitted clone; how well it fits does not matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return clone(estimator).fit(X, y)
 
 
 def name_of(estimator):
@@ -71,7 +199,7 @@ def shifted(X):
 def gradient_by_differences(function, X, seed, step=1e-6):
     """Directional derivative of a weighted sum of the outputs, per row, by central differences."""
     rng = np.random.default_rng(seed)
-    rows = torch.tensor(X, requires_grad=True)
+    rows = torch.tensor(X, dtype=torch.float64, requires_grad=True)
     output = function(rows)
     weights, direction = (
         torch.tensor(rng.normal(size=output.shape[1])),
@@ -86,6 +214,11 @@ def gradient_by_differences(function, X, seed, step=1e-6):
     return analytic.numpy(), numeric.numpy()
 
 
+def decision_of(scores):
+    """What `decision_function` returns for these scores."""
+    return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+
 def assert_converts(estimator, X):
     """The float64 function agrees to rounding, the float32 one nearly, and both have gradients."""
     function = convert(estimator)
@@ -98,28 +231,289 @@ def assert_converts(estimator, X):
     return function
 
 
-@pytest.mark.parametrize("scaler", SCALERS, ids=name_of)
-def test_a_scaler_becomes_its_transform(scaler):
-    X, _ = table(3)
-    scaler = clone(scaler).fit(X)
-    function = assert_converts(scaler, shifted(X))
-    output = function(torch.tensor(shifted(X))).numpy()
-    np.testing.assert_allclose(output, scaler.transform(shifted(X)), rtol=1e-12, atol=1e-12)
+def assert_transforms_like(transformer, X):
+    function = assert_converts(transformer, X)
+    expected = transformer.transform(X)
+    np.testing.assert_allclose(function(torch.tensor(X)).numpy(), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("transformer", SCALERS + PROJECTIONS + EXPANSIONS, ids=name_of)
+def test_a_transformer_becomes_its_transform(transformer):
+    X, y = table(3)
+    assert_transforms_like(fitted(transformer, X, y), shifted(X))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("classifier", LINEAR, ids=name_of)
 def test_a_linear_classifier_becomes_its_decision_values(classifier, n_classes):
     X, y = table(n_classes)
-    classifier = clone(classifier).fit(X, y)
+    classifier = fitted(classifier, X, y)
     function = assert_converts(classifier, X)
     scores = function(torch.tensor(X)).numpy()
     assert scores.shape == (len(X), n_classes)
-    expected = classifier.decision_function(X)
-    np.testing.assert_allclose(
-        scores[:, 1] - scores[:, 0] if n_classes == 2 else scores, expected, rtol=1e-10
-    )
+    np.testing.assert_allclose(decision_of(scores), classifier.decision_function(X), rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(classifier.classes_[scores.argmax(axis=1)], classifier.predict(X))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("classifier", PROBABILISTIC, ids=name_of)
+def test_the_softmax_of_the_scores_is_predict_proba(classifier, n_classes):
+    X, y = table(n_classes)
+    classifier = fitted(classifier, X, y)
+    rows = shifted(X)
+    scores = assert_converts(classifier, rows)(torch.tensor(rows))
+    assert scores.shape == (len(rows), n_classes)
+    if not isinstance(classifier, multiclass.OneVsRestClassifier):
+        expected = classifier.predict_proba(rows)
+        np.testing.assert_allclose(scores.softmax(dim=1).numpy(), expected, rtol=1e-7, atol=1e-12)
+    np.testing.assert_array_equal(classifier.classes_[scores.argmax(dim=1).numpy()], classifier.predict(rows))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("classifier", KERNEL, ids=name_of)
+def test_a_kernel_machine_becomes_its_decision_values_and_its_argmax_what_it_predicts(classifier, n_classes):
+    X, y = table(n_classes)
+    classifier = fitted(classifier, X, y)
+    rows = shifted(X)
+    scores = assert_converts(classifier, rows)(torch.tensor(rows)).numpy()
+    predicted = classifier.classes_[scores.argmax(axis=1)]
+    np.testing.assert_array_equal(predicted, classifier.predict(rows))
+    decision = classifier.set_params(decision_function_shape="ovr").decision_function(rows)
+    # Only where the decision values argue against the prediction may the scores be others.
+    agrees = n_classes == 2 or classifier.classes_[decision.argmax(axis=1)] == predicted
+    same = np.isclose(decision_of(scores), decision, rtol=1e-9, atol=1e-9).reshape(len(rows), -1).all(axis=1)
+    np.testing.assert_array_equal(same, np.broadcast_to(agrees, len(rows)))
+
+
+def test_some_votes_of_a_kernel_machine_are_ties_that_only_the_votes_decide():
+    X, y = table(3)
+    classifier = svm.SVC(kernel="sigmoid").fit(X, y)
+    rows = shifted(X)
+    argues = classifier.classes_[classifier.decision_function(rows).argmax(axis=1)]
+    assert (argues != classifier.predict(rows)).any()
+
+
+def test_probabilities_of_one_classifier_per_class_are_those_of_scikit_learn():
+    X, y = table(3)
+    for classifier in [ONE_PER_CLASS, multiclass.OneVsRestClassifier(LogisticRegression())]:
+        voting = ensemble.VotingClassifier([("only", classifier)], voting="soft")
+        assert_converts(fitted(voting, X, y), shifted(X))
+
+
+def test_counts_become_joint_log_likelihoods():
+    X, y = table(3)
+    counts = np.floor(np.abs(X) * 3)
+    for classifier in [naive_bayes.MultinomialNB(), naive_bayes.ComplementNB()]:
+        assert_converts(fitted(classifier, counts, y), counts)
+
+
+def test_box_cox_becomes_its_transform_on_positive_rows():
+    X, _ = table(2)
+    positive = np.exp(X / 3)
+    assert_transforms_like(preprocessing.PowerTransformer("box-cox").fit(positive), 1.3 * positive)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 2.0, -1.0])
+@pytest.mark.parametrize("method", ["yeo-johnson", "box-cox"])
+def test_powers_are_right_at_their_limits(method, power):
+    X = np.abs(table(2)[0]) + 0.1
+    transformer = preprocessing.PowerTransformer(method).fit(X)
+    transformer.lambdas_ = np.full(6, power)
+    assert_transforms_like(transformer, X if method == "box-cox" else np.concatenate([X, -X]))
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_repeated_quantiles_sit_in_the_middle_of_their_levels(distribution):
+    X = np.repeat([0.0, 0.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0], 5)[:, None]
+    transformer = preprocessing.QuantileTransformer(n_quantiles=8, output_distribution=distribution).fit(X)
+    rows = np.array([[-1.0], [0.0], [5e-8], [0.5], [1.0], [1.5], [2.0], [2.5], [3.0 - 5e-8], [3.0], [4.0]])
+    function = convert(transformer)
+    np.testing.assert_allclose(function(torch.tensor(rows)).numpy(), transformer.transform(rows), rtol=1e-12)
+
+
+def test_a_missing_value_is_filled_in_and_marked():
+    X, _ = table(2)
+    X[::7, 2] = X[3, 0] = np.nan
+    X = np.column_stack([X, np.full(len(X), np.nan)])
+    for imputer in [
+        impute.SimpleImputer(add_indicator=True),
+        impute.SimpleImputer(strategy="constant", fill_value=-1, keep_empty_features=True),
+    ]:
+        function = convert(imputer.fit(X))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Skipping features without any observed values")
+            expected = imputer.transform(X)
+        np.testing.assert_array_equal(function(torch.tensor(X)).numpy(), expected)
+
+
+def test_a_number_that_stands_for_missing_is_filled_in():
+    X = np.floor(np.abs(table(2)[0]))
+    imputer = impute.SimpleImputer(missing_values=0, strategy="most_frequent", add_indicator=True).fit(X)
+    np.testing.assert_array_equal(convert(imputer)(torch.tensor(X)).numpy(), imputer.transform(X))
+
+
+def test_recursive_elimination_selects_before_a_step_and_classifies_at_the_end():
+    X, y = table(3)
+    for elimination in [
+        feature_selection.RFE(LogisticRegression(), n_features_to_select=2),
+        feature_selection.RFECV(LogisticRegression(), cv=2),
+    ]:
+        assert_converts(fitted(elimination, X, y), X)
+        assert_converts(fitted(make_pipeline(elimination, StandardScaler()), X, y), X)
+
+
+@pytest.mark.parametrize("solver", ["svd", "eigen"])
+def test_a_discriminant_analysis_projects_before_a_step_and_classifies_at_the_end(solver):
+    X, y = table(3)
+    analysis = LinearDiscriminantAnalysis(solver=solver, n_components=1)
+    assert_converts(fitted(make_pipeline(StandardScaler(), analysis, GaussianNB()), X, y), X)
+    nested = make_pipeline(make_pipeline(StandardScaler(), analysis), LogisticRegression())
+    assert_converts(fitted(nested, X, y), X)
+    assert_transforms_like(fitted(make_pipeline(analysis, "passthrough"), X, y), X)
+
+
+class TestColumns:
+    """Parts side by side, on all columns or on their own."""
+
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            [0, 3],
+            [-1, 1],
+            slice(1, 4),
+            slice(None, -4),
+            [True, False, False, True, False, True],
+            ["b", "a"],
+            slice("b", "d"),
+            slice("d", None),
+            slice(None, "c"),
+            lambda X: [5, 2],
+            [],
+        ],
+        ids=repr,
+    )
+    @pytest.mark.parametrize("remainder", ["drop", "passthrough", preprocessing.MinMaxScaler()], ids=name_of)
+    def test_columns_are_found_however_they_are_named(self, columns, remainder):
+        frame = pd.DataFrame(table(2)[0], columns=list("abcdef"))
+        parts = [("first", StandardScaler(), columns), ("second", "passthrough", [4]), ("third", "drop", [0])]
+        transformer = compose.ColumnTransformer(
+            parts, remainder=remainder, transformer_weights={"first": 2.0}
+        )
+        transformer.fit(frame)
+        assert not mismatch(transformer, convert(transformer), frame).any()
+
+    def test_an_array_does_as_well(self):
+        X, y = table(3)
+        transformer = compose.make_column_transformer(
+            (make_pipeline(StandardScaler(), decomposition.PCA(1)), [0, 1, 5]),
+            (Squares(), slice(2, 4)),
+            remainder=StandardScaler(),
+        )
+        assert_converts(fitted(make_pipeline(transformer, LogisticRegression()), X, y), X)
+
+    def test_a_union_puts_its_weighted_parts_side_by_side(self):
+        X, _ = table(2)
+        union = FeatureUnion(
+            [("a", StandardScaler()), ("b", "drop"), ("c", "passthrough"), ("d", decomposition.PCA(2))],
+            transformer_weights={"a": 3.0, "c": 0.5},
+        )
+        assert_transforms_like(union.fit(X), X)
+
+    def test_a_part_that_has_no_function_is_named(self):
+        X, _ = table(2)
+        transformer = compose.ColumnTransformer(
+            [("bins", preprocessing.KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), [0])]
+        )
+        with pytest.raises(NotConvertibleError, match=r"Step 'bins' \(KBinsDiscretizer\).*step function"):
+            convert(transformer.fit(X))
+
+
+class TestWrappers:
+    """Searches, frozen estimators, calibration, thresholds, networks of skorch."""
+
+    @pytest.mark.parametrize(
+        "search",
+        [
+            model_selection.GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=2),
+            model_selection.RandomizedSearchCV(LogisticRegression(), {"C": [0.1, 1]}, n_iter=2, cv=2),
+            model_selection.HalvingGridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=2),
+        ],
+        ids=lambda search: type(search).__name__,
+    )
+    def test_a_search_becomes_the_estimator_it_chose(self, search):
+        X, y = table(3)
+        assert_converts(fitted(search, X, y), X)
+
+    def test_a_frozen_estimator_becomes_what_it_holds(self):
+        X, y = table(2)
+        frozen = [FrozenEstimator(StandardScaler().fit(X)), FrozenEstimator(LogisticRegression().fit(X, y))]
+        assert_converts(make_pipeline(*frozen).fit(X, y), X)
+
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    @pytest.mark.parametrize("classifier", [svm.LinearSVC(random_state=0), GaussianNB()], ids=name_of)
+    def test_a_calibrated_temperature_is_exact(self, classifier, n_classes):
+        X, y = table(n_classes)
+        try:
+            calibrated = fitted(
+                calibration.CalibratedClassifierCV(classifier, method="temperature", cv=2), X, y
+            )
+        except ValueError:
+            pytest.skip("needs a version of scikit-learn with temperature scaling")
+        scores = assert_converts(calibrated, X)(torch.tensor(X))
+        np.testing.assert_allclose(scores.softmax(dim=1).numpy(), calibrated.predict_proba(X), rtol=1e-7)
+
+    @pytest.mark.parametrize("response", ["auto", "decision_function", "predict_proba"])
+    @pytest.mark.parametrize("pos_label", ["a", "c", None])
+    def test_a_fixed_threshold_moves_the_scores(self, response, pos_label):
+        X, y = table(2)
+        threshold = -0.4 if response == "decision_function" else 0.3
+        classifier = model_selection.FixedThresholdClassifier(
+            LogisticRegression(), threshold=threshold, pos_label=pos_label, response_method=response
+        ).fit(X, y)
+        scores = assert_converts(classifier, X)(torch.tensor(X))
+        assert (classifier.predict(X) != classifier.estimator_.predict(X)).any()
+        np.testing.assert_array_equal(
+            classifier.classes_[scores.argmax(dim=1).numpy()], classifier.predict(X)
+        )
+
+    def test_a_tuned_threshold_moves_the_scores(self):
+        X, y = table(2)
+        for labels, scoring in [(y, "balanced_accuracy"), (y == "c", "f1")]:
+            classifier = model_selection.TunedThresholdClassifierCV(
+                svm.LinearSVC(random_state=0), scoring=scoring
+            )
+            assert_converts(fitted(classifier, X, labels.astype(int) if scoring == "f1" else labels), X)
+
+    def test_a_tuned_threshold_of_an_unknown_class_is_refused(self):
+        X, y = table(2)
+        scorer = make_scorer(f1_score, pos_label="a")
+        classifier = fitted(
+            model_selection.TunedThresholdClassifierCV(LogisticRegression(), scoring=scorer), X, y
+        )
+        with pytest.raises(NotConvertibleError, match="does not tell which class is the positive one"):
+            convert(classifier)
+
+    def test_a_default_threshold_leaves_the_scores(self):
+        X, y = table(2)
+        assert_converts(model_selection.FixedThresholdClassifier(LogisticRegression()).fit(X, y), X)
+
+    @pytest.mark.parametrize("loss", [torch.nn.CrossEntropyLoss, torch.nn.NLLLoss])
+    def test_a_network_of_skorch_becomes_its_logits(self, loss):
+        X, y = table(3)
+        ends = [torch.nn.Softmax(dim=1)] if loss is torch.nn.NLLLoss else []
+        module = torch.nn.Sequential(
+            torch.nn.Linear(6, 5), torch.nn.Dropout(0.5), torch.nn.Tanh(), torch.nn.Linear(5, 3), *ends
+        )
+        net = skorch.NeuralNetClassifier(module, criterion=loss, max_epochs=2, train_split=None, verbose=0)
+        net.fit(X.astype(np.float32), np.unique(y, return_inverse=True)[1])
+        assert_converts(net, X.astype(np.float32))
+
+    def test_a_binary_network_of_skorch_becomes_its_logit(self):
+        X, y = table(2)
+        module = torch.nn.Linear(6, 1)
+        net = skorch.NeuralNetBinaryClassifier(module, max_epochs=2, train_split=None, verbose=0)
+        net.fit(X.astype(np.float32), (y == "c").astype(np.float32))
+        assert_converts(net, X.astype(np.float32))
 
 
 def test_sparsified_coefficients_are_made_dense():
@@ -217,6 +611,63 @@ def test_the_path_to_a_nested_step_is_named():
     inner = Pipeline([("bins", preprocessing.Binarizer())])
     with pytest.raises(NotConvertibleError, match=r"Step 'prepare__bins' \(Binarizer\)"):
         convert(Pipeline([("prepare", inner), ("head", LogisticRegression())]).fit(X, y))
+
+
+X, Y = table(2)
+REFUSED = [
+    (
+        preprocessing.KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"),
+        "step function, whose gradient is zero",
+    ),
+    (preprocessing.OneHotEncoder(), "encodes categories"),
+    (preprocessing.SplineTransformer(degree=0), "degree 0 are step functions"),
+    (preprocessing.SplineTransformer(handle_missing="zeros"), "turns missing values into zeros"),
+    (
+        preprocessing.SplineTransformer(degree=1, extrapolation="linear"),
+        "differently after the first feature",
+    ),
+    (impute.SimpleImputer(strategy="constant", fill_value="none"), "fills in values that are no numbers"),
+    (svm.SVC(kernel=lambda A, B: A @ B.T), "its kernel <function .* is not known in torch"),
+    (svm.SVC(kernel="precomputed"), "its kernel 'precomputed' is not known in torch"),
+    (
+        kernel_approximation.Nystroem("laplacian", n_components=5),
+        "its kernel 'laplacian' is not known in torch",
+    ),
+    (ensemble.VotingClassifier([("a", LogisticRegression())]), "hard votes are step functions"),
+    (
+        ensemble.VotingClassifier(
+            [("a", LinearDiscriminantAnalysis()), ("b", DecisionTreeClassifier())], voting="soft"
+        ),
+        r"Step 'b' \(DecisionTreeClassifier\)",
+    ),
+    (ensemble.BaggingClassifier(svm.LinearSVC(), n_estimators=2), "members without predict_proba vote"),
+    (
+        make_pipeline(ensemble.VotingClassifier([("a", LogisticRegression())], voting="soft"), GaussianNB()),
+        "its transform is not known",
+    ),
+    (
+        ensemble.VotingClassifier([("a", linear_model.SGDClassifier(loss="modified_huber"))], voting="soft"),
+        "probabilities do not follow",
+    ),
+    (ensemble.BaggingClassifier(DecisionTreeClassifier(), n_estimators=2), r"Step 'estimators_\[0\]'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"), REFUSED, ids=[name_of(estimator)[:60] for estimator, _ in REFUSED]
+)
+def test_what_has_no_torch_function_is_refused_with_the_reason(estimator, message):
+    rows = X @ X.T if getattr(estimator, "kernel", None) == "precomputed" else X
+    is_text = getattr(estimator, "fill_value", None) == "none"
+    with pytest.raises(NotConvertibleError, match=message):
+        convert(fitted(estimator, rows.astype(object) if is_text else rows, Y))
+
+
+def test_several_labels_per_row_are_refused():
+    labels = np.column_stack([X[:, 0] > 0, X[:, 1] > 0]).astype(int)
+    for classifier in [MLPClassifier((3,), max_iter=2), multiclass.OneVsRestClassifier(LogisticRegression())]:
+        with pytest.raises(NotConvertibleError, match="several labels per row"):
+            convert(fitted(classifier, X, labels))
 
 
 def test_an_unregistered_function_is_refused_by_its_name():
@@ -340,7 +791,7 @@ class TestMismatch:
         X, y = table(3)
         classifier = LogisticRegression().fit(X, y)
         assert mismatch(classifier, lambda rows: rows[:, :2], X).all()
-        assert mismatch(VarianceThreshold(0.5).fit(X), lambda rows: rows[:, :2], X).all()
+        assert mismatch(feature_selection.VarianceThreshold(0.5).fit(X), lambda rows: rows[:, :2], X).all()
 
     def test_not_a_number_is_wrong(self):
         X, y = table(2)
