@@ -39,7 +39,7 @@ class Findings:
     n_flat: int = 0
     n_only_black_box: int = 0
     n_weaker_at_larger_eps: int = 0
-    n_changed_minds: int = 0
+    n_changed_minds: tuple = (0, 0)
     n_mismatched: int = 0
 
 
@@ -250,10 +250,11 @@ def doubts(siege, *, eps, n_standing):
     findings, n = siege.findings, siege.findings.n_attacked
     n_flat, n_blind = int(siege.flat.sum()), int(siege.only_black_box.sum())
     found = {}
-    if findings.n_changed_minds:
+    n_changed, n_asked = findings.n_changed_minds
+    if n_changed:
         found["random"] = (
-            f"The estimator answers {findings.n_changed_minds} of {len(siege.table)} rows differently when "
-            "asked twice: an attack has to be lucky only once, so fix its random state."
+            f"The estimator answers {n_changed} of {n_asked} rows differently when asked twice: "
+            "an attack has to be lucky only once, so fix its random state."
         )
     if findings.n_mismatched:
         found["mismatch"] = (
