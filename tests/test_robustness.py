@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -325,3 +326,48 @@ def test_attacks_of_the_adversarial_robustness_toolbox_work_with_gradients_and_w
     found = adversarial_examples(forest, X[:20], y[:20], attack=jump, eps=1.5)
     assert (found.outcome == "broken").any()
     assert np.abs(found.X - X[:20]).max() <= 1.5 * (1 + 1e-6)
+
+
+def test_a_conversion_that_computes_something_else_is_warned_about_and_not_used(linear):
+    class Shifted(LogisticRegression):
+        def _as_torch(self, *, device, dtype):
+            weight = torch.as_tensor(self.coef_[0], dtype=dtype, device=device)
+            return lambda x: torch.stack([-(x @ weight), x @ weight], dim=1) * 3
+
+    model = Shifted().fit(X, y)
+    with pytest.warns(RobustnessWarning, match=r"disagrees with its own scores on \d+ of 150 rows"):
+        found = adversarial_examples(model, X, y, eps=0.3, random_state=0, max_queries=50)
+    assert set(found.attack) <= {"", "black_box"}
+
+
+def test_the_black_box_beating_the_gradients_is_warned_about():
+    class Masked(LogisticRegression):
+        """Its steps are right within rounding, but its gradient points nowhere useful."""
+
+        def _as_torch(self, *, device, dtype):
+            weight = torch.as_tensor(self.coef_[0], dtype=dtype, device=device)
+            offset = torch.as_tensor(self.intercept_[0], dtype=dtype, device=device)
+
+            def scores(x):
+                value = x @ weight + offset
+                value = value.detach() - x.sum(dim=1) + x.sum(dim=1).detach()
+                return torch.stack([-value / 2, value / 2], dim=1)
+
+            return scores
+
+    model = Masked().fit(X, y)
+    with pytest.warns(RobustnessWarning, match=r"black box broke \d+ of \d+ rows that every gradient attack"):
+        adversarial_examples(model, X, y, eps=0.3, random_state=0)
+
+
+def test_accuracy_that_rises_with_eps_is_warned_about_before_the_running_minimum():
+    def weaker_and_weaker(estimator, rows, labels):
+        calls.append(len(rows))
+        step = 0.5 if len(calls) == 1 else 0.0
+        return rows + step * np.where(labels == 1, -1, 1)[:, None] * np.sign(estimator.coef_)
+
+    calls = []
+    model = LogisticRegression().fit(X, y)
+    with pytest.warns(RobustnessWarning, match=r"accuracy rises with eps by up to \d+ of \d+ rows"):
+        curve = robustness_curve(model, X, y, eps=[0.5, 1.0], method="grid", attack=weaker_and_weaker)
+    assert curve.accuracy[1] == curve.accuracy[0]

@@ -20,7 +20,7 @@ from ._attacks import (
 )
 from ._table import Table
 from ._trees import split_draw
-from ._victim import Victim, model_dtype
+from ._victim import Victim, model_dtypes
 
 # Rows among which a black box looks for other classes.
 _POOL = 500
@@ -224,18 +224,18 @@ class Siege:
         return plan
 
     def _make_model(self, *, may_fail):
-        self.dtype = model_dtype(self.table.matrix, self.device)
-        try:
-            model, n_wrong = self.victim.differentiable(device=self.device, dtype=self.dtype)
-        except NotConvertibleError:
-            if may_fail:
-                return False
-            raise
-        if n_wrong:
+        for dtype in model_dtypes(self.table.matrix, self.device):
+            try:
+                model, n_wrong = self.victim.differentiable(device=self.device, dtype=dtype)
+            except NotConvertibleError:
+                if may_fail:
+                    return False
+                raise
             self.findings.n_mismatched = n_wrong
-            return False
-        self.model = model
-        return True
+            if n_wrong == 0:
+                self.model, self.dtype = model, dtype
+                return True
+        return False
 
 
 def warn_about(siege, *, eps, n_standing):

@@ -126,6 +126,8 @@ def _two_columns(scores):
     return scores if scores.ndim > 1 else np.column_stack([-scores / 2, scores / 2])
 
 
-def model_dtype(matrix, device):
-    """Return the precision of the gradients: that of the data, except where the device has no float64."""
-    return torch.float32 if matrix.dtype == np.float32 or device.type == "mps" else torch.float64
+def model_dtypes(matrix, device):
+    """Return the precisions to try for gradients: that of the data, then float64 if there is one."""
+    if device.type == "mps":
+        return [torch.float32]
+    return [torch.float32, torch.float64] if matrix.dtype == np.float32 else [torch.float64]
