@@ -136,3 +136,9 @@ def climb_grid(siege, grid, *, every_row=False):
         radii.improve(active, np.full(len(active), eps), spoils)
         n_standing[i] = (~spoils[1]).sum()
     return radii, n_standing
+
+
+def paper_grid(attack):
+    """Return the 400 radii of the paper: from 1e-6 to 10**-1.5, or to 8 for noise."""
+    top = 8.0 if attack in ("random", "gaussian") else 10**-1.5
+    return np.geomspace(1e-6, top, 400)
