@@ -2,7 +2,8 @@
 
 Sections, by command line: `pgd` (CIFAR-10 and MNIST networks), `worst_case` (five models), `critical`
 (bisection against the grid of the paper), `trees` (black box against HopSkipJump), `search` (cost inside a
-grid search). Without the image archives the first three use digits.
+grid search). The toolbox's AutoAttack also needs the package `multiprocess`. Without the image archives the
+first three use digits.
 """
 
 import argparse
@@ -158,7 +159,7 @@ def pgd(n_test, n_train, max_iter):
         "times the faster neighbour",
     ]
     notes = [
-        f"PGD, {STEPS} steps of 2.5 eps / {STEPS}, from the clean row, 3072-2000-10 and 784-2000-10 networks.",
+        f"PGD, {STEPS} steps of 2.5 eps / {STEPS}, from the clean row; 3072-2000-10 and 784-2000-10 nets.",
         "Ours includes checking the conversion and testing every row with `predict`. The neighbours attack a",
         "plain `torch.nn.Sequential`; the last line of each block gives foolbox a module whose weights are",
         "constants, which saves it their gradients.",

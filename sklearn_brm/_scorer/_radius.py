@@ -73,7 +73,7 @@ def bisect(siege, *, max_eps, grid=None):
         n_losses[active[~broken]] += 1
         low[active[~broken]] = eps[~broken]
     if len(plan) < len(siege.plan):
-        _last_word_to_black_box(siege, radii, max_eps)
+        _last_word_to_black_box(siege, radii, low)
     return radii
 
 
@@ -104,11 +104,11 @@ def _next_eps(low, high, guess, n_wins, n_losses, max_eps, grid):
     return np.where(first <= last, grid[np.minimum(place, len(grid) - 1)], low)
 
 
-def _last_word_to_black_box(siege, radii, max_eps):
-    rows = np.flatnonzero(siege.victim.right & (radii.radius > 0))
-    eps = np.minimum(radii.radius[rows] * (1 - _TOLERANCE), max_eps)
-    spoils = siege.storm(rows, eps, plan={"black_box": siege.plan["black_box"]})
-    radii.improve(rows, siege.measure(rows, eps, spoils), spoils)
+def _last_word_to_black_box(siege, radii, low):
+    """Let the black box try the largest radius at which every other attack failed."""
+    rows = np.flatnonzero(low > 0)
+    spoils = siege.storm(rows, low[rows], plan={"black_box": siege.plan["black_box"]})
+    radii.improve(rows, siege.measure(rows, low[rows], spoils), spoils)
 
 
 def climb_grid(siege, grid, *, every_row=False):
