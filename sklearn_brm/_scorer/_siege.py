@@ -33,14 +33,15 @@ class RobustnessWarning(UserWarning):
 
 @dataclass
 class Findings:
-    """What should be known about the numbers before they are believed."""
+    """What should be known about the numbers before they are believed; counts of rows.
 
-    n_attacked: int = 0
-    n_flat: int = 0
-    n_only_black_box: int = 0
-    n_weaker_at_larger_eps: int = 0
-    n_changed_minds: tuple = (0, 0)
+    `n_changed_minds` is how many of how many rows were answered differently when asked twice.
+    """
+
+    n_attacked: int
+    n_changed_minds: tuple
     n_mismatched: int = 0
+    n_weaker_at_larger_eps: int = 0
 
 
 class Siege:
