@@ -174,7 +174,7 @@ class TradeOffDisplay:
         if self.chosen is not None:
             self._plot_chosen(f"{name}: chosen" if name else "chosen by the search")
         self.ax_.set(xlabel=self.x_label, ylabel=self.y_label)
-        legend_above(self.ax_, n_letters=66 if self.colors is None else 54)
+        legend_above(self.ax_, share=1.0 if self.colors is None else 0.8)
         return self
 
     def _plot_front(self, label):
