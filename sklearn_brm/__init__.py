@@ -4,7 +4,13 @@ __version__ = "0.1.0.dev0"
 
 from ._bridge import NotConvertibleError, register_converter, register_torch_function, to_torch
 from ._classifier import RegularizedClassifier, paper_recipe
-from ._displays import DecisionPlaneDisplay, RobustnessCurveDisplay, TradeOffDisplay
+from ._displays import (
+    DecisionPlaneDisplay,
+    ReceptiveFieldDisplay,
+    RobustnessCurveDisplay,
+    SpectrumDisplay,
+    TradeOffDisplay,
+)
 from ._encoder import WTAEncoder
 from ._scorer import (
     AdversarialExamples,
@@ -15,9 +21,12 @@ from ._scorer import (
     RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
+    from_art,
+    from_foolbox,
     robustness_curve,
 )
-from ._spectrum import PowerLawSpectrum, SpectrumWarning
+from ._sharing import SharedArray
+from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
 
 __all__ = [
     "AdversarialExamples",
@@ -27,16 +36,22 @@ __all__ = [
     "FeatureConstraints",
     "NotConvertibleError",
     "PowerLawSpectrum",
+    "ReceptiveFieldDisplay",
     "RegularizedClassifier",
     "RobustnessCurve",
     "RobustnessCurveDisplay",
     "RobustnessWarning",
+    "SharedArray",
+    "SpectrumDisplay",
     "SpectrumWarning",
     "TradeOffDisplay",
     "WTAEncoder",
     "adversarial_examples",
     "critical_perturbations",
+    "from_art",
+    "from_foolbox",
     "paper_recipe",
+    "pipeline_spectra",
     "register_converter",
     "register_torch_function",
     "robustness_curve",

@@ -13,7 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler, scale
 from sklearn.svm import SVC
 
-from sklearn_brm import RobustnessWarning, adversarial_examples, critical_perturbations, robustness_curve
+from sklearn_brm import (
+    RobustnessWarning,
+    adversarial_examples,
+    critical_perturbations,
+    from_art,
+    from_foolbox,
+    robustness_curve,
+)
 
 X, y = load_breast_cancer(return_X_y=True)
 X, y = scale(X)[:150], y[:150]
@@ -297,3 +304,24 @@ def test_unknown_methods_are_refused(linear):
         ValueError, match="'method' parameter of critical_perturbations must be 'bisect' or 'grid'"
     ):
         critical_perturbations(linear, X, y, method="newton")
+
+
+def test_attacks_of_foolbox_are_projected_and_tested_again(linear):
+    foolbox = pytest.importorskip("foolbox")
+    attack = from_foolbox(foolbox.attacks.LinfFastGradientAttack(), eps=0.3, bounds=(-15, 15))
+    found = adversarial_examples(linear, X, y, attack=attack, eps=0.2, bounds=(-15, 15))
+    np.testing.assert_array_equal(found.outcome == "standing", exact_radii(linear, np.inf) > 0.2)
+    assert set(found.attack) == {"", "foolbox_LinfFastGradientAttack"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_attacks_of_the_adversarial_robustness_toolbox_work_with_gradients_and_without(linear, forest):
+    evasion = pytest.importorskip("art.attacks.evasion")
+    fgsm = from_art(lambda model: evasion.FastGradientMethod(model, eps=0.3))
+    found = adversarial_examples(linear, X, y, attack=fgsm, eps=0.2)
+    np.testing.assert_array_equal(found.outcome == "standing", exact_radii(linear, np.inf) > 0.2)
+    few = {"max_iter": 2, "max_eval": 50, "init_eval": 10, "verbose": False}
+    jump = from_art(lambda model: evasion.HopSkipJump(model, norm=np.inf, **few), bounds=(-15.0, 15.0))
+    found = adversarial_examples(forest, X[:20], y[:20], attack=jump, eps=1.5)
+    assert (found.outcome == "broken").any()
+    assert np.abs(found.X - X[:20]).max() <= 1.5 * (1 + 1e-6)

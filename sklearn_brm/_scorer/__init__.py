@@ -1,6 +1,7 @@
 """Attack any fitted classifier in its raw input space, and score it by what is left."""
 
 from ._constraints import FeatureConstraints
+from ._foreign import from_art, from_foolbox
 from ._robustness import (
     AdversarialExamples,
     CriticalPerturbations,
@@ -21,5 +22,7 @@ __all__ = [
     "RobustnessWarning",
     "adversarial_examples",
     "critical_perturbations",
+    "from_art",
+    "from_foolbox",
     "robustness_curve",
 ]

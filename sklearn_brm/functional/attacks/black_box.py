@@ -27,7 +27,7 @@ def random_search(
     """Change a few random coordinates, keep what lowers the lead of the true class, repeat.
 
     The idea is Square's (Andriushchenko et al. 2020) without images: the share of coordinates that
-    change falls from a half to a single one as the budget is used up. Every iteration asks about
+    change falls from a fifth to a single one as the budget is used up. Every iteration asks about
     `n_proposals` points of every row still standing in one call.
 
     Parameters
@@ -54,7 +54,7 @@ def random_search(
     best, lead = ball.centre.clone(), torch.full((len(ball),), -torch.inf, dtype=torch.float64)
     n_iterations = max(1, n_queries // n_proposals)
     for i in range(n_iterations):
-        share = 1.0 if i == 0 else 0.5 * (1 - i / n_iterations) ** 2
+        share = 1.0 if i == 0 else 0.2 * (1 - i / n_iterations) ** 2
         proposals = torch.cat(
             [_mutated(ball, best, share, draw, seed, i * n_proposals + j) for j in range(n_proposals)]
         )

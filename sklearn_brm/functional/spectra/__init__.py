@@ -5,7 +5,7 @@ from sklearn_brm.functional.spectra._covariance import (
     effective_rank,
     participation_ratio,
     sample_eigenvalues,
-    symmetric_eigenvalues,
+    scatter_eigenvalues,
 )
 from sklearn_brm.functional.spectra._cross_validation import cv_pca
 from sklearn_brm.functional.spectra._power_law import (
@@ -15,13 +15,18 @@ from sklearn_brm.functional.spectra._power_law import (
     fit_power_law,
     rank_to_density_exponent,
 )
-from sklearn_brm.functional.spectra._resampling import ExponentBootstrap, bootstrap_exponent
+from sklearn_brm.functional.spectra._resampling import (
+    ExponentBootstrap,
+    bootstrap_cv_exponent,
+    bootstrap_exponent,
+)
 from sklearn_brm.functional.spectra._window import choose_window, last_trusted_rank
 
 __all__ = [
     "ExponentBootstrap",
     "PowerLawFit",
     "StreamingCovariance",
+    "bootstrap_cv_exponent",
     "bootstrap_exponent",
     "choose_window",
     "compare_models",
@@ -33,5 +38,5 @@ __all__ = [
     "participation_ratio",
     "rank_to_density_exponent",
     "sample_eigenvalues",
-    "symmetric_eigenvalues",
+    "scatter_eigenvalues",
 ]

@@ -46,7 +46,7 @@ class StreamingCovariance:
         rows[:n] -= block_mean
         shift = block_mean - self.mean
         rows[n] = shift * (self.n_samples * n / total) ** 0.5
-        _add_product(self._scatter, rows.T)
+        add_product(self._scatter, rows.T)
         self.mean += shift * (n / total)
         self.n_samples = total
 
@@ -61,8 +61,7 @@ class StreamingCovariance:
 
     def eigenvalues(self, *, correction: int = 1) -> np.ndarray:
         """Return the min(n_samples, n_features) leading eigenvalues of the covariance, falling."""
-        values = symmetric_eigenvalues(self._scatter) / (self.n_samples - correction)
-        return values[: self.n_samples].clip(min=0)
+        return scatter_eigenvalues(self._scatter)[: self.n_samples] / (self.n_samples - correction)
 
     def to(self, device: torch.device | str) -> "StreamingCovariance":
         """Move to another device, in place."""
@@ -92,18 +91,25 @@ def sample_eigenvalues(X: Tensor) -> np.ndarray:
     n, d = X.shape
     if n >= d:
         return StreamingCovariance(d, device=X.device).update(X).eigenvalues()
-    centred = centre(X)
-    gram = centred.new_zeros(n, n)
-    _add_product(gram, centred)
-    return symmetric_eigenvalues(gram).clip(min=0) / (n - 1)
+    return scatter_eigenvalues(lower_product(centre(X))) / (n - 1)
 
 
-def symmetric_eigenvalues(matrix: Tensor) -> np.ndarray:
-    """Return the eigenvalues of a symmetric matrix, falling; only its lower triangle is read."""
+def scatter_eigenvalues(matrix: Tensor) -> np.ndarray:
+    """Return the eigenvalues of a matrix of sums of squares, falling; only its lower triangle is read.
+
+    They cannot be negative, and those that are only rounding beside the largest are returned as 0.
+    """
     # NumPy's LAPACK is the faster of the two on the processors tried.
     if matrix.device.type == "cpu":
-        return np.linalg.eigvalsh(matrix.numpy())[::-1].copy()
-    return _to_numpy(torch.linalg.eigvalsh(matrix).flip(0))
+        values = np.linalg.eigvalsh(matrix.numpy())[::-1]
+    else:
+        values = _to_numpy(torch.linalg.eigvalsh(matrix).flip(0))
+    return np.where(values > negligible(values), values, 0)
+
+
+def negligible(values: np.ndarray) -> float:
+    """Return the size at and below which an eigenvalue is only rounding beside the largest."""
+    return float(np.abs(values).max() * len(values) * np.finfo(np.float64).eps)
 
 
 def centre(X: Tensor) -> Tensor:
@@ -127,7 +133,14 @@ def participation_ratio(eigenvalues: ArrayLike) -> float:
     return float(values.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
-def _add_product(target: Tensor, A: Tensor) -> None:
+def lower_product(A: Tensor) -> Tensor:
+    """Return A @ A.T with zeros above its diagonal."""
+    product = A.new_zeros(len(A), len(A))
+    add_product(product, A)
+    return product.tril()
+
+
+def add_product(target: Tensor, A: Tensor) -> None:
     """Add A @ A.T to the lower triangle of `target`, in place."""
     if target.device.type != "cpu":
         target.addmm_(A, A.T)
