@@ -26,9 +26,9 @@ from sklearn_brm import (
     RegularizedClassifier,
     WTAEncoder,
     adversarial_examples,
-    convert,
     critical_perturbations,
     robustness_curve,
+    to_torch,
 )
 
 BOUNDS = (0.0, 1.0)
@@ -107,7 +107,7 @@ def pgd(n_test, n_train, max_iter):
         Xa, ya, X, y = images(name, n_train, n_test)
         model = network(Xa, ya, n_hidden=2000, max_iter=max_iter)
         X, y = right_rows(model, X, y)
-        module, n_classes = Module(convert(model, dtype=torch.float32)), len(model.classes_)
+        module, n_classes = Module(to_torch(model, dtype=torch.float32)), len(model.classes_)
         for norm, eps in ((np.inf, 0.01), (2, 0.25)) if name == "cifar10" else ((np.inf, 0.05), (2, 1.0)):
             found = {}
 
@@ -183,7 +183,7 @@ def worst_case(n_test, n_train, max_iter):
     models, X, y = five_models(n_train, max_iter)
     X, y = X[:n_test], y[:n_test]
     for name, model in models.items():
-        module, n_classes = Module(convert(model, dtype=torch.float32)), len(model.classes_)
+        module, n_classes = Module(to_torch(model, dtype=torch.float32)), len(model.classes_)
         for eps in (0.02, 0.05, 0.1):
             start = time.perf_counter()
             ours = adversarial_examples(model, X, y, eps=eps, bounds=BOUNDS, random_state=0)
