@@ -762,9 +762,17 @@ def test_a_subclass_of_a_known_type_that_predicts_differently_is_refused():
         to_torch(Flipped().fit(X, y))
 
 
+STATELESS = (preprocessing.Normalizer, FunctionTransformer)
+
+
 @pytest.mark.parametrize(
     "estimator",
-    [StandardScaler(), LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())],
+    [make_pipeline(StandardScaler(), LogisticRegression())]
+    + [
+        e
+        for e in SCALERS + PROJECTIONS + EXPANSIONS + LINEAR + PROBABILISTIC + KERNEL
+        if not isinstance(e, STATELESS)
+    ],
     ids=name_of,
 )
 def test_an_unfitted_estimator_raises_not_fitted(estimator):

@@ -74,7 +74,7 @@ class TestTradeOffDisplay:
         display = TradeOffDisplay.from_cv_results(search.cv_results_, y="certain", name="linear")
         assert display.chosen is None
         labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-        assert labels == ["linear: Pareto front", "linear"]
+        assert labels == ["linear: Pareto front"]
 
     def test_a_searched_parameter_becomes_colour(self, search):
         display = TradeOffDisplay.from_cv_results(search, y="certain", color_by="C")
