@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0.dev0"
 
-from ._bridge import NotConvertibleError, convert, register_converter, register_function
+from ._bridge import NotConvertibleError, register_converter, register_torch_function, to_torch
 from ._classifier import RegularizedClassifier, paper_recipe
 from ._displays import (
     DecisionPlaneDisplay,
@@ -47,13 +47,13 @@ __all__ = [
     "TradeOffDisplay",
     "WTAEncoder",
     "adversarial_examples",
-    "convert",
     "critical_perturbations",
     "from_art",
     "from_foolbox",
     "paper_recipe",
     "pipeline_spectra",
     "register_converter",
-    "register_function",
+    "register_torch_function",
     "robustness_curve",
+    "to_torch",
 ]
