@@ -36,7 +36,8 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn_brm import AdversarialScorer, RegularizedClassifier, SharedArray, WTAEncoder
 
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
-N_CHEAP_CANDIDATES = 100
+N_CANDIDATES, N_CHEAP_CANDIDATES = 8, 100
+N_FITS = N_CANDIDATES * FOLDS.n_splits
 CHEAP_SHAPE = (20_000, 50)
 
 # The model: a sweep of this many fits, data of this size, a network of 10 Gbit/s.
@@ -47,16 +48,18 @@ BANDWIDTH = 1.25e9
 
 MEASURED_NOTE = """In one process without an engine: {:.1f} s on one thread, {:.1f} s with torch on all cores.
 Efficiency: the seconds on one thread, over seconds times workers. The scores are the same bits in every cell.
-A loky pool of one is this process itself.
+With one job
+loky and Ray stay in this process.
 
 Overhead and bytes: fits of a DummyClassifier under two workers on {:,} bytes of rows and labels. Everything
 sent is counted and divided by the number of tasks: what workers read from their pipes (loky), messages of the
 scheduler and scattered arrays (Dask), pickled tasks (Ray)."""
 
 MODEL_NOTE = f"""Start + {MODEL_BYTES / 1e9:.0f} GB of data down a tree at {8 * BANDWIDTH / 1e9:.0f} Gbit/s
-+ the larger of (rounds of fits) and (fits x overhead per task). Start, overhead and the shorter fit are measured on
-this machine. The model knows nothing of stragglers, of networks and file servers shared with others, or of
-machines of another speed. loky stays on one machine: its rows say what one with that many cores would do."""
++ the larger of (rounds of fits) and (fits x handing out a task: overhead + bytes with SharedArray over the
+network). Start, overhead, bytes and the shorter fit are measured on this machine. The model knows nothing of
+stragglers, of networks and file servers shared with others, or of machines of another speed. loky stays on one
+machine: its rows say what one with that many cores would do."""
 
 
 @dataclass
@@ -92,7 +95,7 @@ class DaskMeter:
         self.before = self._sent()
 
         def counting(client, data, *args, **kwargs):
-            self.scattered += [x.nbytes for x in (data if isinstance(data, list) else [data])]
+            self.scattered += [getattr(x, "nbytes", 0) for x in (data if isinstance(data, list) else [data])]
             return self.scatter(client, data, *args, **kwargs)
 
         type(client).scatter = counting
@@ -110,12 +113,13 @@ class RayMeter:
     """The pickled size of what is handed to the actors."""
 
     def __init__(self):
+        from ray import cloudpickle
         from ray.util.multiprocessing.pool import Pool
 
         self.pool, self.run, self.sent = Pool, Pool._run_batch, 0
 
         def counting(pool, actor_index, func, batch):
-            self.sent += len(joblib.externals.cloudpickle.dumps((func, batch)))
+            self.sent += len(cloudpickle.dumps((func, batch)))
             return self.run(pool, actor_index, func, batch)
 
         Pool._run_batch = counting
@@ -128,7 +132,6 @@ class RayMeter:
 
 @contextmanager
 def loky(n_workers):
-    # With one job joblib would stay in this process; the pool of one is measured by its overhead.
     with joblib.parallel_config("loky", n_jobs=n_workers, inner_max_num_threads=1):
         yield LokyMeter
 
@@ -152,17 +155,18 @@ def ray(n_workers):
 
     register_ray()
     ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False)
-    # Ray's pool of one is its own, unlike loky's.
-    with joblib.parallel_config("ray", n_jobs=n_workers):
-        yield RayMeter
-    ray.shutdown()
+    try:
+        with joblib.parallel_config("ray", n_jobs=n_workers):
+            yield RayMeter
+    finally:
+        ray.shutdown()
 
 
 ENGINES = {"loky": loky, "dask": dask, "ray": ray}
 
 
-def sweep(n_units):
-    """Search 8 candidates on 3 folds: 24 fits of a pipeline of ours with an attack in each."""
+def sweep(n_units, n_candidates=N_CANDIDATES):
+    """Search on 3 folds, with an attack after each fit; return seconds and robust accuracies."""
     X, y = load_digits(return_X_y=True)
     pipeline = make_pipeline(
         MinMaxScaler(),
@@ -170,7 +174,7 @@ def sweep(n_units):
         RegularizedClassifier((), penalty="l2", max_iter=40, tol=None, device="cpu", random_state=0),
     )
     robust = AdversarialScorer(eps=1, bounds=(0, 16), max_samples=50, device="cpu", random_state=0)
-    grid = {"regularizedclassifier__alpha": np.logspace(-5, 0, 8)}
+    grid = {"regularizedclassifier__alpha": np.logspace(-5, 0, n_candidates)}
     scoring = {"accuracy": "accuracy", "robust": robust}
     search = GridSearchCV(pipeline, grid, scoring=scoring, cv=FOLDS, refit=False)
     return seconds_of(lambda: search.fit(X, y)), search.cv_results_["mean_test_robust"]
@@ -190,43 +194,49 @@ def seconds_of(run):
     return time.perf_counter() - start
 
 
-def measure(engine, n_units, data, shared):
+def measure(engine, n_units, expected, data, shared):
     """Run all sweeps under one engine and return what they cost."""
-    seconds, scores = {}, {}
+    seconds = {}
     for n_workers in (1, 2):
         start = time.perf_counter()
         with engine(n_workers) as meter:
-            sweep(5)
+            sweep(5, n_candidates=1)
             started = time.perf_counter() - start
-            seconds[n_workers], scores[n_workers] = sweep(n_units)
+            seconds[n_workers], scores = sweep(n_units)
+            if not np.array_equal(scores, expected):
+                raise AssertionError("the scores depend on the engine")
             if n_workers == 2:
-                cheap_sweep(*shared)
-                bytes_by_kind = {}
-                for name, arrays in (("array", data), ("shared", shared)):
-                    running = meter()
-                    overhead, n_tasks = cheap_sweep(*arrays)
-                    bytes_by_kind[name] = running.stop() / n_tasks
-    if not np.array_equal(scores[1], scores[2]):
-        raise AssertionError("the scores depend on the number of workers")
-    measured = Measured(started, seconds, overhead / n_tasks, bytes_by_kind["array"], bytes_by_kind["shared"])
-    return measured
+                array_bytes, _ = cost_of_task(meter, data)
+                shared_bytes, overhead = cost_of_task(meter, shared)
+    return Measured(started, seconds, overhead, array_bytes, shared_bytes)
+
+
+def cost_of_task(meter, data):
+    """Return the bytes and the seconds of a task whose fit costs nothing, the second time it is run."""
+    cheap_sweep(*data)
+    running = meter()
+    seconds, n_tasks = cheap_sweep(*data)
+    return running.stop() / n_tasks, seconds / n_tasks
 
 
 def modelled(measured, n_workers, fit_seconds):
     """Return the seconds of the model sweep, and which share of the workers' time goes into fits.
 
-    Tasks are handed out one after the other, in `overhead` seconds each, and done in rounds; the data reach
-    the workers along a tree.
+    Tasks are handed out one after the other and done in rounds; the data reach the workers along a tree.
     """
     rounds = math.ceil(MODEL_FITS / n_workers)
     data = MODEL_BYTES / BANDWIDTH * math.ceil(math.log2(n_workers))
-    seconds = measured.start + data + max(rounds * fit_seconds, MODEL_FITS * measured.overhead)
+    seconds = measured.start + data + max(rounds * fit_seconds, MODEL_FITS * seconds_to_hand_out(measured))
     return seconds, MODEL_FITS * fit_seconds / (n_workers * seconds)
+
+
+def seconds_to_hand_out(measured):
+    return measured.overhead + measured.shared_bytes / BANDWIDTH
 
 
 def measured_rows(results, sequential):
     for name, m in results.items():
-        task = m.seconds[1] / 24
+        task = sequential / N_FITS
         yield (
             name,
             f"{m.seconds[1]:.1f}",
@@ -250,7 +260,7 @@ def model_rows(results, fit_seconds):
                 name,
                 f"{length:.1f}",
                 *(f"{seconds / 60:.1f} min at {share:.0%}" for seconds, share in cells),
-                f"{length / m.overhead:,.0f}",
+                f"{length / seconds_to_hand_out(m):,.0f}",
             )
 
 
@@ -267,7 +277,7 @@ def write_results(results, sequential, with_all_threads):
         measured_rows(results, sequential),
         notes=[MEASURED_NOTE.format(sequential, with_all_threads, n_bytes)],
     )
-    fit_seconds = sequential / 24
+    fit_seconds = sequential / N_FITS
     write_table(
         "scale_model",
         f"Model, not measurement: {MODEL_FITS:,} fits on 64 and 1,024 workers",
@@ -283,8 +293,8 @@ def main():
     parser.add_argument("--engines", nargs="*", choices=ENGINES, default=list(ENGINES))
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    with_all_threads = sweep_with_threads(os.cpu_count(), options.n_units)
-    sequential = sweep_with_threads(1, options.n_units)
+    with_all_threads, _ = sweep_with_threads(os.cpu_count(), options.n_units)
+    sequential, expected = sweep_with_threads(1, options.n_units)
     with tempfile.TemporaryDirectory() as folder:
         data = np.random.default_rng(0).normal(size=CHEAP_SHAPE), np.arange(CHEAP_SHAPE[0]) % 2
         shared = []
@@ -292,7 +302,7 @@ def main():
             np.save(Path(folder) / name, array)
             shared.append(SharedArray(partial(np.load, Path(folder) / f"{name}.npy", mmap_mode="r")))
         results = {
-            name: measure(ENGINES[name], options.n_units, data, shared)
+            name: measure(ENGINES[name], options.n_units, expected, data, shared)
             for name in options.engines
             if name == "loky" or importlib.util.find_spec(name)
         }
@@ -300,12 +310,12 @@ def main():
 
 
 def sweep_with_threads(n_threads, n_units):
-    """Return the seconds of the sweep in this process, on so many torch threads."""
+    """Run the sweep in this process, on so many torch threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
-    seconds, _ = sweep(n_units)
+    found = sweep(n_units)
     torch.set_num_threads(before)
-    return seconds
+    return found
 
 
 if __name__ == "__main__":
