@@ -12,7 +12,22 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from sklearn_brm.functional.rectifier import rectify
+from .rectifier import rectify
+
+__all__ = [
+    "PlasticLayer",
+    "Rule",
+    "converged_units",
+    "diverged_units",
+    "forward",
+    "lebesgue_norms",
+    "minibatch_step",
+    "mixture_order",
+    "power_weights",
+    "row_scales",
+    "sample_step",
+    "scale_to_radius",
+]
 
 # Rows handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
 _BLOCK = 128

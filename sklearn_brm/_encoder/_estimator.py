@@ -12,18 +12,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_brm._base import (
+from .._base import (
     DocLinkMixin,
     as_tensor,
     check_choice,
     check_number,
     progress,
     resolve_device,
+    with_smaller_batches,
 )
-from sklearn_brm._encoder.initial import given_weights, initial_weights, rows_with_length
-from sklearn_brm._encoder.pruning import noise_cut
-from sklearn_brm.functional.learning import Learner
-from sklearn_brm.functional.plasticity import (
+from ..functional.learning import Learner
+from ..functional.plasticity import (
     PlasticLayer,
     Rule,
     converged_units,
@@ -34,7 +33,9 @@ from sklearn_brm.functional.plasticity import (
     sample_step,
     scale_to_radius,
 )
-from sklearn_brm.functional.rows import RowFeed
+from ..functional.rows import RowFeed
+from ._initial_weights import given_weights, initial_weights, rows_with_length
+from ._pruning import noise_cut
 
 _STEPS = {"minibatch": minibatch_step, "sample": sample_step}
 _SCHEDULES = {"linear": lambda progress: 1 - progress, "constant": lambda progress: 1.0}
@@ -173,8 +174,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     .. [1] D. Krotov and J. J. Hopfield, "Unsupervised learning by competing hidden units", PNAS 116 (2019),
        doi:10.1073/pnas.1820458116.
-    .. [2] L. Holzhausen et al., "Exploring biologically inspired mechanisms of adversarial robustness",
-       Neural Computing and Applications (2025), doi:10.1007/s00521-025-11019-6.
+    .. [2] K. Holzhausen, M. Merlid, H. O. Torvik, A. Malthe-Sørenssen, M. E. Lepperød, "Exploring
+       biologically inspired mechanisms of adversarial robustness", Neural Computing and Applications (2025),
+       doi:10.1007/s00521-025-11019-6.
 
     Examples
     --------
@@ -257,20 +259,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._check_parameters()
         again = self.warm_start and hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
-        random_state = check_random_state(self.random_state)
-        feed = self._feed(X)
-        W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
-        self._n_placed = self.n_components
-        updates_per_epoch = math.ceil(len(X) / self._rows_per_update())
-        n_epochs = self._n_epochs(updates_per_epoch)
-        learner = self._learner(W, n_updates=n_epochs * updates_per_epoch)
-        learner.train(
-            feed,
-            progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
-            random_state,
-            tol=self.tol,
-            patience=self.n_iter_no_change,
-            last_revival=n_epochs // 2 if self.revive else 0,
+        learner, random_state = with_smaller_batches(
+            self, partial(self._train, X, again), self._rows_per_update()
         )
         self._store(learner)
         self.history_ = learner.history
@@ -305,8 +295,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         again = hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
         feed = self._feed(X)
-        learner = self._learner(self._growing_weights(feed, again))
-        learner.learn(feed, np.arange(len(X)))
+        W = self._growing_weights(feed, again)
+
+        def learn(batch_size):
+            learner = self._learner(W.clone(), batch_size)
+            learner.learn(feed, np.arange(len(X)))
+            return learner
+
+        learner = with_smaller_batches(self, learn, self._rows_per_update())
         if again:
             learner.wins += torch.as_tensor(self.n_wins_, device=feed.device)
         self._store(learner)
@@ -330,12 +326,16 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         device = resolve_device(self, self.device)
         dtype = _compute_dtype(X, device)
         encode = self._as_torch(device=device, dtype=dtype)
-        encoded = np.empty((len(X), len(self.components_)), dtype=X.dtype)
-        with torch.no_grad():
-            for start in range(0, len(X), _TRANSFORM_ROWS):
-                rows = slice(start, start + _TRANSFORM_ROWS)
+
+        @torch.no_grad()
+        def in_batches(n_rows):
+            encoded = np.empty((len(X), len(self.components_)), dtype=X.dtype)
+            for start in range(0, len(X), n_rows):
+                rows = slice(start, start + n_rows)
                 encoded[rows] = encode(as_tensor(X[rows], device=device, dtype=dtype)).cpu().numpy()
-        return encoded
+            return encoded
+
+        return with_smaller_batches(self, in_batches, _TRANSFORM_ROWS)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -382,7 +382,26 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         norm = self.norm if self.normalize else None
         return RowFeed(X, device=device, dtype=_compute_dtype(X, device), norm=norm)
 
-    def _learner(self, W, n_updates=math.inf):
+    def _train(self, X, again, batch_size):
+        """Learn from all rows; return the learner, and the random state for what follows."""
+        random_state = check_random_state(self.random_state)
+        feed = self._feed(X)
+        W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
+        self._n_placed = self.n_components
+        updates_per_epoch = math.ceil(len(X) / batch_size)
+        n_epochs = self._n_epochs(updates_per_epoch)
+        learner = self._learner(W, batch_size, n_updates=n_epochs * updates_per_epoch)
+        learner.train(
+            feed,
+            progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
+            random_state,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+            last_revival=n_epochs // 2 if self.revive else 0,
+        )
+        return learner, random_state
+
+    def _learner(self, W, batch_size, n_updates=math.inf):
         """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
         schedule = self.schedule if callable(self.schedule) else _SCHEDULES[self.schedule]
         return Learner(
@@ -390,7 +409,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             Rule(R=self.radius, k=self.rank, delta=self.inhibition, all_ranks=self.inhibited == "all"),
             step=_STEPS[self.rule],
             rate=lambda update: self.learning_rate * float(schedule(update / n_updates)),
-            batch_size=self._rows_per_update(),
+            batch_size=batch_size,
         )
 
     def _rows_per_update(self):
