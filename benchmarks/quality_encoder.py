@@ -94,8 +94,8 @@ def image_table(name, title, train, test, learned, published, asked):
 
 
 def mnist():
-    learned = {"rank": 7, "power": 4.5, "max_iter": 20, "batch_size": 1000, "n_iter_no_change": None}
-    published = {"norm": 2, "rank": 2, "batch_size": 100, "max_iter": 50, "n_iter_no_change": None}
+    learned = {"rank": 7, "power": 4.0, "max_iter": 30, "batch_size": 500, "n_iter_no_change": None}
+    published = {"norm": 2, "rank": 2, "batch_size": 100, "max_iter": 30, "n_iter_no_change": None}
     image_table(
         "encoder_quality_mnist",
         "WTAEncoder on MNIST: accuracy of a linear head",
