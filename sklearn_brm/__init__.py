@@ -2,6 +2,58 @@
 
 __version__ = "0.1.0.dev0"
 
+from ._bridge import NotConvertibleError, register_converter, register_torch_function, to_torch
 from ._classifier import RegularizedClassifier, paper_recipe
+from ._displays import (
+    DecisionPlaneDisplay,
+    ReceptiveFieldDisplay,
+    RobustnessCurveDisplay,
+    SpectrumDisplay,
+    TradeOffDisplay,
+)
+from ._encoder import WTAEncoder
+from ._scorer import (
+    AdversarialExamples,
+    AdversarialScorer,
+    CriticalPerturbations,
+    FeatureConstraints,
+    RobustnessCurve,
+    RobustnessWarning,
+    adversarial_examples,
+    critical_perturbations,
+    from_art,
+    from_foolbox,
+    robustness_curve,
+)
+from ._sharing import SharedArray
+from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
 
-__all__ = ["RegularizedClassifier", "paper_recipe"]
+__all__ = [
+    "AdversarialExamples",
+    "AdversarialScorer",
+    "CriticalPerturbations",
+    "DecisionPlaneDisplay",
+    "FeatureConstraints",
+    "NotConvertibleError",
+    "PowerLawSpectrum",
+    "ReceptiveFieldDisplay",
+    "RegularizedClassifier",
+    "RobustnessCurve",
+    "RobustnessCurveDisplay",
+    "RobustnessWarning",
+    "SharedArray",
+    "SpectrumDisplay",
+    "SpectrumWarning",
+    "TradeOffDisplay",
+    "WTAEncoder",
+    "adversarial_examples",
+    "critical_perturbations",
+    "from_art",
+    "from_foolbox",
+    "paper_recipe",
+    "pipeline_spectra",
+    "register_converter",
+    "register_torch_function",
+    "robustness_curve",
+    "to_torch",
+]

@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from functools import partial
 
 import numpy as np
 from scipy.special import softmax
@@ -12,7 +13,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from .._base import DocLinkMixin, as_tensor, check_number, resolve_device, torch_generator
+from .._base import (
+    DocLinkMixin,
+    as_tensor,
+    check_number,
+    resolve_device,
+    torch_generator,
+    with_smaller_batches,
+)
 from ..functional.backpropagation import two_columns
 from ..functional.rectifier import rectify
 from ._checks import check_parameters, hidden_sizes
@@ -414,12 +422,16 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X, device)
         layers = self._layers(device, dtype)[:n_layers]
-        parts = []
-        for start in range(0, len(X), _PREDICTION_ROWS):
-            rows = as_tensor(X[start : start + _PREDICTION_ROWS], device=device, dtype=dtype)
-            u = apply_layers(rows, layers, self.power)
-            parts.append((rectify(u, self.power) if activation else u).cpu().numpy())
-        return np.concatenate(parts)
+
+        def in_batches(n_rows):
+            parts = []
+            for start in range(0, len(X), n_rows):
+                rows = as_tensor(X[start : start + n_rows], device=device, dtype=dtype)
+                u = apply_layers(rows, layers, self.power)
+                parts.append((rectify(u, self.power) if activation else u).cpu().numpy())
+            return np.concatenate(parts)
+
+        return with_smaller_batches(self, in_batches, _PREDICTION_ROWS)
 
     def _layers(self, device, dtype):
         return [
@@ -473,24 +485,37 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         if self.early_stopping:
             train, valid = split_rows(rows, self.validation_fraction, random_state)
         self._update_scaler(*train, keep=resumes and incremental)
-        network = self._build_network(X, generator, resumes)
+        net = with_smaller_batches(
+            self,
+            partial(
+                self._train_network, X, train, valid, (generator, penalty_generator), resumes, incremental
+            ),
+            self._rows_per_batch(len(train[0])),
+        )
+        self._store(net, X.dtype, resumes, incremental)
+        return self
+
+    def _train_network(self, X, train, valid, generators, resumes, incremental, batch_size):
+        """Return the trained net; `generators` draw the weights with the order of rows, and the penalties."""
+        for generator in generators:
+            # Back to the start, in case this is not the first try.
+            generator.manual_seed(generator.initial_seed())
+        network = self._build_network(X, generators[0], resumes)
         net = make_net(
             network,
             valid=None if valid is None else as_dataset(*valid, network),
             optimizer=self.optimizer,
             lr=self._initial_rate(network),
             max_epochs=1 if incremental else self.max_iter,
-            batch_size=self._rows_per_batch(len(train[0])),
-            generator=generator,
+            batch_size=batch_size,
+            generator=generators[0],
             callbacks=self.callbacks,
-            regularizer=Regularizer(self, network.n_hidden, penalty_generator),
+            regularizer=Regularizer(self, network.n_hidden, generators[1]),
             monitor=self._make_monitor(network, resumes, incremental),
         )
         if incremental and resumes and self._optimizer_state is not None:
             net.optimizer_.load_state_dict(as_tensors(self._optimizer_state))
-        net.partial_fit(as_dataset(*train, network))
-        self._store(net, X.dtype, resumes, incremental)
-        return self
+        return net.partial_fit(as_dataset(*train, network))
 
     def _update_scaler(self, X, codes, weight, *, keep):
         if not self.standardize:

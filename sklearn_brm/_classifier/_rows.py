@@ -52,7 +52,7 @@ def _check_sample_weight(sample_weight, X):
 
 
 def split_rows(rows, validation_fraction, random_state):
-    """Return the rows to train on and those to set aside, each like `rows` a tuple of X, codes and weights."""
+    """Return the rows to train on and those to set aside, each a tuple of X, codes and weights."""
     indices = train_test_split(
         np.arange(len(rows[0])), test_size=validation_fraction, random_state=random_state, stratify=rows[1]
     )

@@ -1,1 +1,15 @@
-"""Pictures of the four rooms; matplotlib is imported when one is drawn."""
+"""Pictures in scikit-learn's Display style."""
+
+from ._decision_plane import DecisionPlaneDisplay
+from ._receptive_fields import ReceptiveFieldDisplay
+from ._robustness_curve import RobustnessCurveDisplay
+from ._spectrum import SpectrumDisplay
+from ._trade_off import TradeOffDisplay
+
+__all__ = [
+    "DecisionPlaneDisplay",
+    "ReceptiveFieldDisplay",
+    "RobustnessCurveDisplay",
+    "SpectrumDisplay",
+    "TradeOffDisplay",
+]

@@ -1,0 +1,55 @@
+"""Write `docs/api.md`, the reference of every public name, from the docstrings."""
+
+import inspect
+from pathlib import Path
+
+import sklearn_brm
+from sklearn_brm import functional
+
+PAGE = Path(__file__).with_name("api.md")
+HEAD = """# Reference
+
+Every public name with its signature and docstring. This page is written by `python docs/build_api.py`:
+edit the docstrings, not the page.
+"""
+
+
+def reference():
+    """Return the text of the page."""
+    names = [name for name in sklearn_brm.__all__ if name != "functional"]
+    parts = [HEAD, "## sklearn_brm", *(entry(sklearn_brm, name) for name in names)]
+    parts += ['## <a id="functional"></a>sklearn_brm.functional', inspect.getdoc(functional)]
+    for module_name in functional.__all__:
+        module = getattr(functional, module_name)
+        parts += [f"### functional.{module_name}", inspect.getdoc(module)]
+        parts += [entry(module, name, anchor=f"{module_name}.{name}") for name in module.__all__]
+    return "\n\n".join(parts) + "\n"
+
+
+def entry(module, name, anchor=None):
+    """Return the section of one class or function, with the public methods of a class."""
+    thing = getattr(module, name)
+    text = [f'#### <a id="{anchor or name}"></a>{name}', "```text", signature(name, thing), "", doc(thing)]
+    if inspect.isclass(thing):
+        for method, function in vars(thing).items():
+            if inspect.isroutine(function) and not method.startswith("_"):
+                text += ["", "", signature(f"{name}.{method}", getattr(thing, method)), "", doc(function)]
+    return "\n".join([*text, "```"])
+
+
+def signature(name, thing):
+    """Return the call as one line; what has no signature is shown by its name."""
+    try:
+        return f"{name}{inspect.signature(thing)}"
+    except (TypeError, ValueError):
+        return name
+
+
+def doc(thing):
+    """Return the docstring without its indentation, or nothing."""
+    return inspect.getdoc(thing) or ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference())
+    print(f"Wrote {PAGE}")

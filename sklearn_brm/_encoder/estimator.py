@@ -1,0 +1,496 @@
+"""Winner-take-all encoder: a representation learned by local plasticity, without labels."""
+
+import math
+import numbers
+import warnings
+from functools import partial
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_brm._base import (
+    DocLinkMixin,
+    as_tensor,
+    check_choice,
+    check_number,
+    progress,
+    resolve_device,
+    with_smaller_batches,
+)
+from sklearn_brm._encoder.initial import given_weights, initial_weights, rows_with_length
+from sklearn_brm._encoder.pruning import noise_cut
+from sklearn_brm.functional.learning import Learner
+from sklearn_brm.functional.plasticity import (
+    PlasticLayer,
+    Rule,
+    converged_units,
+    diverged_units,
+    forward,
+    minibatch_step,
+    power_weights,
+    sample_step,
+    scale_to_radius,
+)
+from sklearn_brm.functional.rows import RowFeed
+
+_STEPS = {"minibatch": minibatch_step, "sample": sample_step}
+_SCHEDULES = {"linear": lambda progress: 1 - progress, "constant": lambda progress: 1.0}
+_PRODUCT_DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
+_INITS = ("rows", "normal", "spread")
+_DTYPES = [np.float64, np.float32]
+
+# max_iter=None means so many epochs, and more where they hold fewer updates: the size of a step does not
+# depend on the batch, so that updates, not epochs, say how far the weights can go.
+_EPOCHS = 20
+_UPDATES = 1000
+
+# A layer with fewer units in trouble than these shares is not worth a warning: the paper calls it converged.
+_TOLERATED_OPEN = 0.1
+_TOLERATED_DEAD = 0.2
+_TOLERATED_DIVERGED = 0.01
+_ROWS_PER_UNIT = 2
+
+_TRANSFORM_ROWS = 1024
+
+
+class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Winner-take-all encoder after Krotov and Hopfield.
+
+    Units compete for every row: the winner moves towards it, the unit of rank `rank` away from it. No labels
+    and no back-propagation take part. `transform` returns ``relu(h)^power`` of the overlaps ``h = sum_i
+    sign(W_i) |W_i|^(norm - 1) x_i`` of each row with each unit.
+
+    Parameters
+    ----------
+    n_components : int, default=100
+        Number of units.
+    norm : float, default=3.0
+        The Lebesgue norm p, at least 2, of the rows and of the units.
+    rank : int, default=2
+        The rank k of the inhibited unit, at least 2, clipped to the number of units.
+    inhibition : float, default=0.4
+        Strength Delta of the anti-Hebbian update.
+    inhibited : {"last", "all"}, default="last"
+        Whether only the unit of rank `rank` is inhibited, or all of ranks 2 to `rank`.
+    radius : float, default=1.0
+        The p-norm R that units converge to.
+    power : float or None, default=4.5
+        Exponent of the rectified overlaps, at least 1. None returns the bare overlaps.
+    rule : {"minibatch", "sample"}, default="minibatch"
+        ``"minibatch"`` sums the increments of a batch and scales them by the largest; ``"sample"`` is the
+        exact sequential rule of [1]_, eq. 3, one row after the other, which is slow.
+    learning_rate : float, default=0.02
+        For the minibatch rule the largest change of any weight in one update, in units of `radius`. For the
+        sample rule the share of the way that a winner moves towards a row, ``radius^(norm - 1) / tau``.
+    schedule : {"linear", "constant"} or callable, default="linear"
+        Factor of the learning rate: falling from 1 to 0 over the updates of `fit`, 1, or a function of the
+        share of updates done, from 0 (included) to 1 (excluded).
+    max_iter : int or None, default=None
+        Number of epochs. 0 keeps the initial weights, which is the baseline without learning. None means 20,
+        or as many as make 1000 updates: the size of a step does not depend on `batch_size`, so too few
+        updates leave the units where they started.
+    batch_size : int, default=100
+        Rows per update of the minibatch rule; the last batch of an epoch may be smaller.
+    init : {"rows", "normal", "spread"} or array-like of shape (n_components, n_features), default="rows"
+        Initial weights: rows of X drawn at random and scaled to the radius, N(0, 1) as published, or rows
+        far from each other, chosen as k-means++ does among five times as many. Units beyond the number of
+        rows start as random mixtures of two rows.
+    normalize : bool, default=True
+        Divide each row by its p-norm, in `fit` and in `transform`. Rows of zeros stay zero.
+    tol : float, default=1e-2
+        Relative to `radius`: a unit has converged when its p-norm is so close to it; training ends when all
+        units that win rows have, and none moved farther in an epoch.
+    n_iter_no_change : int or None, default=3
+        For how many epochs in a row this must hold. None never ends early.
+    revive : bool, default=True
+        During the first half of `fit`, start units that won nothing in an epoch anew from rows that are far
+        from their winner.
+    prune : {False, "mixture"}, default=False
+        Set units to zero that stayed noise, as told by their variance over the features: Gaussian mixtures
+        are fitted to its logarithm, and units above the midpoint of the two highest means are cut. Only
+        `fit` prunes.
+    precision : {"float32", "bfloat16"}, default="float32"
+        ``"bfloat16"`` computes the matrix products of training in bfloat16, with the weights in the
+        precision of X. ``"float32"`` uses the precision of X for both.
+    device : str or torch.device, default="auto"
+        Where to compute: ``"auto"`` (CUDA, then MPS, then CPU) or a name such as ``"cpu"`` or ``"cuda:1"``.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial weights and the order of rows.
+    verbose : int, default=0
+        Show the progress over epochs.
+    warm_start : bool, default=False
+        Start `fit` from the `components_` of the last call.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        The weights W, one unit per row.
+    converged_ : ndarray of shape (n_components,)
+        Which units have a p-norm within `tol` of the radius.
+    dead_ : ndarray of shape (n_components,)
+        Which units won no row in the last epoch, or since the first call of `partial_fit`.
+    diverged_ : ndarray of shape (n_components,)
+        Which units went to the wrong attractor: mean weight below ``-radius / 2``, and not converged.
+    n_wins_ : ndarray of shape (n_components,)
+        Number of rows won by each unit in the last epoch, or in all calls of `partial_fit`.
+    weight_variances_ : ndarray of shape (n_components,)
+        Variance over the features of each unit, before pruning.
+    pruned_ : ndarray of shape (n_components,)
+        Which units were set to zero by `prune`.
+    prune_threshold_ : float
+        The variance above which units were pruned; infinity where there was nothing to prune.
+    history_ : dict of lists
+        Per epoch: ``"converged"``, the share of units converged; ``"largest_change"``, the largest p-norm of
+        a change of a unit in units of the radius (of at most 256 units, evenly spaced); ``"winners"``, the
+        number of units that won a row.
+    n_iter_ : int
+        Number of epochs run by `fit`.
+    n_updates_ : int
+        Number of updates run.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during fit, where X has names that are all strings.
+
+    See Also
+    --------
+    sklearn.cluster.MiniBatchKMeans : Prototypes that move by the mean of what they win, without inhibition.
+
+    Notes
+    -----
+    Departures from the published code [1]_ [2]_: units start from rows of the data (`init`); the learning
+    rate falls per update and not per epoch; the last partial batch is used; the learning rate is in units of
+    the radius; the largest increment that steps are scaled by has a floor at rounding noise; dead units are
+    revived (`revive`).
+
+    Only the units that win or are inhibited change in an update; the others are neither read nor written.
+    The units after `fit` are the same bits for the same `random_state` on the same CPU.
+
+    References
+    ----------
+    .. [1] D. Krotov and J. J. Hopfield, "Unsupervised learning by competing hidden units", PNAS 116 (2019),
+       doi:10.1073/pnas.1820458116.
+    .. [2] L. Holzhausen et al., "Exploring biologically inspired mechanisms of adversarial robustness",
+    Neural
+       Computing and Applications (2025), doi:10.1007/s00521-025-11019-6.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_brm import WTAEncoder
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> encoder = WTAEncoder(n_components=50, random_state=0).fit(X)
+    >>> encoder.transform(X).shape
+    (1797, 50)
+    >>> bool(encoder.converged_.mean() > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        n_components=100,
+        *,
+        norm=3.0,
+        rank=2,
+        inhibition=0.4,
+        inhibited="last",
+        radius=1.0,
+        power=4.5,
+        rule="minibatch",
+        learning_rate=0.02,
+        schedule="linear",
+        max_iter=None,
+        batch_size=100,
+        init="rows",
+        normalize=True,
+        tol=1e-2,
+        n_iter_no_change=3,
+        revive=True,
+        prune=False,
+        precision="float32",
+        device="auto",
+        random_state=None,
+        verbose=0,
+        warm_start=False,
+    ):
+        self.n_components = n_components
+        self.norm = norm
+        self.rank = rank
+        self.inhibition = inhibition
+        self.inhibited = inhibited
+        self.radius = radius
+        self.power = power
+        self.rule = rule
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.init = init
+        self.normalize = normalize
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.revive = revive
+        self.prune = prune
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    @torch.no_grad()
+    def fit(self, X, y=None):
+        """Learn the units from the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Dense and finite. float32 and float64 are kept, all else becomes float64.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : WTAEncoder
+        """
+        self._check_parameters()
+        again = self.warm_start and hasattr(self, "components_")
+        X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        learner, random_state = with_smaller_batches(self, partial(self._train, X, again), self.batch_size)
+        self._store(learner)
+        self.history_ = learner.history
+        self.n_iter_ = len(learner.history["converged"])
+        self.n_updates_ = learner.n_updates
+        if self.prune:
+            self._prune_noise(random_state)
+        if self.n_iter_:
+            self._warn_of_trouble(len(X))
+        return self
+
+    @torch.no_grad()
+    def partial_fit(self, X, y=None):
+        """Learn from one chunk of rows, in the order given.
+
+        The end is not known, so the learning rate stays where the schedule starts. With ``init="rows"`` or
+        ``"spread"`` the first rows to arrive become units until all units are taken. Convergence is reported
+        by the attributes but not warned of.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            One row or more.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : WTAEncoder
+        """
+        self._check_parameters()
+        again = hasattr(self, "components_")
+        X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        feed = self._feed(X)
+        W = self._growing_weights(feed, again)
+
+        def learn(batch_size):
+            learner = self._learner(W.clone(), batch_size)
+            learner.learn(feed, np.arange(len(X)))
+            return learner
+
+        learner = with_smaller_batches(self, learn, self.batch_size)
+        if again:
+            learner.wins += torch.as_tensor(self.n_wins_, device=feed.device)
+        self._store(learner)
+        self.n_updates_ = learner.n_updates + (self.n_updates_ if again else 0)
+        return self
+
+    def transform(self, X):
+        """Return ``relu(h)^power`` of the overlaps of each row with each unit, or the bare overlaps.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            float32 if `X` is, else float64.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=_DTYPES)
+        device = resolve_device(self, self.device)
+        dtype = _compute_dtype(X, device)
+        encode = self._as_torch(device=device, dtype=dtype)
+
+        @torch.no_grad()
+        def in_batches(n_rows):
+            encoded = np.empty((len(X), len(self.components_)), dtype=X.dtype)
+            for start in range(0, len(X), n_rows):
+                rows = slice(start, start + n_rows)
+                encoded[rows] = encode(as_tensor(X[rows], device=device, dtype=dtype)).cpu().numpy()
+            return encoded
+
+        return with_smaller_batches(self, in_batches, _TRANSFORM_ROWS)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return len(self.components_)
+
+    def _as_torch(self, *, device, dtype):
+        W = torch.tensor(self.components_, device=device, dtype=dtype)
+        A = power_weights(W, self.norm)
+        return partial(forward, A=A, p=self.norm, power=self.power, normalize=self.normalize)
+
+    def _check_parameters(self):
+        check = partial(check_number, self)
+        check("n_components", self.n_components, "[1, inf)", kind=numbers.Integral)
+        check("norm", self.norm, "[2, inf)")
+        check("rank", self.rank, "[2, inf)", kind=numbers.Integral)
+        check("inhibition", self.inhibition, "[0, inf)")
+        check_choice(self, "inhibited", self.inhibited, ("last", "all"))
+        check("radius", self.radius, "(0, inf)")
+        check("power", self.power, "[1, inf)", also=(None,))
+        check_choice(self, "rule", self.rule, tuple(_STEPS))
+        check("learning_rate", self.learning_rate, "(0, inf)")
+        if not callable(self.schedule):
+            check_choice(self, "schedule", self.schedule, tuple(_SCHEDULES))
+        check("max_iter", self.max_iter, "[0, inf)", kind=numbers.Integral, also=(None,))
+        check("batch_size", self.batch_size, "[1, inf)", kind=numbers.Integral)
+        if isinstance(self.init, str):
+            check_choice(self, "init", self.init, _INITS)
+        check_choice(self, "normalize", self.normalize, (True, False))
+        check("tol", self.tol, "(0, inf)")
+        check("n_iter_no_change", self.n_iter_no_change, "[1, inf)", kind=numbers.Integral, also=(None,))
+        check_choice(self, "revive", self.revive, (True, False))
+        check_choice(self, "prune", self.prune, (False, "mixture"))
+        check_choice(self, "precision", self.precision, tuple(_PRODUCT_DTYPES))
+        check_choice(self, "warm_start", self.warm_start, (True, False))
+        resolve_device(self, self.device)
+
+    def _feed(self, X):
+        device = resolve_device(self, self.device)
+        norm = self.norm if self.normalize else None
+        return RowFeed(X, device=device, dtype=_compute_dtype(X, device), norm=norm)
+
+    def _train(self, X, again, batch_size):
+        """Learn from all rows; return the learner, and the random state for what follows."""
+        random_state = check_random_state(self.random_state)
+        feed = self._feed(X)
+        W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
+        self._n_placed = self.n_components
+        n_epochs = self._n_epochs(len(X), batch_size)
+        learner = self._learner(W, batch_size, n_updates=n_epochs * math.ceil(len(X) / batch_size))
+        learner.train(
+            feed,
+            progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
+            random_state,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+            last_revival=n_epochs // 2 if self.revive else 0,
+        )
+        return learner, random_state
+
+    def _learner(self, W, batch_size, n_updates=math.inf):
+        """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
+        schedule = self.schedule if callable(self.schedule) else _SCHEDULES[self.schedule]
+        return Learner(
+            PlasticLayer(W, self.norm, product_dtype=_PRODUCT_DTYPES[self.precision]),
+            Rule(R=self.radius, k=self.rank, delta=self.inhibition, all_ranks=self.inhibited == "all"),
+            step=_STEPS[self.rule],
+            rate=lambda update: self.learning_rate * float(schedule(update / n_updates)),
+            batch_size=batch_size,
+        )
+
+    def _n_epochs(self, n_samples, batch_size):
+        if self.max_iter is not None:
+            return self.max_iter
+        return max(_EPOCHS, math.ceil(_UPDATES / math.ceil(n_samples / batch_size)))
+
+    def _starting_weights(self, feed, random_state):
+        return initial_weights(
+            self.init,
+            feed,
+            self.n_components,
+            norm=self.norm,
+            radius=self.radius,
+            random_state=random_state,
+        )
+
+    def _learned_weights(self, feed):
+        return given_weights(self.components_, "components_", feed, self.n_components)
+
+    def _growing_weights(self, feed, again):
+        """Return the weights to go on from in `partial_fit`, with new rows in the places still free."""
+        if again:
+            W = self._learned_weights(feed)
+        elif not isinstance(self.init, str) or self.init == "normal":
+            W = self._starting_weights(feed, check_random_state(self.random_state))
+            self._n_placed = self.n_components
+        else:
+            W = torch.zeros(self.n_components, feed.X.shape[1], dtype=feed.dtype, device=feed.device)
+            self._n_placed = 0
+        rows = rows_with_length(feed.X)[: self.n_components - self._n_placed]
+        if len(rows):
+            place = slice(self._n_placed, self._n_placed + len(rows))
+            W[place] = scale_to_radius(feed.take(rows), self.norm, self.radius)
+            self._n_placed += len(rows)
+        return W
+
+    def _store(self, learner):
+        W, constants = learner.layer.W, {"p": self.norm, "R": self.radius, "tol": self.tol}
+        self.components_ = W.cpu().numpy()
+        self.n_wins_ = learner.wins.cpu().numpy()
+        self.dead_ = (self.n_wins_ == 0) & (learner.n_updates > 0)
+        self.converged_ = converged_units(W, **constants).cpu().numpy()
+        self.diverged_ = diverged_units(W, **constants).cpu().numpy()
+        self.weight_variances_ = W.var(dim=1, correction=0).cpu().numpy()
+        self.pruned_ = np.zeros(len(W), dtype=bool)
+        self.prune_threshold_ = np.inf
+
+    def _prune_noise(self, random_state):
+        """Set units to zero whose variance over the features lies above the cut between noise and units."""
+        self.prune_threshold_ = noise_cut(self.weight_variances_, random_state)
+        self.pruned_ = self.weight_variances_ > self.prune_threshold_
+        self.components_[self.pruned_] = 0
+
+    def _warn_of_trouble(self, n_samples):
+        """Name each of the three troubles of a finished training and what to change."""
+        n_units = self.n_components
+        dead, diverged = self.dead_ & ~self.pruned_, self.diverged_ & ~self.pruned_
+        open_ = ~(self.converged_ | self.dead_ | self.diverged_ | self.pruned_)
+        if diverged.sum() > _TOLERATED_DIVERGED * n_units:
+            _warn(
+                f"{diverged.sum()} of {n_units} units went to the wrong attractor: their mean weight is "
+                "below -radius / 2. Lower inhibition or learning_rate, use init='rows', or try another "
+                "random_state."
+            )
+        if open_.sum() > _TOLERATED_OPEN * n_units:
+            _warn(
+                f"{open_.sum()} of {n_units} units have not converged: after {self.n_updates_} updates their "
+                f"norm is not within tol={self.tol} of the radius. Increase max_iter, decrease batch_size "
+                "or lower inhibition."
+            )
+        # With few rows per unit some win nothing however well they are placed.
+        if dead.sum() > _TOLERATED_DEAD * n_units and n_samples >= _ROWS_PER_UNIT * n_units:
+            _warn(
+                f"{dead.sum()} of {n_units} units are dead: they won no row in the last epoch. Decrease "
+                "n_components, scale the columns of X alike, use revive=True and init='rows', or lower "
+                "inhibition."
+            )
+
+
+def _warn(message):
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+
+def _compute_dtype(X, device):
+    """Return the precision to compute in: that of `X`, except that Apple's GPUs know float32 only."""
+    return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32

@@ -1,0 +1,59 @@
+"""Weights that learning starts from: rows of the data, rows far from each other, noise, or given ones."""
+
+import numpy as np
+import torch
+from sklearn.cluster import kmeans_plusplus
+
+from sklearn_brm.functional.plasticity import scale_to_radius
+
+# k-means++ is run on this many times the rows that are needed: its cost grows with both numbers.
+_CANDIDATES_PER_UNIT = 5
+
+
+def initial_weights(init, feed, n_units, *, norm, radius, random_state):
+    """Return the tensor of weights that `fit` starts from."""
+    if not isinstance(init, str):
+        return given_weights(init, "init", feed, n_units)
+    rows = random_state.permutation(rows_with_length(feed.X))
+    if init == "normal" or len(rows) == 0:
+        noise = random_state.normal(size=(n_units, feed.X.shape[1]))
+        return torch.as_tensor(noise, device=feed.device).to(feed.dtype)
+    if init == "spread" and len(rows) > n_units:
+        rows = _spread_rows(feed, rows[: _CANDIDATES_PER_UNIT * n_units], n_units, random_state)
+    W = feed.take(rows[:n_units])
+    if len(W) < n_units:
+        W = torch.cat([W, _mixtures(W, n_units - len(W), random_state)])
+    return scale_to_radius(W, norm, radius)
+
+
+def given_weights(weights, name, feed, n_units):
+    """Return a tensor with a copy of weights that the user gave or that were learned before."""
+    shape = n_units, feed.X.shape[1]
+    weights = np.array(weights, dtype=feed.X.dtype)
+    if weights.shape != shape:
+        raise ValueError(
+            f"The {name!r} of WTAEncoder must have the shape (n_components, n_features) = {shape}. "
+            f"Got {weights.shape} instead."
+        )
+    if not np.isfinite(weights).all():
+        raise ValueError(f"The {name!r} of WTAEncoder contains NaN or infinity.")
+    return torch.from_numpy(weights).to(feed.device, feed.dtype)
+
+
+def rows_with_length(X):
+    """Return the indices of the rows that are not all zero."""
+    return np.flatnonzero(X.any(axis=1))
+
+
+def _spread_rows(feed, candidates, n_units, random_state):
+    points = feed.take(candidates).cpu().numpy()
+    _, chosen = kmeans_plusplus(points, n_units, random_state=random_state, n_local_trials=1)
+    return candidates[chosen]
+
+
+def _mixtures(W, n_mixtures, random_state):
+    """Return random mixtures of two rows each, so that units beyond the number of rows differ."""
+    first = random_state.randint(len(W), size=n_mixtures)
+    second = first - random_state.randint(1, max(len(W), 2), size=n_mixtures)
+    share = torch.as_tensor(random_state.uniform(size=(n_mixtures, 1)), device=W.device).to(W.dtype)
+    return share * W[first] + (1 - share) * W[second]

@@ -1,0 +1,33 @@
+"""The cut between units that learned and units that stayed noise."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from sklearn_brm.functional.plasticity import mixture_order
+
+_LARGEST_ORDER = 4
+
+
+def noise_cut(variances, random_state):
+    """Return the variance above which units are noise, infinity where all units are of one kind.
+
+    Gaussian mixtures of 1 to 4 components are fitted to the logarithms of `variances`; the cut is the
+    midpoint of the two highest means of the mixture that likelihood ratio tests choose.
+    """
+    points = np.log(variances[variances > 0])[:, None]
+    if len(points) < 2 * _LARGEST_ORDER or np.ptp(points) == 0:
+        return np.inf
+    mixtures = [_fit_mixture(points, order, random_state) for order in range(1, _LARGEST_ORDER + 1)]
+    order = mixture_order([mixture.score(points) * len(points) for mixture in mixtures])
+    if order == 1:
+        return np.inf
+    return float(np.exp(np.sort(mixtures[order - 1].means_.ravel())[-2:].mean()))
+
+
+def _fit_mixture(points, order, random_state):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianMixture(order, random_state=random_state).fit(points)

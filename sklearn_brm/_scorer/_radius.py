@@ -1,0 +1,144 @@
+"""The smallest radius that breaks each row: by bisection, once per row, or up the paper's grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._base import progress
+from ._attacks import paper_attacks
+
+# Attempts after which a row is left with what was found; a hundred halvings exhaust float64.
+_MOST_ROUNDS = 100
+# Relative width at which a row's bracket is narrow enough; a black box would waste its queries on less.
+_TOLERANCE, _BLIND_TOLERANCE = 0.01, 0.05
+
+
+@dataclass
+class Radii:
+    """Per row: the smallest radius known to break it, the row that proves it, the attack that found it."""
+
+    radius: np.ndarray
+    X: np.ndarray
+    by: np.ndarray
+
+    @classmethod
+    def unknown(cls, siege):
+        """Return 0 for rows that are wrong when clean, and inf for all others."""
+        radius = np.where(siege.victim.right, np.inf, 0.0)
+        return cls(radius, siege.table.matrix.copy(), np.full(len(radius), "", dtype=object))
+
+    def improve(self, rows, radius, spoils):
+        """Keep what is smaller than what is known."""
+        X, broken, by = spoils
+        better = broken & (radius < self.radius[rows])
+        at = rows[better]
+        self.radius[at], self.X[at], self.by[at] = radius[better], X[better], by[better]
+
+
+def bisect(siege, *, max_eps, grid=None):
+    """Find each row's radius by attacks at radii that close in on it from both sides.
+
+    Parameters
+    ----------
+    siege : Siege
+    max_eps : float
+        Largest radius that counts.
+    grid : ndarray or None
+        The only radii that are asked for, rising. None asks for the radius itself.
+
+    Returns
+    -------
+    radii : Radii
+        Distances of the rows found. With a grid they are not rounded up to it.
+    """
+    radii = Radii.unknown(siege)
+    active = np.flatnonzero(siege.victim.right)
+    tolerance = _TOLERANCE if siege.model is not None else _BLIND_TOLERANCE
+    guess = _first_guess(siege, radii, active, max_eps)
+    low, n_wins, n_losses = np.zeros((3, len(radii.radius)))
+    plan = {name: attack for name, attack in siege.plan.items() if name != "black_box"} or siege.plan
+    for _ in range(_MOST_ROUNDS):
+        high = radii.radius[active]
+        eps = _next_eps(low[active], high, guess[active], n_wins[active], n_losses[active], max_eps, grid)
+        open_ = (eps > low[active]) & (eps < high)
+        if grid is None:
+            open_ &= high > low[active] * (1 + tolerance)
+        active, eps = active[open_], eps[open_]
+        if len(active) == 0:
+            break
+        spoils = siege.storm(active, eps, plan=plan)
+        radii.improve(active, siege.measure(active, eps, spoils), spoils)
+        broken = spoils[1]
+        n_wins[active[broken]] += 1
+        n_losses[active[~broken]] += 1
+        low[active[~broken]] = eps[~broken]
+    if len(plan) < len(siege.plan):
+        _last_word_to_black_box(siege, radii, low)
+    return radii
+
+
+def _first_guess(siege, radii, rows, max_eps):
+    """Start from the attacks that look for the smallest perturbation, or from the slope at the clean rows."""
+    limit = np.full(len(rows), max_eps)
+    plan = siege.minimum_plan()
+    if plan:
+        spoils = siege.storm(rows, limit, plan=plan)
+        radii.improve(rows, siege.measure(rows, limit, spoils), spoils)
+    guess = np.full(len(radii.radius), max_eps / 4)
+    if siege.model is not None:
+        guess[rows] = siege.linear_radius(rows)
+    return np.clip(guess, max_eps * 1e-6, max_eps)
+
+
+def _next_eps(low, high, guess, n_wins, n_losses, max_eps, grid):
+    """Return the radius to try next: the guess, then away from the bound that is known, then between both."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        below = high * 0.95 ** (2.0**n_wins)
+        above = np.minimum(np.maximum(guess, low) * 2.0 ** np.minimum(n_losses, 1), max_eps)
+        eps = np.where(low > 0, np.sqrt(low * high), below)
+    eps = np.where(np.isinf(high), above, eps)
+    if grid is None:
+        return eps
+    first, last = np.searchsorted(grid, low, side="right"), np.searchsorted(grid, high) - 1
+    place = np.clip(np.searchsorted(grid, eps, side="right") - 1, first, np.maximum(first, last))
+    return np.where(first <= last, grid[np.minimum(place, len(grid) - 1)], low)
+
+
+def _last_word_to_black_box(siege, radii, low):
+    """Let the black box try the largest radius at which every other attack failed."""
+    rows = np.flatnonzero(low > 0)
+    spoils = siege.storm(rows, low[rows], plan={"black_box": siege.plan["black_box"]})
+    radii.improve(rows, siege.measure(rows, low[rows], spoils), spoils)
+
+
+def climb_grid(siege, grid, *, every_row=False):
+    """Attack at every radius of a rising grid, as the paper does.
+
+    Parameters
+    ----------
+    siege : Siege
+    grid : ndarray of shape (n_eps,)
+    every_row : bool
+        Whether rows that a smaller radius broke are attacked again.
+
+    Returns
+    -------
+    radii : Radii
+        The first radius of the grid that broke each row.
+    n_standing : ndarray of int of shape (n_eps,)
+        Rows that this radius alone did not break.
+    """
+    radii, right = Radii.unknown(siege), np.flatnonzero(siege.victim.right)
+    plan, n_standing = paper_attacks(siege.plan), np.zeros(len(grid), dtype=int)
+    for i, eps in enumerate(progress(grid, verbose=siege.verbose, description="Radii")):
+        active = right if every_row else right[np.isinf(radii.radius[right])]
+        spoils = siege.storm(active, np.full(len(active), eps), plan=plan, draw=i)
+        radii.improve(active, np.full(len(active), eps), spoils)
+        n_standing[i] = (~spoils[1]).sum()
+    return radii, n_standing
+
+
+def paper_grid(attack):
+    """Return the 400 radii of the paper: from 1e-6 to 10**-1.5, or to 8 for noise."""
+    top = 8.0 if attack in ("random", "gaussian") else 10**-1.5
+    return np.geomspace(1e-6, top, 400)

@@ -1,0 +1,272 @@
+"""A scikit-learn scorer that attacks the estimator it scores."""
+
+import numbers
+import warnings
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, resample
+from sklearn.utils.metadata_routing import UNUSED
+
+from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
+from ._checks import check_weight, lay_siege
+from ._radius import bisect
+from ._results import examples_at
+from ._siege import RobustnessWarning, doubts
+from ._table import Table
+
+_METRICS = (
+    "robust_accuracy",
+    "relative_accuracy",
+    "attack_success_rate",
+    "median_critical_perturbation",
+    "all",
+)
+
+
+class AdversarialScorer(DocLinkMixin, BaseEstimator):
+    """Score a fitted classifier by what is left of its accuracy under attack.
+
+    An instance is a scorer: give it to `GridSearchCV`, `cross_validate` or `permutation_importance` as
+    `scoring`, alone or in a dict. Rows are attacked in the input space of whatever is scored, such as a
+    whole Pipeline: with gradients where every step can be turned into a torch function, as a black box
+    otherwise.
+
+    Parameters
+    ----------
+    attack : str, callable or list of such, default="worst_case"
+        What is tried on each row that is right when clean; a row counts as broken as soon as one succeeds.
+
+        - ``"worst_case"``: ``"apgd"``, ``"apgd_margin"``, ``"apgd_targeted"`` and ``"black_box"``, or only
+          the last where the estimator has no gradient.
+        - ``"fgsm"``, ``"pgd"``: one and `n_steps` steps along the gradient of cross-entropy.
+        - ``"apgd"``, ``"apgd_margin"``, ``"apgd_targeted"``: steps that adapt themselves, on cross-entropy,
+          on the lead of the best wrong class, and on the lead of each of the three best wrong classes.
+        - ``"minimum_norm"``: looks for the smallest perturbation, and counts it if it is within `eps`.
+        - ``"black_box"``: asks for scores, or for answers where there are none.
+        - ``"random"``: noise inside the ball. ``"gaussian"``: normal noise of standard deviation `eps`, which
+          knows no ball.
+        - a callable ``(estimator, X, y) -> X_adversarial``: what it returns is projected and tested again.
+    eps : float, default=0.1
+        Radius of the ball in which a row may be moved, in units of `scale`.
+    norm : {inf, 2, 1}, default=inf
+        Norm of the ball.
+    metric : str, default="robust_accuracy"
+        - ``"robust_accuracy"``: share of rows that are right when clean and under attack.
+        - ``"relative_accuracy"``: the same as a share of the rows that are right when clean.
+        - ``"attack_success_rate"``: 1 minus that; larger is worse.
+        - ``"median_critical_perturbation"``: median, over the rows that are right when clean, of the smallest
+          radius that breaks them.
+        - ``"all"``: a dict of all these and of ``"accuracy"``, for a search with several metrics.
+    scale : None, "std", "range" or array-like of shape (n_features,), default=None
+        What one unit of `eps` is in each feature: 1, the standard deviation or the range in `reference_X`,
+        or the numbers given. Features with scale 0 are held fixed.
+    reference_X : array-like of shape (n_reference, n_features), default=None
+        Data, such as the training rows, from which `scale` and `bounds` are learned.
+    bounds : None, (low, high) or "data", default=None
+        Smallest and largest values, as numbers or arrays over the features; ``"data"`` takes them from
+        `reference_X`, where a clean row outside keeps its own value as a bound.
+    constraints : FeatureConstraints, default=None
+        Fixed, integer, one-hot and one-way features.
+    n_steps : int, default=50
+        Steps of each gradient attack.
+    n_restarts : int, default=1
+        Times each attack is tried: the first from the clean row, the others from random points.
+    max_queries : int, default=500
+        Points around each row that a black box asks the estimator about, at most.
+    max_samples : int, default=None
+        Attack so many rows only, drawn at random; None is all.
+    batch_size : int, default=1024
+        Rows attacked together, which bounds the memory.
+    device : str or torch.device, default="auto"
+        Where gradients are computed.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random. A row's random numbers do not depend on the rows attacked beside it.
+
+    See Also
+    --------
+    adversarial_examples : The adversarial rows themselves.
+    critical_perturbations : The smallest radius of each row.
+    robustness_curve : Accuracy at many radii.
+
+    Notes
+    -----
+    Every success is clipped to the bounds, projected, and answered wrongly by the estimator's own `predict`;
+    nothing else counts. Rows that are wrong when clean count as wrong and are not attacked.
+
+    A `RobustnessWarning` says so, with the numbers, when many rows have a zero gradient, the black box beats
+    the gradients, the estimator answers differently when asked twice, its torch function computes something
+    else, or rows stand at an eps as large as the data. A scorer gives each kind of warning once.
+
+    References
+    ----------
+    Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks", ICML 2020, arXiv:2003.01690.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_brm import AdversarialScorer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> robust = AdversarialScorer(eps=0.2, scale="std", reference_X=X, random_state=0)
+    >>> search = GridSearchCV(
+    ...     make_pipeline(StandardScaler(), LogisticRegression()),
+    ...     {"logisticregression__C": [0.01, 1.0, 100.0]},
+    ...     scoring={"accuracy": "accuracy", "robust": robust},
+    ...     refit="robust",
+    ... ).fit(X, y)
+    >>> search.best_params_
+    {'logisticregression__C': 1.0}
+    """
+
+    # The estimator that `score` takes first is no metadata to route.
+    __metadata_request__score = {"estimator": UNUSED}  # noqa: RUF012
+
+    def __init__(
+        self,
+        attack="worst_case",
+        *,
+        eps=0.1,
+        norm=np.inf,
+        metric="robust_accuracy",
+        scale=None,
+        reference_X=None,
+        bounds=None,
+        constraints=None,
+        n_steps=50,
+        n_restarts=1,
+        max_queries=500,
+        max_samples=None,
+        batch_size=1024,
+        device="auto",
+        random_state=None,
+    ):
+        self.attack = attack
+        self.eps = eps
+        self.norm = norm
+        self.metric = metric
+        self.scale = scale
+        self.reference_X = reference_X
+        self.bounds = bounds
+        self.constraints = constraints
+        self.n_steps = n_steps
+        self.n_restarts = n_restarts
+        self.max_queries = max_queries
+        self.max_samples = max_samples
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+
+    def __call__(self, estimator, X, y, sample_weight=None):
+        """Return `score`: to scikit-learn a scorer is a callable."""
+        return self.score(estimator, X, y, sample_weight=sample_weight)
+
+    def score(self, estimator, X, y, sample_weight=None):
+        """Attack the estimator and return the metric.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Any fitted classifier with `predict`, such as a whole Pipeline.
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Clean rows. Columns of a DataFrame that are not numeric are held fixed.
+        y : array-like of shape (n_samples,)
+            True labels, of any type.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the metric.
+
+        Returns
+        -------
+        score : float or dict of str to float
+            A dict for ``metric="all"``. Metrics relative to the rows that are right when clean are NaN
+            where there is none.
+        """
+        check_number(self, "eps", self.eps, "[0, inf)")
+        check_choice(self, "metric", self.metric, _METRICS)
+        check_number(self, "max_samples", self.max_samples, "[1, inf)", kind=numbers.Integral, also=(None,))
+        # One generator for both uses: an instance given as random_state must advance.
+        random_state = check_random_state(self.random_state)
+        X, y, sample_weight = self._subsample(X, y, sample_weight, random_state)
+        drawn_so_far = random_state.get_state()
+
+        def attack(batch_size):
+            random_state.set_state(drawn_so_far)
+            siege = self._lay_siege(estimator, X, y, random_state, batch_size)
+            weight = check_weight(sample_weight, siege.table)
+            return siege, weight, *self._attack(siege)
+
+        siege, weight, standing, radius = with_smaller_batches(self, attack, self.batch_size)
+        self._warn(siege, int(standing.sum()))
+        values = _metrics(siege.victim.right, standing, radius, weight)
+        return values if self.metric == "all" else values[self.metric]
+
+    def _subsample(self, X, y, sample_weight, random_state):
+        table = Table(self, X)
+        if self.max_samples is None or self.max_samples >= len(table):
+            return X, y, sample_weight
+        # Lists and nested lists cannot be indexed by rows.
+        X = table.matrix if table.frame is None else X
+        rows = {"replace": False, "n_samples": self.max_samples, "random_state": random_state}
+        if sample_weight is None:
+            return *resample(X, y, **rows), None
+        return resample(X, y, np.asarray(sample_weight), **rows)
+
+    def _lay_siege(self, estimator, X, y, random_state, batch_size):
+        options = self.get_params(deep=False)
+        for name in ("eps", "metric", "max_samples"):
+            del options[name]
+        options.update(random_state=random_state, batch_size=batch_size)
+        return lay_siege(self, estimator, X, y, **options)
+
+    def _attack(self, siege):
+        """Return which rows stand at eps, and, where the metric needs it, the smallest radius of each."""
+        found = examples_at(siege, self.eps)
+        standing, radius = found.outcome == "standing", None
+        if self.metric in ("median_critical_perturbation", "all"):
+            radius = bisect(siege, max_eps=siege.threat.reach).radius
+            radius = np.where(found.outcome == "broken", np.minimum(radius, found.distance), radius)
+            standing &= radius > self.eps
+        return standing, radius
+
+    def _warn(self, siege, n_standing):
+        """Warn about every kind of doubt once, so that a grid search is not drowned in them."""
+        told = self.__dict__.setdefault("_told", set())
+        messages = doubts(siege, eps=self.eps, n_standing=n_standing)
+        news = [text for kind, text in messages.items() if kind not in told]
+        told.update(messages)
+        if news:
+            warnings.warn(" ".join(news), RobustnessWarning, stacklevel=3)
+
+    def _accept_sample_weight(self):
+        return True
+
+
+def _metrics(right, standing, radius, weight):
+    clean, robust = (float(np.average(mask, weights=weight)) for mask in (right, standing))
+    relative = robust / clean if clean else np.nan
+    values = {
+        "accuracy": clean,
+        "robust_accuracy": robust,
+        "relative_accuracy": relative,
+        "attack_success_rate": 1 - relative,
+    }
+    if radius is not None:
+        values["median_critical_perturbation"] = _median(
+            radius[right], None if weight is None else weight[right]
+        )
+    return values
+
+
+def _median(values, weight):
+    """Return the plain median, or, with weights, the smallest value that reaches half of them."""
+    if len(values) == 0 or (weight is not None and weight.sum() == 0):
+        return np.nan
+    if weight is None or np.ptp(weight) == 0:
+        return float(np.median(values))
+    order = np.argsort(values)
+    share = np.cumsum(weight[order]) / weight.sum()
+    return float(values[order][np.searchsorted(share, 0.5)])

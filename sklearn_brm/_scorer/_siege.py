@@ -1,0 +1,285 @@
+"""One estimator under attack: runs attacks on the rows still standing, and judges every result."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from .._base import progress, resolve_device
+from .._bridge import NotConvertibleError
+from ..functional.attacks import linear_radius
+from ._attacks import (
+    BLIND_ATTACKS,
+    N_PROPOSALS,
+    NOISE_ATTACKS,
+    WHITE_BOX_ATTACKS,
+    gradient_attacks,
+    smallest_blind,
+)
+from ._table import Table
+from ._trees import split_draw
+from ._victim import Victim, model_dtypes
+
+# Rows among which a black box looks for other classes.
+_POOL = 500
+_WORST_CASE = ("apgd", "apgd_margin", "apgd_targeted", "black_box")
+
+
+class RobustnessWarning(UserWarning):
+    """A robustness number should not be believed as it stands; the message says which and why."""
+
+
+@dataclass
+class Findings:
+    """What should be known about the numbers before they are believed; counts of rows.
+
+    `n_changed_minds` is how many of how many rows were answered differently when asked twice.
+    """
+
+    n_attacked: int
+    n_changed_minds: tuple
+    n_mismatched: int = 0
+    n_weaker_at_larger_eps: int = 0
+
+
+class Siege:
+    """Everything the attacks on one estimator share.
+
+    Parameters
+    ----------
+    owner : object or str
+        Who attacks, for messages.
+    estimator : classifier
+    table : Table
+    y : array-like
+    threat : Threat
+    attack : str or callable or sequence of such
+    n_steps, n_restarts, max_queries, batch_size, device, random_state, verbose
+        As in `AdversarialScorer`.
+    """
+
+    def __init__(
+        self,
+        owner,
+        estimator,
+        table,
+        y,
+        threat,
+        *,
+        attack,
+        n_steps,
+        n_restarts,
+        max_queries,
+        batch_size,
+        device,
+        random_state,
+        verbose=0,
+    ):
+        self.owner, self.table, self.threat, self.verbose = owner, table, threat, verbose
+        self.n_steps, self.n_restarts, self.max_queries = n_steps, n_restarts, max_queries
+        self.batch_size = batch_size
+        self.seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        self.device = resolve_device(owner, device)
+        self.victim = Victim(owner, estimator, table, y, batch_size=batch_size)
+        self.model, self.n_queries = None, np.zeros(len(table), dtype=np.int64)
+        self.flat, self.only_black_box = np.zeros((2, len(table)), dtype=bool)
+        self.findings = Findings(
+            n_attacked=int(self.victim.right.sum()), n_changed_minds=self.victim.n_changed_minds()
+        )
+        self.plan = self._plan(attack)
+        self.draw = split_draw(estimator, table.matrix.shape[1]) if "black_box" in self.plan else None
+
+    def storm(self, rows, eps, *, plan=None, draw=0):
+        """Attack the rows within their `eps` until each is broken or every attack in `plan` has failed.
+
+        Noise is drawn anew for every number `draw`.
+
+        Returns
+        -------
+        X : ndarray of shape (len(rows), n_features)
+            Rows that the estimator itself answers wrongly; clean where none was found.
+        broken : ndarray of bool of shape (len(rows),)
+        by : ndarray of str of shape (len(rows),)
+            Name of the attack that broke the row.
+        """
+        plan = self.plan if plan is None else plan
+        X = self.table.matrix[rows]
+        broken, by = np.zeros(len(rows), dtype=bool), np.full(len(rows), "", dtype=object)
+        for name, trial in progress(self._tries(plan, draw), verbose=self.verbose, description="Attacking"):
+            standing = np.flatnonzero(~broken)
+            size = max(1, self.batch_size // N_PROPOSALS) if name == "black_box" else self.batch_size
+            for first in range(0, len(standing), size):
+                batch = standing[first : first + size]
+                found, hit = self._try(name, plan[name], rows[batch], eps[batch], trial)
+                X[batch[hit]], broken[batch[hit]], by[batch[hit]] = found[hit], True, name
+        return X, broken, by.astype(str)
+
+    def _tries(self, plan, draw):
+        numbers = np.arange(self.n_restarts)
+        return [(name, t + draw * (name in NOISE_ATTACKS) * len(numbers)) for name in plan for t in numbers]
+
+    def measure(self, rows, eps, spoils):
+        """Return the radius that each of the spoils of `storm` proves; noise has no ball, but its own eps."""
+        X, _, by = spoils
+        return np.where(by == "gaussian", eps, self.threat.distance(X, self.table.matrix[rows]))
+
+    def minimum_plan(self):
+        """Return those attacks of the plan that find small perturbations without being told eps."""
+        if "apgd_margin" in self.plan or "minimum_norm" in self.plan:
+            return {"minimum_norm": gradient_attacks(self.n_steps)["minimum_norm"]}
+        return {"black_box": smallest_blind} if "black_box" in self.plan else {}
+
+    def linear_radius(self, rows):
+        """Return the radius at which the margin would be used up, were it linear around the rows."""
+        radius = np.empty(len(rows))
+        for batch in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // self.batch_size))):
+            ball = self._ball(rows[batch], np.ones(len(batch)), device=self.device, dtype=self.dtype)
+            y = torch.as_tensor(self.victim.target[rows[batch]], device=self.device)
+            radius[batch] = linear_radius(self.model, ball, y).cpu().numpy()
+        return radius
+
+    def _ball(self, rows, eps, **where):
+        return self.threat.ball(self.table.matrix[rows], eps, rows, **where)
+
+    def _try(self, name, attack, rows, eps, trial):
+        """Run one attack once; return its points, settled, and which of them are answered wrongly."""
+        clean = self.table.matrix[rows]
+        if name in BLIND_ATTACKS or name in WHITE_BOX_ATTACKS:
+            candidates, claimed = self._own(name, attack, rows, eps, trial)
+        else:
+            candidates, claimed = self._foreign(attack, rows, eps)
+        limit = np.inf if name == "gaussian" else eps
+        candidates, good = self.threat.settle(candidates, clean, limit)
+        hit = good & claimed
+        if hit.any():
+            hit[hit] = self.victim.broken(candidates[hit], rows[hit])
+        if name == "black_box" and not BLIND_ATTACKS.keys() >= self.plan.keys():
+            self.only_black_box[rows[hit]] = True
+        return candidates, hit
+
+    def _own(self, name, attack, rows, eps, trial):
+        where = {"device": "cpu", "dtype": torch.float64}
+        if name in WHITE_BOX_ATTACKS:
+            where = {"device": self.device, "dtype": self.dtype}
+        ball = self._ball(rows, eps, **where)
+        y = torch.as_tensor(self.victim.target[rows], device=where["device"])
+        found = attack(self, ball, y, trial)
+        self.flat[rows] |= found.flat.cpu().numpy()
+        return found.x.cpu().numpy(), found.broken.cpu().numpy()
+
+    def _foreign(self, attack, rows, eps):
+        clean = self.table.matrix[rows]
+        X = attack(self.victim.estimator, self.table.restore(clean.copy(), rows), self.victim.y[rows].copy())
+        X = Table(self.owner, X).matrix
+        if X.shape != clean.shape:
+            raise ValueError(f"The attack returned rows of shape {X.shape} for rows of shape {clean.shape}.")
+        ball = self._ball(rows, eps, device="cpu", dtype=torch.float64)
+        x = ball.project(torch.as_tensor(X, dtype=torch.float64))
+        x = x if ball.snap is None else ball.snap(x, ball)
+        return x.numpy(), np.ones(len(rows), dtype=bool)
+
+    def asker(self, ball):
+        """Return the function by which a black box asks about points around the rows of `ball`."""
+        rows = ball.rows.numpy()
+
+        def ask(x, index):
+            at = rows[index.numpy()]
+            np.add.at(self.n_queries, at, 1)
+            X, good = self.threat.settle(x.numpy(), self.table.matrix[at], np.inf)
+            lead = self.victim.lead(X, at)
+            hit = good & (lead > 0)
+            if self.victim.response is not None and hit.any():
+                hit[hit] = self.victim.broken(X[hit], at[hit])
+            lead[~good] = -np.inf
+            return torch.from_numpy(lead), torch.from_numpy(hit)
+
+        return ask
+
+    def starts(self, ball, n_starts):
+        """Return the nearest rows that are answered with another class, (n_starts, n, d)."""
+        random = np.random.default_rng(self.seed)
+        pool = random.permutation(len(self.table))[:_POOL]
+        points = torch.as_tensor(self.table.matrix[pool], dtype=ball.centre.dtype)
+        apart = torch.cdist(ball.raw_to_unit(ball.centre), ball.raw_to_unit(points), p=ball.norm)
+        same = self.victim.predicted[pool][None] == self.victim.y[ball.rows.numpy()][:, None]
+        apart[torch.from_numpy(same)] = torch.inf
+        nearest = apart.topk(min(n_starts, len(pool)), dim=1, largest=False).indices
+        return points[nearest.T]
+
+    def _plan(self, attack):
+        """Return the attacks to run, name to function, and make the model where one needs it."""
+        white_box = gradient_attacks(self.n_steps)
+        wanted = [attack] if isinstance(attack, str) or callable(attack) else list(attack)
+        names = [name for item in wanted for name in (_WORST_CASE if item == "worst_case" else (item,))]
+        if any(name in white_box for name in names if isinstance(name, str)) and not self._make_model(
+            may_fail="worst_case" in wanted
+        ):
+            names = [name for name in names if name not in white_box] + ["black_box"]
+        known = {**white_box, **BLIND_ATTACKS}
+        plan = {}
+        for name in names:
+            label = name if isinstance(name, str) else getattr(name, "__name__", type(name).__name__)
+            plan[label] = known[name] if isinstance(name, str) else name
+        return plan
+
+    def _make_model(self, *, may_fail):
+        for dtype in model_dtypes(self.table.matrix, self.device):
+            try:
+                model, n_wrong = self.victim.differentiable(device=self.device, dtype=dtype)
+            except NotConvertibleError:
+                if may_fail:
+                    return False
+                raise
+            self.findings.n_mismatched = n_wrong
+            if n_wrong == 0:
+                self.model, self.dtype = model, dtype
+                return True
+        return False
+
+
+def warn_about(siege, *, eps, n_standing):
+    """Warn, once and with the numbers, about everything that makes robustness look larger than it is."""
+    messages = doubts(siege, eps=eps, n_standing=n_standing)
+    if messages:
+        warnings.warn(" ".join(messages.values()), RobustnessWarning, stacklevel=3)
+
+
+def doubts(siege, *, eps, n_standing):
+    """Return the reasons not to believe the numbers, by kind; `n_standing` rows stand at `eps`."""
+    findings, n = siege.findings, siege.findings.n_attacked
+    n_flat, n_blind = int(siege.flat.sum()), int(siege.only_black_box.sum())
+    found = {}
+    n_changed, n_asked = findings.n_changed_minds
+    if n_changed:
+        found["random"] = (
+            f"The estimator answers {n_changed} of {n_asked} rows differently when asked twice: "
+            "an attack has to be lucky only once, so fix its random state."
+        )
+    if findings.n_mismatched:
+        found["mismatch"] = (
+            f"The estimator as a torch function disagrees with its own scores on {findings.n_mismatched} of "
+            f"{len(siege.table)} rows: it was attacked as a black box instead, which is weaker."
+        )
+    if n_flat > 0.05 * n:
+        found["flat"] = (
+            f"The gradient is exactly zero at {n_flat} of {n} rows, where gradient attacks only grope: "
+            "robustness may be overstated. More restarts or queries help."
+        )
+    if n_blind > 0.01 * n:
+        found["black_box"] = (
+            f"The black box broke {n_blind} of {n} rows that every gradient attack had left standing: the "
+            "gradients mislead. Raise max_queries and believe the number only once it stops falling."
+        )
+    if findings.n_weaker_at_larger_eps > 0.01 * n:
+        found["rising"] = (
+            f"Before the running minimum is taken, accuracy rises with eps by up to "
+            f"{findings.n_weaker_at_larger_eps} of {n} rows: the attack is too weak. Use attack='worst_case'."
+        )
+    if n and eps >= siege.threat.reach and n_standing > 0.1 * n:
+        found["standing"] = (
+            f"{n_standing} of {n} rows still stand at eps={eps:.3g}, as far as from one end of the data to "
+            "the other: the attack is too weak, or the constraints leave it no room."
+        )
+    return found

@@ -1,0 +1,98 @@
+"""The rows a user gives, as the numeric matrix under attack, and back."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+
+from .._base import parameter_error
+
+
+class Table:
+    """Rows of an array or a DataFrame; only numeric columns can be attacked.
+
+    Parameters
+    ----------
+    owner : object or str
+        Who asks, for messages.
+    X : array-like or DataFrame of shape (n_samples, n_columns)
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (n_samples, n_features), float32 or float64
+        The numeric columns. Never written to.
+    columns : list or None
+        Names of all columns of a DataFrame.
+    numeric : ndarray of int of shape (n_features,)
+        Positions of the numeric columns among all columns.
+    """
+
+    def __init__(self, owner, X):
+        if sparse.issparse(X):
+            rule = "a dense array or a DataFrame; use X.toarray()"
+            raise parameter_error(owner, "X", rule, type(X).__name__, TypeError)
+        self.frame = X if hasattr(X, "iloc") and hasattr(X, "columns") else None
+        self.columns = None if self.frame is None else list(X.columns)
+        if self.frame is None:
+            self.matrix = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+            self.numeric = np.arange(self.matrix.shape[1])
+        else:
+            names = X.select_dtypes("number", exclude="timedelta").columns
+            self.numeric = np.flatnonzero([column in set(names) for column in X.columns])
+            if len(names) == 0:
+                raise parameter_error(
+                    owner, "X", "a DataFrame with numeric columns to attack", list(X.columns), ValueError
+                )
+            self.matrix = check_array(X[names], dtype=[np.float64, np.float32], input_name="X")
+
+    def __len__(self):
+        return len(self.matrix)
+
+    @property
+    def n_columns(self):
+        """Number of columns, numeric or not."""
+        return len(self.numeric) if self.columns is None else len(self.columns)
+
+    @property
+    def all_numeric(self):
+        """Whether every column can be attacked."""
+        return len(self.numeric) == self.n_columns
+
+    def restore(self, matrix, rows):
+        """Return `matrix`, changed copies of the rows `rows`, in the form the user gave."""
+        if self.frame is None:
+            return matrix
+        if self.all_numeric:
+            return type(self.frame)(matrix, columns=self.frame.columns, index=self.frame.index[rows])
+        frame = self.frame.iloc[rows].copy()
+        for position, values in zip(self.numeric, matrix.T):
+            frame[self.columns[position]] = values
+        return frame
+
+    def features(self, owner, name, value):
+        """Return the positions in `matrix` of the features named by mask, index or column name."""
+        value = np.atleast_1d(np.asarray(value))
+        if value.size == 0:
+            return np.empty(0, dtype=int)
+        if value.dtype == bool:
+            if value.shape != (self.n_columns,):
+                rule = f"a mask over the {self.n_columns} features"
+                raise parameter_error(owner, name, rule, f"a mask of shape {value.shape}", ValueError)
+            positions = np.flatnonzero(value)
+        elif value.dtype.kind in "iu":
+            positions = value
+        else:
+            positions = np.array([self._column(owner, name, column) for column in value.tolist()])
+        if value.ndim != 1 or positions.min() < 0 or positions.max() >= self.n_columns:
+            rule = f"indices of features in [0, {self.n_columns})"
+            raise parameter_error(owner, name, rule, value.tolist(), ValueError)
+        fixed = np.setdiff1d(positions, self.numeric)
+        if len(fixed) and value.dtype != bool:
+            rule = "numeric columns; the others are always held fixed"
+            raise parameter_error(owner, name, rule, [self.columns[i] for i in fixed], ValueError)
+        return np.flatnonzero(np.isin(self.numeric, positions))
+
+    def _column(self, owner, name, column):
+        if self.columns is None or column not in self.columns:
+            known = "X has no column names" if self.columns is None else f"X has {self.columns}"
+            raise parameter_error(owner, name, f"features of X; {known}", column, ValueError)
+        return self.columns.index(column)

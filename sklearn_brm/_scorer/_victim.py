@@ -1,0 +1,133 @@
+"""The estimator under attack: asked in batches, turned into a torch function where it can be."""
+
+import numpy as np
+import torch
+from sklearn.base import is_regressor
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from .._base import parameter_error
+from .._bridge import NotConvertibleError, mismatch, to_torch
+
+# Rows on which an estimator is tested for answers that change.
+_N_ASKED_TWICE = 200
+
+
+class Victim:
+    """A fitted classifier and the rows it is asked about.
+
+    Parameters
+    ----------
+    owner : object or str
+        Who attacks, for messages.
+    estimator : classifier
+    table : Table
+    y : array-like of shape (n_samples,)
+    batch_size : int
+        Largest number of rows in one call.
+    """
+
+    def __init__(self, owner, estimator, table, y, *, batch_size):
+        self.estimator, self.table, self.batch_size = estimator, table, batch_size
+        _check_classifier(owner, estimator)
+        self.y = column_or_1d(np.asarray(y))
+        if len(self.y) != len(table):
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: {[len(table), len(self.y)]}"
+            )
+        check_classification_targets(self.y)
+        self.everyone = np.arange(len(table))
+        self.predicted = self.predict(table.matrix, self.everyone)
+        self.right = self.predicted == self.y
+        self.classes = np.asarray(getattr(estimator, "classes_", np.unique(self.predicted)))
+        self.target = self._encode(self.y)
+        self.response = self._response()
+
+    def predict(self, matrix, rows):
+        """Return the labels that the estimator gives to changed copies `matrix` of the rows `rows`."""
+        return self._ask(self.estimator.predict, matrix, rows)
+
+    def broken(self, matrix, rows):
+        """Tell which changed copies are answered wrongly: the only judge of success."""
+        return self.predict(matrix, rows) != self.y[rows]
+
+    def lead(self, matrix, rows):
+        """Return by how much the best wrong class leads the true one; without scores, 1 or -1."""
+        if self.response is None:
+            return np.where(self.broken(matrix, rows), 1.0, -1.0)
+        scores = self._scores(matrix, rows)
+        true = np.take_along_axis(scores, self.target[rows][:, None], axis=1)[:, 0]
+        np.put_along_axis(scores, self.target[rows][:, None], -np.inf, axis=1)
+        return scores.max(axis=1) - true
+
+    def n_changed_minds(self):
+        """Return how many rows, of how many, the estimator answers differently when asked a second time."""
+        rows = self.everyone[:_N_ASKED_TWICE]
+        return int((self.predict(self.table.matrix[rows], rows) != self.predicted[rows]).sum()), len(rows)
+
+    def differentiable(self, *, device, dtype):
+        """Return the estimator as a torch function, and for how many rows it computes something else."""
+        if not self.table.all_numeric:
+            names = [
+                self.table.columns[i] for i in range(self.table.n_columns) if i not in self.table.numeric
+            ]
+            raise NotConvertibleError(
+                f"Columns {names} are not numeric, so the estimator has no gradient. Use attack='black_box'."
+            )
+        function = to_torch(self.estimator, device=device, dtype=dtype)
+        n_wrong = 0
+        for rows in self._batches(self.everyone):
+            X = self.table.restore(self.table.matrix[rows], rows)
+            n_wrong += int(mismatch(self.estimator, function, X, device=device, dtype=dtype).sum())
+        return function, n_wrong
+
+    def _ask(self, method, matrix, rows):
+        answers = [
+            method(self.table.restore(matrix[batch], rows[batch]))
+            for batch in self._batches(np.arange(len(rows)))
+        ]
+        return np.concatenate([np.asarray(answer) for answer in answers])
+
+    def _batches(self, rows):
+        return [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
+
+    def _encode(self, labels):
+        positions = {label: i for i, label in enumerate(self.classes.tolist())}
+        return np.array([positions.get(label, 0) for label in labels.tolist()], dtype=np.int64)
+
+    def _response(self):
+        """Name the method with one score per class, whose largest is the answer for nearly all rows."""
+        for name in ("decision_function", "predict_proba"):
+            method = getattr(self.estimator, name, None)
+            if method is None or len(self.classes) < 2:
+                continue
+            rows = self.everyone[: self.batch_size]
+            scores = _two_columns(method(self.table.restore(self.table.matrix[rows], rows)))
+            if scores.ndim == 2 and scores.shape[1] == len(self.classes):
+                return name
+        return None
+
+    def _scores(self, matrix, rows):
+        return _two_columns(self._ask(getattr(self.estimator, self.response), matrix, rows))
+
+
+def _check_classifier(owner, estimator):
+    rule = "a fitted classifier with a predict method"
+    if isinstance(estimator, type) or not callable(getattr(estimator, "predict", None)):
+        raise parameter_error(owner, "estimator", rule, estimator, TypeError)
+    if hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
+    if hasattr(estimator, "__sklearn_tags__") and is_regressor(estimator):
+        raise parameter_error(owner, "estimator", rule, estimator, ValueError)
+
+
+def _two_columns(scores):
+    scores = np.array(scores, dtype=float)
+    return scores if scores.ndim > 1 else np.column_stack([-scores / 2, scores / 2])
+
+
+def model_dtypes(matrix, device):
+    """Return the precisions to try for gradients: that of the data, then float64 if there is one."""
+    if device.type == "mps":
+        return [torch.float32]
+    return [torch.float32, torch.float64] if matrix.dtype == np.float32 else [torch.float64]

@@ -1,0 +1,158 @@
+"""Where an attacker may go: a ball around each row, cut by a box, and the steepest steps inside it."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ball:
+    """The points x with ||(x - centre) / scale||_norm <= eps and lower <= x <= upper, one ball per row.
+
+    Parameters
+    ----------
+    centre : Tensor of shape (n, d)
+        The clean rows. They lie inside the box.
+    eps : Tensor of shape (n,)
+        Radius of each row's ball, in units of `scale`.
+    norm : float
+        inf, 2 or 1.
+    scale : Tensor of shape (d,) or None
+        What one unit is in each feature; positive. None means 1 everywhere.
+    lower, upper : Tensor of shape (n, d) or (1, d), or None
+        The box.
+    snap : callable or None
+        ``snap(x, ball) -> x`` moves points of the ball to the nearest ones that obey rules which have no
+        gradient, such as integers. The models are asked there.
+    rows : Tensor of int of shape (n,)
+        Numbers of the rows, to which random numbers belong.
+    """
+
+    centre: Tensor
+    eps: Tensor
+    norm: float = math.inf
+    scale: Tensor | None = None
+    lower: Tensor | None = None
+    upper: Tensor | None = None
+    snap: Callable | None = None
+    rows: Tensor | None = None
+
+    def __post_init__(self):
+        if self.rows is None:
+            object.__setattr__(self, "rows", torch.arange(len(self.centre), device=self.centre.device))
+
+    def __len__(self):
+        return len(self.centre)
+
+    def select(self, index: Tensor) -> "Ball":
+        """Return the balls of some of the rows."""
+
+        def pick(box):
+            return box if box is None or len(box) == 1 else box[index]
+
+        return dataclasses.replace(
+            self,
+            centre=self.centre[index],
+            eps=self.eps[index],
+            lower=pick(self.lower),
+            upper=pick(self.upper),
+            rows=self.rows[index],
+        )
+
+    def with_eps(self, eps: Tensor) -> "Ball":
+        """Return balls of other radii around the same rows."""
+        return dataclasses.replace(self, eps=eps)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return `x` pulled into the ball, then clipped to the box.
+
+        The centre lies in the box, so clipping moves no coordinate away from it and the result is in
+        both. In L-infinity it is the nearest such point.
+        """
+        if self.norm == math.inf:
+            reach = self.unit_to_raw(self.eps[:, None])
+            x = torch.clamp(x, self.centre - reach, self.centre + reach)
+        else:
+            delta = self.raw_to_unit(x - self.centre)
+            delta = shrink_l2(delta, self.eps) if self.norm == 2 else shrink_l1(delta, self.eps)
+            x = self.centre + self.unit_to_raw(delta)
+        return self.clip(x)
+
+    def clip(self, x: Tensor) -> Tensor:
+        """Return `x` clipped to the box."""
+        return x if self.lower is None else torch.clamp(x, self.lower, self.upper)
+
+    def distance(self, x: Tensor) -> Tensor:
+        """Return ||(x - centre) / scale||_norm of each row."""
+        return torch.linalg.vector_norm(self.raw_to_unit(x - self.centre), ord=self.norm, dim=1)
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Return the step of length 1 in the ball's norm along which the function grows fastest.
+
+        In L1 the step is shared by the 5% of the features with the largest gradient, as a step in one
+        feature alone needs too many of them (Tramer & Boneh 2019). Features that stand at the edge
+        of the box and would leave it take no part.
+        """
+        gradient = self.unit_to_raw(gradient)
+        if self.norm == math.inf:
+            return self.unit_to_raw(gradient.sign())
+        if self.lower is not None:
+            stuck = ((gradient > 0) & (x >= self.upper)) | ((gradient < 0) & (x <= self.lower))
+            gradient = gradient.masked_fill(stuck, 0)
+        if self.norm == 2:
+            # Dividing by the largest entry first keeps the squares of tiny gradients from underflowing.
+            gradient = gradient / _positive(gradient.abs().amax(dim=1, keepdim=True))
+            return self.unit_to_raw(
+                gradient / _positive(torch.linalg.vector_norm(gradient, dim=1, keepdim=True))
+            )
+        n_moved = max(1, gradient.shape[1] // 20)
+        top = gradient.abs().topk(n_moved, dim=1)
+        signs = gradient.gather(1, top.indices).sign()
+        step = torch.zeros_like(gradient).scatter_(1, top.indices, signs)
+        return self.unit_to_raw(step / _positive(step.abs().sum(dim=1, keepdim=True)))
+
+    def dual_length(self, gradient: Tensor) -> Tensor:
+        """Return how much the function grows per unit of distance along the steepest direction."""
+        order = {math.inf: 1, 2: 2, 1: math.inf}[self.norm]
+        return torch.linalg.vector_norm(self.unit_to_raw(gradient), ord=order, dim=1)
+
+    def spread(self, u: Tensor) -> Tensor:
+        """Turn standard uniform (L-infinity) or normal numbers (n, d) into points spread over the ball."""
+        if self.norm == math.inf:
+            direction = 2 * u - 1
+        else:
+            direction = u / _positive(torch.linalg.vector_norm(u, ord=self.norm, dim=1, keepdim=True))
+        return self.project(self.centre + self.unit_to_raw(direction * self.eps[:, None]))
+
+    def unit_to_raw(self, delta: Tensor) -> Tensor:
+        """Return a difference given in units of `scale` in those of the data."""
+        return delta if self.scale is None else delta * self.scale
+
+    def raw_to_unit(self, delta: Tensor) -> Tensor:
+        """Return a difference given in units of the data in those of `scale`."""
+        return delta if self.scale is None else delta / self.scale
+
+
+def shrink_l2(delta: Tensor, eps: Tensor) -> Tensor:
+    """Return the nearest point to each row of `delta` with Euclidean length at most `eps`."""
+    length = torch.linalg.vector_norm(delta, dim=1)
+    return delta * (eps / _positive(length)).clamp(max=1)[:, None]
+
+
+def shrink_l1(delta: Tensor, eps: Tensor) -> Tensor:
+    """Return the nearest point to each row with L1 norm at most `eps` (Duchi et al. 2008, figure 1)."""
+    magnitude = delta.abs()
+    ranked = magnitude.sort(dim=1, descending=True).values
+    excess = ranked.cumsum(dim=1) - eps[:, None]
+    counts = torch.arange(1, delta.shape[1] + 1, device=delta.device, dtype=delta.dtype)
+    n_kept = (ranked * counts > excess).sum(dim=1, keepdim=True).clamp(min=1)
+    threshold = (excess.gather(1, n_kept - 1) / n_kept).clamp(min=0)
+    return delta.sign() * (magnitude - threshold).clamp(min=0)
+
+
+def _positive(length: Tensor) -> Tensor:
+    return length.clamp(min=torch.finfo(length.dtype).tiny)

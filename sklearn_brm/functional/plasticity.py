@@ -1,0 +1,261 @@
+"""Winner-take-all local learning: the forward map, the two update rules and their convergence tests.
+
+Symbols are those of Krotov & Hopfield (2019), doi 10.1073/pnas.1820458116: weights ``W`` of shape
+(n_units, n_features), Lebesgue norm ``p``, radius ``R``, rank ``k`` of the inhibited unit, inhibition
+``delta``.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+
+# Rows handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
+_BLOCK = 64
+
+
+def lebesgue_norms(X: Tensor, p: float) -> Tensor:
+    """Return the p-norm of each row, shape (n, 1); rows of zeros have norm 0 and a gradient of 0."""
+    return torch.cat([_norms_of_block(block, p) for block in _blocks(X)])
+
+
+def _blocks(X):
+    return X.split(_BLOCK if X.device.type == "cpu" else max(len(X), 1))
+
+
+def _norms_of_block(X, p):
+    # Scaled by their largest entry rows cannot overflow. The scale needs no gradient: the result does not
+    # depend on it.
+    largest = X.detach().abs().amax(dim=1, keepdim=True)
+    scaled = X / largest.masked_fill(largest == 0, 1)
+    return scaled.abs().pow(p).sum(dim=1, keepdim=True).clamp(min=1).pow(1 / p) * largest
+
+
+def row_scales(X: Tensor, p: float) -> Tensor:
+    """Return 1 / p-norm of each row, shape (n, 1), and 1 for rows of zeros."""
+    norms = lebesgue_norms(X, p)
+    return norms.masked_fill(norms == 0, 1).reciprocal()
+
+
+def scale_to_radius(W: Tensor, p: float, R: float) -> Tensor:
+    """Scale the rows of `W` in place to the p-norm `R`; rows of zeros stay."""
+    return W.mul_(row_scales(W, p) * R)
+
+
+def power_weights(W: Tensor, p: float) -> Tensor:
+    """Return ``sign(W) |W|^(p-1)``, the factor of the input in the overlap."""
+    return W if p == 2 else W * W.abs().pow(p - 2)
+
+
+def rectify(h: Tensor, power: float) -> Tensor:
+    """Return ``relu(h)^power``."""
+    return h.relu() if power == 1 else h.relu().pow(power)
+
+
+def forward(X: Tensor, A: Tensor, *, p: float, power: float | None, normalize: bool) -> Tensor:
+    """Return ``relu(h)^power``, or the bare overlaps ``h`` for ``power=None``.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, n_features)
+    A : Tensor of shape (n_units, n_features)
+        The weights after `power_weights`.
+    p : float
+        The norm by which rows are divided where `normalize` is true.
+    power : float or None
+    normalize : bool
+
+    Returns
+    -------
+    Tensor of shape (n, n_units)
+    """
+    h = X @ A.T
+    if normalize:
+        # Scaling the product by row is the same as scaling the input, without a copy of the input.
+        h = h * row_scales(X, p)
+    return h if power is None else rectify(h, power)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Constants of the learning rule; `all_ranks` inhibits ranks 2..k in place of rank k alone."""
+
+    R: float = 1.0
+    k: int = 2
+    delta: float = 0.4
+    all_ranks: bool = False
+
+    def strengths(self, n_units: int) -> list[float]:
+        """Return ``g`` of ranks 1..k, k clipped to the number of units: a lone unit is never inhibited."""
+        k = min(self.k, n_units)
+        inhibited = range(1, k) if self.all_ranks else range(max(k - 1, 1), k)
+        return [1.0] + [-self.delta if rank in inhibited else 0.0 for rank in range(1, k)]
+
+
+class PlasticLayer:
+    """Weights of a layer in training, beside their powers and norms, kept in step row by row.
+
+    Parameters
+    ----------
+    W : Tensor of shape (n_units, n_features)
+        Changed in place.
+    p : float
+    product_dtype : torch.dtype, optional
+        Precision of the matrix products, by default that of `W`.
+    """
+
+    def __init__(self, W: Tensor, p: float, *, product_dtype: torch.dtype | None = None):
+        self.W = W
+        self.p = p
+        self.product_dtype = product_dtype or W.dtype
+        self._memory: dict[str, Tensor] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compute the powers anew after `W` was changed from outside."""
+        if self.p == 2 and self.product_dtype == self.W.dtype:
+            self.A = self.W
+            return
+        self.A = torch.empty_like(self.W, dtype=self.product_dtype)
+        for W, A in zip(_blocks(self.W), _blocks(self.A)):
+            A.copy_(power_weights(W, self.p))
+
+    def overlaps(self, X: Tensor) -> Tensor:
+        """Return ``h = X A^T`` of shape (n, n_units), which the next call overwrites."""
+        out = self._room("overlaps", len(X), len(X), len(self.A), self.product_dtype)
+        return torch.mm(X.to(self.product_dtype), self.A.T, out=out)
+
+    def zeros(self, n_rows: int, *, at_most: int) -> Tensor:
+        """Return zeros of shape (n_rows, n_features), which the next call, up to `at_most`, overwrites."""
+        at_most = min(at_most, len(self.W))
+        return self._room("zeros", n_rows, at_most, self.W.shape[1], self.W.dtype).zero_()
+
+    def _room(self, name, n_rows, at_most, n_columns, dtype):
+        """Return memory used again: a fresh block per update costs page faults and fragments the memory."""
+        room = self._memory.get(name)
+        if room is None or len(room) < n_rows:
+            room = self._memory[name] = self.W.new_empty(at_most, n_columns, dtype=dtype)
+        return room[:n_rows]
+
+    def add_(self, rows: Tensor, change: Tensor) -> None:
+        """Add `change` to the distinct `rows` of the weights and compute the powers of these rows only."""
+        for block, step in zip(_blocks(rows), _blocks(change)):
+            W = self.W[block].add_(step)
+            self.W.index_copy_(0, block, W)
+            if self.A is not self.W:
+                self.A.index_copy_(0, block, power_weights(W, self.p).to(self.product_dtype))
+
+
+def minibatch_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tuple[Tensor, Tensor]:
+    """Do one update with the minibatch rule: the largest change of any weight is ``rate * R``.
+
+    Units are ranked by their overlap with each row; the increments ``g (R^p v - h W)`` of all rows are
+    summed, divided by the largest absolute one and multiplied by ``rate * R``. At most k units change per
+    row, so only these rows of the weights are read and written.
+
+    Parameters
+    ----------
+    layer : PlasticLayer
+    X : Tensor of shape (n, n_features)
+    rule : Rule
+    rate : float
+
+    Returns
+    -------
+    overlap : Tensor of shape (n,)
+        Overlap of each row with its winner before the update.
+    winner : Tensor of shape (n,)
+        The winning unit of each row.
+    """
+    strengths = rule.strengths(len(layer.W))
+    h, units = layer.overlaps(X).topk(len(strengths), dim=1)
+    h = h.to(X.dtype)
+    rows, change = _summed_increments(layer, X, h, units, strengths, rule.R)
+    low, high = change.aminmax()
+    # Below this floor the increments are rounding noise, which must not be blown up to a full step.
+    floor = torch.finfo(change.dtype).eps * rule.R**layer.p * len(X)
+    layer.add_(rows, change.mul_(rate * rule.R / torch.maximum(-low, high).clamp(min=floor)))
+    return h[:, 0], units[:, 0]
+
+
+def _summed_increments(layer, X, h, units, strengths, R):
+    """Return the units that a batch changes and their summed increments, shape (n_changed, n_features)."""
+    ranks = [rank for rank, g in enumerate(strengths) if g != 0]
+    rows, slots = _changed_rows(units[:, ranks], len(layer.W))
+    change = layer.zeros(len(rows), at_most=slots.numel())
+    decay = X.new_zeros(len(rows))
+    for column, rank in enumerate(ranks):
+        change.index_add_(0, slots[:, column], X, alpha=strengths[rank] * R**layer.p)
+        decay.index_add_(0, slots[:, column], h[:, rank], alpha=strengths[rank])
+    for block, part, factor in zip(_blocks(rows), _blocks(change), _blocks(decay)):
+        part.addcmul_(layer.W[block], factor[:, None], value=-1)
+    return rows, change
+
+
+def _changed_rows(units: Tensor, n_units: int) -> tuple[Tensor, Tensor]:
+    """Return the distinct units, and the place of each entry of `units` among them.
+
+    On an accelerator these are all units: counting the distinct ones would make the host wait for it, and its
+    memory is fast enough not to need it.
+    """
+    if units.device.type == "cpu":
+        return torch.unique(units, return_inverse=True)
+    return torch.arange(n_units, device=units.device), units
+
+
+def sample_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tuple[Tensor, Tensor]:
+    """Apply the exact sequential rule (eq. 3) to one row of `X` after the other.
+
+    Units are ranked by ``Q = h / <W, W>^((p-1)/p)`` and the increments ``g(Q) (R^p v - h W) / tau`` are added
+    with ``1 / tau = rate / R^(p-1)``, which makes the pull towards a row independent of the radius.
+    Parameters and returns are those of `minibatch_step`.
+    """
+    strengths = X.new_tensor(rule.strengths(len(layer.W)))
+    inverse_tau = rate / rule.R ** (layer.p - 1)
+    scales = row_scales(layer.W, layer.p) ** (layer.p - 1)
+    seen = [_sample_update(layer, row[None], strengths, rule.R, inverse_tau, scales) for row in X]
+    return torch.cat([h for h, _ in seen]), torch.cat([winner for _, winner in seen])
+
+
+def _sample_update(layer, row, strengths, R, inverse_tau, scales):
+    h = layer.overlaps(row)[0].to(row.dtype)
+    units = (h * scales[:, 0]).topk(len(strengths)).indices
+    g = strengths[:, None] * inverse_tau
+    layer.add_(units, g * (R**layer.p * row - h[units, None] * layer.W[units]))
+    scales[units] = row_scales(layer.W[units], layer.p) ** (layer.p - 1)
+    return h[units[:1]], units[:1]
+
+
+def converged_units(W: Tensor, *, p: float, R: float, tol: float) -> Tensor:
+    """Return which units have reached the fixed point ``|W|_p = R`` to a relative `tol`, shape (n_units,)."""
+    return (lebesgue_norms(W, p)[:, 0] - R).abs() < tol * R
+
+
+def diverged_units(W: Tensor, *, p: float, R: float, tol: float) -> Tensor:
+    """Return which units went to the wrong attractor: ``mean_i W_i < -R/2`` away from ``|W|_p = R``.
+
+    Without the second condition units of up to ``2^p`` features could be told off that have converged.
+    """
+    return (W.mean(dim=1) < -R / 2) & ~converged_units(W, p=p, R=R, tol=tol)
+
+
+def mixture_order(log_likelihoods: list[float], *, extra_parameters: int = 3, level: float = 0.01) -> int:
+    """Return how many components a mixture needs, by likelihood ratio tests of each order against the next.
+
+    Parameters
+    ----------
+    log_likelihoods : list of float
+        Total log-likelihood of the mixtures of 1, 2, ... components.
+    extra_parameters : int
+        Degrees of freedom that one more component brings.
+    level : float
+        An order is accepted where chance explains its gain with a smaller probability.
+    """
+    order = 1
+    for smaller, larger in pairwise(log_likelihoods):
+        if chi2.sf(2 * (larger - smaller), extra_parameters) >= level:
+            break
+        order += 1
+    return order

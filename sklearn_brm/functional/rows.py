@@ -1,0 +1,98 @@
+"""Rows of a NumPy array served in mini-batches on any device, without a second copy of the array."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_brm.functional.plasticity import row_scales
+
+_CHUNK = 1024
+
+
+class RowFeed:
+    """Serve rows of `X`, divided by their p-norm, as tensors on a device.
+
+    On the CPU rows are gathered from the array, which may be a read-only memory map, into one buffer. On an
+    accelerator the array is uploaded once if it takes at most half of the free memory; otherwise batches
+    are streamed through two page-locked buffers, one being filled while the other is on its way.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    device : torch.device
+    dtype : torch.dtype
+        Of the tensors served.
+    norm : float or None
+        p, or None to serve the rows as they are.
+    """
+
+    def __init__(self, X: np.ndarray, *, device: torch.device, dtype: torch.dtype, norm: float | None):
+        self.X = X
+        self.device = device
+        self.dtype = dtype
+        self._buffers = [_Buffer(device), _Buffer(device)] if device.type == "cuda" else [_Buffer(device)]
+        resident = device.type != "cpu" and 2 * X.nbytes <= _free_memory(device)
+        self._resident = torch.tensor(X, dtype=dtype, device=device) if resident else None
+        self._scales = None
+        if norm is not None:
+            chunks = self.batches(np.arange(len(X)), _CHUNK)
+            self._scales = torch.cat([row_scales(chunk, norm) for chunk in chunks])
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def batches(self, order: np.ndarray, size: int) -> Iterator[Tensor]:
+        """Yield the rows at the indices `order`, `size` at a time; the last batch may be smaller.
+
+        A batch may be overwritten when the next one is asked for.
+        """
+        on_device = torch.as_tensor(order, device=self.device)
+        for start in range(0, len(order), size):
+            part = slice(start, start + size)
+            rows = self._gather(order[part], on_device[part])
+            yield rows if self._scales is None else rows.mul_(self._scales[on_device[part]])
+
+    def take(self, indices: np.ndarray) -> Tensor:
+        """Return the rows at `indices` as a tensor of their own."""
+        rows = torch.empty(len(indices), self.X.shape[1], dtype=self.dtype, device=self.device)
+        for place, batch in zip(rows.split(_CHUNK), self.batches(indices, _CHUNK)):
+            place.copy_(batch)
+        return rows
+
+    def _gather(self, indices, indices_on_device):
+        if self._resident is not None:
+            return self._resident.index_select(0, indices_on_device)
+        self._buffers.reverse()
+        return self._buffers[0].send(self.X, indices, self.dtype)
+
+
+class _Buffer:
+    """Memory on the host in which a batch is gathered, page-locked where it is sent to a CUDA device."""
+
+    def __init__(self, device):
+        self.device = device
+        self._host = None
+        self._sent = None
+
+    def send(self, X, indices, dtype):
+        if self._sent is not None:
+            self._sent.synchronize()
+        host = self._room_for(len(indices), X)
+        np.take(X, indices, axis=0, out=host.numpy(), mode="clip")
+        rows = host.to(self.device, non_blocking=True).to(dtype)
+        if self.device.type == "cuda":
+            self._sent = torch.cuda.current_stream(self.device).record_event()
+        return rows
+
+    def _room_for(self, n_rows, X):
+        if self._host is None or len(self._host) < n_rows:
+            dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+            self._host = torch.empty(n_rows, X.shape[1], dtype=dtype, pin_memory=self.device.type == "cuda")
+        return self._host[:n_rows]
+
+
+def _free_memory(device):
+    """Return the bytes free on `device`, without bound where the device shares the memory of the host."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")

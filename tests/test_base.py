@@ -1,0 +1,113 @@
+"""The shared helpers: their sentences, their intervals, and what they never do."""
+
+import numbers
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_brm._base import (
+    as_tensor,
+    check_choice,
+    check_number,
+    resolve_device,
+    torch_generator,
+)
+
+
+class Owner:
+    """Stands for an estimator."""
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 3, np.float32(2.5), np.int64(7), 1e300])
+def test_numbers_inside_the_interval_are_returned_as_they_are(value):
+    assert check_number(Owner(), "eps", value, "[0, inf)") is value
+
+
+@pytest.mark.parametrize("value", [-1, -1e-300, np.inf, np.nan, -np.inf])
+def test_numbers_outside_the_interval_are_a_value_error(value):
+    with pytest.raises(ValueError, match=r"The 'eps' parameter of Owner must be a float in \[0, inf\)\. Got"):
+        check_number(Owner(), "eps", value, "[0, inf)")
+
+
+@pytest.mark.parametrize(("interval", "inside"), [("(0, 1)", False), ("[0, 1)", True), ("(0, 1]", False)])
+def test_the_ends_of_an_interval_follow_its_brackets(interval, inside):
+    if inside:
+        assert check_number(Owner(), "x", 0, interval) == 0
+    else:
+        with pytest.raises(ValueError, match="must be a float in"):
+            check_number(Owner(), "x", 0, interval)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, None, [1], "three", 1j])
+def test_what_is_not_a_number_is_refused(value):
+    kind = ValueError if isinstance(value, str) else TypeError
+    with pytest.raises(kind, match=r"must be a float in \[0, 1\]\. Got"):
+        check_number(Owner(), "x", value, "[0, 1]")
+
+
+def test_a_fraction_is_not_an_int():
+    with pytest.raises(TypeError, match=r"must be an int in \[1, inf\)\. Got 2\.0 instead"):
+        check_number(Owner(), "n", 2.0, "[1, inf)", kind=numbers.Integral)
+
+
+def test_literals_are_allowed_beside_numbers_and_named_in_the_message():
+    assert check_number(Owner(), "n", "auto", "[1, inf)", also=("auto", None)) == "auto"
+    assert check_number(Owner(), "n", None, "[1, inf)", also=("auto", None)) is None
+    with pytest.raises(ValueError, match=r"a float in \[1, inf\), 'auto' or None\. Got 'car' instead"):
+        check_number(Owner(), "n", "car", "[1, inf)", also=("auto", None))
+
+
+def test_choices_compare_type_and_value():
+    assert check_choice("f", "prune", False, (False, "mixture")) is False
+    with pytest.raises(
+        TypeError, match=r"The 'prune' parameter of f must be False or 'mixture'\. Got 0 instead"
+    ):
+        check_choice("f", "prune", 0, (False, "mixture"))
+
+
+def test_a_choice_given_an_array_is_a_plain_error():
+    with pytest.raises(TypeError, match="must be 'a' or 'b'"):
+        check_choice("f", "x", np.zeros(3), ("a", "b"))
+
+
+def test_a_choice_given_an_array_among_numbers_is_a_plain_error():
+    with pytest.raises(TypeError, match="must be a float in"):
+        check_number("f", "x", np.zeros(3), "[0, 1]", also=(None, 2))
+
+
+def test_auto_finds_the_best_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device(Owner(), "auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device(Owner(), "auto") == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device(Owner(), "auto") == torch.device("cuda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "toaster", ""])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(
+        ValueError, match=f"The 'device' parameter of Owner must be 'auto' or .* Got '{device}'"
+    ):
+        resolve_device(Owner(), device)
+
+
+def test_a_device_of_the_wrong_type_is_refused():
+    with pytest.raises(TypeError, match=r"The 'device' parameter of Owner .* Got 3 instead"):
+        resolve_device(Owner(), 3)
+
+
+def test_a_read_only_array_is_copied_and_a_writable_one_shared():
+    array = np.arange(3.0)
+    assert as_tensor(array).data_ptr() == array.ctypes.data
+    array.flags.writeable = False
+    assert as_tensor(array).data_ptr() != array.ctypes.data
+
+
+def test_generators_follow_the_random_state_alone(global_state_unchanged):
+    draws = [torch.rand(3, generator=torch_generator(np.random.RandomState(s))) for s in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])

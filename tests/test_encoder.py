@@ -1,0 +1,442 @@
+"""WTAEncoder as a citizen of scikit-learn and as a learner that converges."""
+
+import pickle
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, make_blobs
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_brm import WTAEncoder
+from sklearn_brm.functional.plasticity import PlasticLayer, Rule, lebesgue_norms, minibatch_step, sample_step
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def encoder(digits):
+    return WTAEncoder(n_components=40, random_state=0).fit(digits[0])
+
+
+@parametrize_with_checks(
+    [
+        WTAEncoder(),
+        WTAEncoder(rule="sample", max_iter=2, power=None),
+        WTAEncoder(init="spread", prune="mixture", precision="bfloat16"),
+    ]
+)
+def test_common_checks_of_scikit_learn(estimator, check):
+    with warnings.catch_warnings():
+        # The checks train on a handful of rows, and for as few epochs as they please.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        check(estimator)
+
+
+# Learning
+
+
+def test_one_epoch_is_the_minibatch_rule_over_all_rows_with_a_rate_that_falls_per_update(digits):
+    X = digits[0][:10]
+    init = np.random.default_rng(0).normal(size=(6, 64))
+    encoder = WTAEncoder(6, init=init, batch_size=4, max_iter=1, revive=False, random_state=3)
+    with pytest.warns(ConvergenceWarning):
+        encoder.fit(X)
+    layer = PlasticLayer(torch.tensor(init), 3)
+    rows = torch.tensor(X / np.linalg.norm(X, ord=3, axis=1, keepdims=True))
+    order = np.random.RandomState(3).permutation(10)
+    for update, batch in enumerate((order[:4], order[4:8], order[8:])):
+        minibatch_step(layer, rows[batch], Rule(), 0.02 * (1 - update / 3))
+    np.testing.assert_allclose(encoder.components_, layer.W.numpy(), rtol=1e-12, atol=1e-14)
+    assert encoder.n_updates_ == 3
+
+
+def test_partial_fit_on_chunks_is_the_rule_at_a_constant_rate_in_the_order_given(digits):
+    X, init = digits[0][:10], np.random.default_rng(0).normal(size=(6, 64))
+    encoder = WTAEncoder(6, init=init, rule="sample", learning_rate=0.1, normalize=False)
+    for chunk in (X[:1], X[1:7], X[7:]):
+        encoder.partial_fit(chunk / 16)
+    layer = PlasticLayer(torch.tensor(init), 3)
+    sample_step(layer, torch.tensor(X / 16), Rule(), 0.1)
+    np.testing.assert_allclose(encoder.components_, layer.W.numpy(), rtol=1e-10)
+    assert encoder.n_wins_.sum() == 10
+
+
+@pytest.mark.parametrize("batch_size", [32, 100, 4096])
+def test_units_converge_and_live_whatever_the_batch_size(digits, batch_size):
+    X, y = digits
+    encoder = WTAEncoder(50, batch_size=batch_size, random_state=0).fit(X)
+    assert encoder.converged_.mean() >= 0.9
+    assert encoder.dead_.mean() <= 0.05
+    assert not encoder.diverged_.any()
+    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    assert cross_val_score(head, encoder.transform(X), y, cv=3).mean() > 0.88
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"radius": 3.0},
+        {"radius": 0.1, "rule": "sample", "max_iter": 5},
+        {"norm": 2},
+        {"norm": 4.5},
+        {"rank": 4, "inhibition": 0.2},
+        {"rank": 3, "inhibited": "all", "inhibition": 0.2},
+        {"init": "spread"},
+        {"schedule": lambda progress: (1 - progress) ** 2},
+        {"precision": "bfloat16"},
+    ],
+)
+def test_every_option_converges_to_its_radius(digits, options):
+    encoder = WTAEncoder(40, random_state=0).set_params(**options).fit(digits[0])
+    norms = lebesgue_norms(torch.tensor(encoder.components_), encoder.norm)[:, 0].numpy()
+    inside = np.abs(norms - encoder.radius) < encoder.tol * encoder.radius
+    np.testing.assert_array_equal(encoder.converged_, inside)
+    assert inside.mean() >= 0.9
+
+
+def test_learning_ends_early_when_the_units_rest_and_history_tells_why(digits):
+    encoder = WTAEncoder(20, max_iter=300, random_state=0).fit(digits[0])
+    history = encoder.history_
+    assert encoder.n_iter_ < 300
+    assert {len(values) for values in history.values()} == {encoder.n_iter_}
+    assert max(history["largest_change"][-3:]) < encoder.tol
+    assert history["winners"][-1] == np.count_nonzero(encoder.n_wins_) == np.count_nonzero(~encoder.dead_)
+    assert history["converged"][-1] == encoder.converged_.mean()
+    patient = clone(encoder).set_params(n_iter_no_change=None, max_iter=encoder.n_iter_ + 20).fit(digits[0])
+    assert patient.n_iter_ == encoder.n_iter_ + 20
+
+
+def test_without_epochs_the_units_are_the_rows_at_the_radius(digits):
+    X = digits[0][:50]
+    encoder = WTAEncoder(10, max_iter=0, radius=2.0, random_state=0).fit(X)
+    assert encoder.n_iter_ == encoder.n_updates_ == 0
+    assert encoder.converged_.all()
+    assert not encoder.dead_.any()
+    rows = 2 * X / np.linalg.norm(X, ord=3, axis=1, keepdims=True)
+    distances = np.abs(encoder.components_[:, None] - rows).max(axis=2)
+    assert (distances.min(axis=1) < 1e-12).all()
+    assert len(set(distances.argmin(axis=1))) == 10
+
+
+def test_spread_rows_are_farther_apart_than_random_ones(digits):
+    closest = {}
+    for init in ("rows", "spread"):
+        units = WTAEncoder(30, init=init, max_iter=0, random_state=0).fit(digits[0]).components_
+        distances = np.linalg.norm(units[:, None] - units, axis=2) + 10 * np.eye(30)
+        closest[init] = distances.min(axis=1).mean()
+    assert closest["spread"] > 1.1 * closest["rows"]
+
+
+def test_units_beyond_the_number_of_rows_are_distinct_mixtures(digits):
+    encoder = WTAEncoder(30, max_iter=0, random_state=0).fit(digits[0][:8])
+    assert encoder.converged_.all()
+    assert len(np.unique(encoder.components_.round(6), axis=0)) == 30
+
+
+def test_an_unscaled_table_keeps_its_units_alive_by_revival():
+    X, _ = load_breast_cancer(return_X_y=True)
+    left = WTAEncoder(20, revive=False, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="units are dead"):
+        left.fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        revived = WTAEncoder(20, random_state=0).fit(X)
+    assert revived.dead_.sum() < left.dead_.sum()
+
+
+def test_warm_start_goes_on_from_the_units_learned(digits):
+    X = digits[0]
+    encoder = WTAEncoder(20, max_iter=3, warm_start=True, learning_rate=1e-12, random_state=0).fit(X)
+    before = encoder.components_.copy()
+    np.testing.assert_allclose(encoder.set_params(random_state=5).fit(X).components_, before, atol=1e-8)
+    with pytest.raises(
+        ValueError, match=re.escape("(n_components, n_features) = (21, 64). Got (20, 64) instead.")
+    ):
+        encoder.set_params(n_components=21).fit(X)
+
+
+# Warnings
+
+
+def test_too_few_updates_from_random_units_warn_of_units_not_converged(digits):
+    encoder = WTAEncoder(20, init="normal", max_iter=1, batch_size=5000, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"of 20 units have not converged: .* Increase max_iter"):
+        encoder.fit(digits[0][:30])
+
+
+def test_units_at_the_wrong_attractor_are_named(digits):
+    init = np.full((4, 64), -0.7)
+    encoder = WTAEncoder(4, init=init, max_iter=1, learning_rate=1e-9, revive=False)
+    with pytest.warns(ConvergenceWarning, match="4 of 4 units went to the wrong attractor"):
+        encoder.fit(digits[0])
+    assert encoder.diverged_.all()
+
+
+def test_dead_units_are_named(digits):
+    init = -np.abs(np.random.default_rng(0).normal(size=(10, 64)))
+    init[:5] *= -1
+    encoder = WTAEncoder(10, init=init, revive=False, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        encoder.fit(digits[0])
+    assert [str(w.message) for w in caught if "units are dead" in str(w.message)]
+    assert encoder.dead_[5:].all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e6])
+def test_scaled_tables_train_without_a_warning_at_any_scale(scale):
+    for load in (load_breast_cancer, load_digits):
+        X, _ = load(return_X_y=True)
+        WTAEncoder(random_state=0).fit(scale * StandardScaler().fit_transform(X))
+
+
+def test_weights_that_overflow_are_an_error_that_says_what_to_do(digits):
+    encoder = WTAEncoder(4, learning_rate=1e200, max_iter=3)
+    with pytest.raises(ValueError, match=r"no longer finite\. Lower learning_rate"):
+        encoder.fit(digits[0])
+
+
+# Pruning
+
+
+def noisy_init(X):
+    """Half the units at rows, half noise that wins nothing because its weights are negative."""
+    rng = np.random.default_rng(0)
+    rows = X[:60] / np.linalg.norm(X[:60], ord=3, axis=1, keepdims=True)
+    return np.vstack([rows, -np.abs(rng.normal(size=(30, X.shape[1])))])
+
+
+def test_pruning_cuts_the_units_that_stayed_noise_and_no_others(digits):
+    X = digits[0]
+    encoder = WTAEncoder(90, init=noisy_init(X), revive=False, prune="mixture", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        encoder.fit(X)
+    assert encoder.pruned_.tolist() == [False] * 60 + [True] * 30
+    assert not encoder.components_[60:].any()
+    assert not encoder.transform(X)[:, 60:].any()
+    assert encoder.components_[:60].var(axis=1).max() < encoder.prune_threshold_ < 1
+
+
+def test_pruning_leaves_units_of_one_kind_alone(digits):
+    rng = np.random.default_rng(0)
+    init = rng.normal(size=(200, 64))
+    encoder = WTAEncoder(200, init=init, max_iter=0, prune="mixture", random_state=0).fit(digits[0])
+    assert encoder.prune_threshold_ == np.inf
+    assert not encoder.pruned_.any()
+    np.testing.assert_array_equal(encoder.components_, init)
+
+
+# Streams
+
+
+def test_partial_fit_takes_single_rows_and_fills_the_units_from_the_first(digits):
+    X = digits[0][:30]
+    encoder = WTAEncoder(12, learning_rate=1e-12)
+    for row in X[:5]:
+        encoder.partial_fit(row[None])
+    rows = X / np.linalg.norm(X, ord=3, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.components_[:5], rows[:5], atol=1e-9)
+    assert np.abs(encoder.components_[5:]).max() < 1e-9
+    encoder.partial_fit(X[5:])
+    np.testing.assert_allclose(encoder.components_, rows[:12], atol=1e-9)
+    assert encoder.n_wins_.sum() == 30
+    assert encoder.n_updates_ == 6
+
+
+def test_chunks_of_any_size_learn_as_well_as_the_whole(digits):
+    X, y = digits
+    encoder = WTAEncoder(50, random_state=0)
+    for epoch in range(3):
+        encoder.set_params(learning_rate=0.02 / (1 + epoch) ** 2)
+        for chunk in np.array_split(X, 150):
+            encoder.partial_fit(chunk)
+    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    assert encoder.dead_.mean() < 0.1
+    assert cross_val_score(head, encoder.transform(X), y, cv=3).mean() > 0.88
+
+
+# Arrays, types and devices
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_precision_of_the_data_is_kept(digits, dtype):
+    X = digits[0].astype(dtype)
+    encoder = WTAEncoder(10, max_iter=5, random_state=0).fit(X)
+    assert encoder.components_.dtype == dtype
+    assert encoder.transform(X).dtype == dtype
+    assert encoder.transform(X.astype(np.float16)).dtype == np.float64
+
+
+def test_memory_maps_and_read_only_arrays_are_neither_changed_nor_refused(digits, tmp_path):
+    X = digits[0]
+    path = tmp_path / "X.npy"
+    np.save(path, X)
+    plain = WTAEncoder(10, max_iter=5, random_state=0).fit(X)
+    mapped = clone(plain).fit(np.load(path, mmap_mode="r"))
+    np.testing.assert_array_equal(mapped.components_, plain.components_)
+    # The alignment of a copy may choose another order of summation.
+    np.testing.assert_allclose(mapped.transform(np.load(path, mmap_mode="r")), plain.transform(X), rtol=1e-13)
+    np.testing.assert_array_equal(np.load(path), X)
+
+
+def test_data_frames_name_the_columns_in_and_out(digits):
+    frame = pd.DataFrame(digits[0]).add_prefix("pixel")
+    encoder = WTAEncoder(3, max_iter=5, random_state=0).set_output(transform="pandas").fit(frame)
+    assert list(encoder.transform(frame).columns) == ["wtaencoder0", "wtaencoder1", "wtaencoder2"]
+    assert list(encoder.feature_names_in_) == list(frame.columns)
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_else_draws(digits, global_state_unchanged):
+    first = WTAEncoder(20, max_iter=5, random_state=7).fit(digits[0])
+    np.random.RandomState(0).normal(size=3)
+    second = WTAEncoder(20, max_iter=5, random_state=7).fit(digits[0])
+    np.testing.assert_array_equal(first.components_, second.components_)
+
+
+def test_a_grid_search_in_two_processes_finds_the_same_as_in_one(digits):
+    X, y = digits[0][:300], digits[1][:300]
+    pipeline = make_pipeline(WTAEncoder(20, max_iter=3, random_state=0), LogisticRegression())
+    grid = {"wtaencoder__power": [1.0, 4.5]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        scores = [
+            GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs).fit(X, y).cv_results_["mean_test_score"]
+            for n_jobs in (1, 2)
+        ]
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def test_a_pickled_encoder_holds_arrays_and_encodes_the_same(encoder, digits):
+    again = pickle.loads(pickle.dumps(encoder))
+    assert not any(isinstance(value, torch.Tensor) for value in vars(again).values())
+    np.testing.assert_array_equal(again.transform(digits[0]), encoder.transform(digits[0]))
+
+
+@pytest.mark.parametrize("power", [None, 1.0, 4.5])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_the_torch_function_equals_transform_and_is_differentiable(encoder, digits, power, normalize):
+    encoder = pickle.loads(pickle.dumps(encoder)).set_params(power=power, normalize=normalize)
+    encode = encoder._as_torch(device="cpu", dtype=torch.float64)
+    X = torch.tensor(digits[0][:5] / 16, requires_grad=True)
+    encoded = encode(X)
+    np.testing.assert_allclose(encoded.detach().numpy(), encoder.transform(X.detach().numpy()), rtol=1e-12)
+    assert encoded.requires_grad
+    assert torch.autograd.gradcheck(encode, X + 0.01)
+
+
+def test_rows_of_zeros_are_encoded_as_zeros_and_win_nothing(digits):
+    X = np.vstack([np.zeros((20, 64)), digits[0][:100]])
+    encoder = WTAEncoder(10, random_state=0).fit(X)
+    assert encoder.n_wins_.sum() == 100
+    assert not encoder.transform(X[:20]).any()
+    assert np.isfinite(encoder.components_).all()
+
+
+@pytest.mark.parametrize("X", [np.zeros((5, 3)), np.ones((5, 3)), -np.ones((1, 1)), np.eye(3)[:1]])
+def test_degenerate_tables_are_learned_without_harm(X):
+    encoder = WTAEncoder(4, max_iter=5, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert np.isfinite(encoder.fit_transform(X)).all()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("n_components", 0, "an int in [1, inf)"),
+        ("n_components", 2.5, "an int in [1, inf)"),
+        ("norm", 1.5, "a float in [2, inf)"),
+        ("rank", 1, "an int in [2, inf)"),
+        ("inhibition", -0.1, "a float in [0, inf)"),
+        ("inhibited", "first", "'last' or 'all'"),
+        ("radius", 0, "a float in (0, inf)"),
+        ("power", 0.5, "a float in [1, inf) or None"),
+        ("rule", "oja", "'minibatch' or 'sample'"),
+        ("learning_rate", float("nan"), "a float in (0, inf)"),
+        ("schedule", "cosine", "'linear' or 'constant'"),
+        ("max_iter", -1, "an int in [0, inf) or None"),
+        ("batch_size", 0, "an int in [1, inf)"),
+        ("init", "zeros", "'rows', 'normal' or 'spread'"),
+        ("normalize", "yes", "True or False"),
+        ("tol", -1e-3, "a float in (0, inf)"),
+        ("n_iter_no_change", 0, "an int in [1, inf) or None"),
+        ("revive", 1, "True or False"),
+        ("prune", True, "False or 'mixture'"),
+        ("precision", "float16", "'float32' or 'bfloat16'"),
+        ("warm_start", None, "True or False"),
+        ("device", "abacus", "'auto' or a device that torch finds on this machine"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_bad_parameter_is_refused_before_any_work(method, name, value, rule):
+    encoder = WTAEncoder().set_params(**{name: value})
+    message = f"The {name!r} parameter of WTAEncoder must be {rule}. Got {value!r} instead."
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        getattr(encoder, method)(np.ones((3, 2)))
+    assert not hasattr(encoder, "n_features_in_")
+
+
+def test_cuda_where_there_is_none_is_a_clear_error():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match="'device' parameter of WTAEncoder must be 'auto' or a device"):
+        WTAEncoder(device="cuda").fit(np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        (np.ones((2, 3)), "(n_components, n_features) = (4, 2). Got (2, 3) instead."),
+        (np.full((4, 2), np.nan), "'init' of WTAEncoder contains NaN or infinity."),
+    ],
+)
+def test_initial_weights_must_fit(init, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        WTAEncoder(4, init=init).fit(np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (np.full((3, 2), np.nan), ValueError, "contains NaN"),
+        (np.full((3, 2), np.inf), ValueError, "contains infinity"),
+        (np.empty((0, 2)), ValueError, "0 sample"),
+        (np.array([["a", "b"]]), ValueError, "could not convert|dtype"),
+        (sparse.eye_array(3).tocsr(), TypeError, "Sparse data was passed"),
+    ],
+)
+def test_bad_data_is_refused_as_scikit_learn_does(X, error, message):
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(error, match=message):
+            getattr(WTAEncoder(), method)(X)
+
+
+def test_an_unfitted_encoder_says_so():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        WTAEncoder().transform(np.ones((3, 2)))
+
+
+def test_progress_is_shown_only_on_request(capfd):
+    X, _ = make_blobs(60, random_state=0)
+    WTAEncoder(4, max_iter=3, random_state=0).fit(X)
+    assert capfd.readouterr() == ("", "")
+    WTAEncoder(4, max_iter=3, random_state=0, verbose=1).fit(X)
+    assert "WTAEncoder" in capfd.readouterr().err

@@ -1,0 +1,296 @@
+"""The formulas of winner-take-all learning against index loops, closed forms and finite differences."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_brm.functional.learning import Learner
+from sklearn_brm.functional.plasticity import (
+    PlasticLayer,
+    Rule,
+    converged_units,
+    diverged_units,
+    forward,
+    lebesgue_norms,
+    minibatch_step,
+    mixture_order,
+    power_weights,
+    row_scales,
+    sample_step,
+)
+from sklearn_brm.functional.rows import RowFeed, _Buffer
+
+CPU = torch.device("cpu")
+RULES = [
+    Rule(),
+    Rule(R=2.5, k=3, delta=0.3),
+    Rule(R=0.5, k=4, delta=0.7, all_ranks=True),
+    Rule(k=50),
+    Rule(k=50, all_ranks=True),
+]
+
+
+def draw(seed, *shape):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+def overlap(w, v, p):
+    return sum(math.copysign(abs(w[i]) ** (p - 1), w[i]) * v[i] for i in range(len(v)))
+
+
+def strength(rank, n_units, rule):
+    """Return g for a rank counted from 1."""
+    k = min(rule.k, n_units)
+    if rank == 1:
+        return 1.0
+    return -rule.delta if rank == k or (rule.all_ranks and rank <= k) else 0.0
+
+
+def ranking(scores):
+    return sorted(range(len(scores)), key=lambda unit: -scores[unit])
+
+
+def loop_minibatch(W, X, p, rule, rate):
+    """Apply the minibatch rule of paper section 1 with nothing but scalars."""
+    n_units, n_features = W.shape
+    total = [[0.0] * n_features for _ in range(n_units)]
+    for v in X:
+        h = [overlap(w, v, p) for w in W]
+        for place, unit in enumerate(ranking(h)):
+            g = strength(place + 1, n_units, rule)
+            for i in range(n_features):
+                total[unit][i] += g * (rule.R**p * v[i] - h[unit] * W[unit][i])
+    largest = max(abs(value) for row in total for value in row)
+    return W + rate * rule.R * np.array(total) / largest
+
+
+def loop_sample(W, X, p, rule, rate):
+    """Apply eq. 3, one row after the other, with tau = R^(p-1) / rate."""
+    W = W.copy()
+    tau = rule.R ** (p - 1) / rate
+    for v in X:
+        h = [overlap(w, v, p) for w in W]
+        Q = [h[unit] / sum(abs(x) ** p for x in w) ** ((p - 1) / p) for unit, w in enumerate(W)]
+        increments = np.zeros_like(W)
+        for place, unit in enumerate(ranking(Q)):
+            g = strength(place + 1, len(W), rule)
+            for i in range(len(v)):
+                increments[unit, i] = g * (rule.R**p * v[i] - h[unit] * W[unit, i]) / tau
+        W += increments
+    return W
+
+
+@pytest.mark.parametrize("p", [2, 3, 2.5])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("step", "oracle"), [(minibatch_step, loop_minibatch), (sample_step, loop_sample)])
+def test_three_steps_equal_the_index_loop_to_the_last_digits(step, oracle, rule, p):
+    W, X = rule.R * draw(0, 7, 5) / 2, draw(1, 3, 11, 5) / 3
+    layer = PlasticLayer(W.clone(), p)
+    expected = W.numpy()
+    for batch in X:
+        step(layer, batch, rule, 0.05)
+        expected = oracle(expected, batch.numpy(), p, rule, 0.05)
+    np.testing.assert_allclose(layer.W.numpy(), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("step", [minibatch_step, sample_step])
+@pytest.mark.parametrize("p", [2, 3])
+def test_the_powers_stay_in_step_with_the_weights(step, p):
+    layer = PlasticLayer(draw(0, 700, 5), p)
+    step(layer, draw(1, 400, 5), Rule(), 0.1)
+    torch.testing.assert_close(layer.A, power_weights(layer.W, p), rtol=0, atol=0)
+
+
+def test_an_accelerator_that_updates_all_rows_gets_the_same_weights(monkeypatch):
+    W, X, rule = draw(0, 20, 5), draw(1, 9, 5), Rule(k=3, all_ranks=True)
+    sparse, dense = PlasticLayer(W.clone(), 3), PlasticLayer(W.clone(), 3)
+    minibatch_step(sparse, X, rule, 0.1)
+    everything = torch.arange(20)
+    monkeypatch.setattr(
+        "sklearn_brm.functional.plasticity._changed_rows", lambda units, n_units: (everything, units)
+    )
+    minibatch_step(dense, X, rule, 0.1)
+    torch.testing.assert_close(dense.W, sparse.W, rtol=1e-14, atol=0)
+    torch.testing.assert_close(dense.A, sparse.A, rtol=1e-14, atol=0)
+
+
+def test_the_largest_change_is_the_rate_times_the_radius_and_losers_stay():
+    W = draw(0, 30, 4)
+    layer = PlasticLayer(W.clone(), 3)
+    h, winner = minibatch_step(layer, draw(1, 2, 4), Rule(R=2.0), 0.01)
+    change = (layer.W - W).abs()
+    assert float(change.max()) == pytest.approx(0.02)
+    assert int((change.amax(dim=1) > 0).sum()) <= 4
+    expected = draw(1, 2, 4) @ power_weights(W, 3).T
+    torch.testing.assert_close(h, expected.max(dim=1).values)
+    torch.testing.assert_close(winner, expected.argmax(dim=1))
+
+
+def test_a_unit_at_its_only_row_stays_there_instead_of_stepping_on_rounding_noise():
+    row = draw(0, 1, 6)
+    row *= row_scales(row, 3)
+    layer = PlasticLayer(row.clone(), 3)
+    minibatch_step(layer, row, Rule(), 0.02)
+    torch.testing.assert_close(layer.W, row, rtol=0, atol=1e-3 * 0.02)
+
+
+def test_a_lone_unit_is_not_inhibited():
+    assert Rule(k=2).strengths(1) == [1.0]
+    assert Rule(k=3).strengths(2) == [1.0, -0.4]
+
+
+@pytest.mark.parametrize("p", [2, 3, 4.5])
+def test_the_fixed_point_of_a_lone_unit_has_the_radius_as_its_norm(p):
+    layer = PlasticLayer(draw(0, 1, 5).abs(), p)
+    rows = draw(1, 1, 5).abs().repeat(500, 1)
+    sample_step(layer, rows * row_scales(rows, p), Rule(R=1.7), 0.1)
+    assert float(lebesgue_norms(layer.W, p)) == pytest.approx(1.7, rel=1e-6)
+
+
+def test_bfloat16_products_keep_the_weights_in_float32():
+    W, X = draw(0, 40, 30).float(), draw(1, 25, 30).float()
+    exact, coarse = PlasticLayer(W.clone(), 3), PlasticLayer(W.clone(), 3, product_dtype=torch.bfloat16)
+    minibatch_step(exact, X, Rule(), 0.1)
+    minibatch_step(coarse, X, Rule(), 0.1)
+    assert coarse.W.dtype == torch.float32
+    assert coarse.A.dtype == torch.bfloat16
+    torch.testing.assert_close(coarse.W, exact.W, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("p", [2, 3, 5.5])
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1.0, 1e200])
+def test_norms_equal_numpy_and_neither_overflow_nor_underflow(p, size):
+    X = draw(0, 600, 5)
+    expected = size * np.linalg.norm(X.numpy(), ord=p, axis=1)
+    np.testing.assert_allclose(lebesgue_norms(X * size, p)[:, 0].numpy(), expected, rtol=1e-13)
+
+
+def test_rows_of_zeros_have_norm_zero_and_are_not_scaled():
+    zeros = torch.zeros(2, 3)
+    assert lebesgue_norms(zeros, 3).tolist() == [[0.0], [0.0]]
+    assert row_scales(zeros, 3).tolist() == [[1.0], [1.0]]
+
+
+@pytest.mark.parametrize("power", [None, 1, 4.5])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_the_forward_map_equals_the_index_loop_and_finite_differences(power, normalize):
+    X, W, p = draw(0, 4, 6), draw(1, 5, 6), 3
+    encode = lambda rows: forward(rows, power_weights(W, p), p=p, power=power, normalize=normalize)  # noqa: E731
+    for v, encoded in zip(X, encode(X)):
+        scaled = v / sum(abs(x) ** p for x in v) ** (1 / p) if normalize else v
+        h = [float(overlap(w, scaled, p)) for w in W]
+        expected = h if power is None else [max(x, 0.0) ** power for x in h]
+        np.testing.assert_allclose(encoded.numpy(), expected, rtol=1e-12, atol=1e-15)
+    assert torch.autograd.gradcheck(encode, X.clone().requires_grad_())
+
+
+def test_the_gradient_at_a_row_of_zeros_is_finite():
+    X = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    forward(X, draw(0, 4, 3), p=3, power=4.5, normalize=True).sum().backward()
+    assert X.grad.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_convergence_is_relative_to_the_radius():
+    W = torch.tensor([[2.0, 0.0], [2.01, 0.0], [2.03, 0.0], [float("nan"), 0.0]])
+    assert converged_units(W, p=3, R=2.0, tol=0.01).tolist() == [True, True, False, False]
+
+
+def test_the_wrong_attractor_is_far_below_zero_and_off_the_radius():
+    W = torch.tensor([[-0.6, -0.6], [-(0.5 ** (1 / 3)), -(0.5 ** (1 / 3))], [0.6, 0.6]])
+    assert diverged_units(W, p=3, R=1.0, tol=0.01).tolist() == [True, False, False]
+
+
+def test_the_mixture_order_stops_at_the_first_gain_that_chance_explains():
+    # chi2 with 3 degrees of freedom passes p = 0.01 at 11.345, which is twice the gain in log-likelihood.
+    assert mixture_order([0.0, 5.67, 11.0]) == 1
+    assert mixture_order([0.0, 5.68, 11.0, 100.0]) == 2
+    assert mixture_order([0.0, 10.0, 20.0, 30.0]) == 4
+
+
+@pytest.mark.parametrize("norm", [None, 3])
+def test_the_feed_serves_every_row_once_and_the_last_batch_too(norm):
+    X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    X[3] = 0
+    X.setflags(write=False)
+    order = np.random.default_rng(1).permutation(10)
+    feed = RowFeed(X, device=CPU, dtype=torch.float32, norm=norm)
+    batches = [batch.clone() for batch in feed.batches(order, 4)]
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    expected = X[order]
+    if norm:
+        norms = np.linalg.norm(expected, ord=norm, axis=1, keepdims=True)
+        expected = expected / np.where(norms == 0, 1, norms)
+    np.testing.assert_allclose(torch.cat(batches).numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(feed.take(order).numpy(), expected, rtol=1e-6)
+
+
+class FakeStream:
+    """Stands for the stream of a CUDA device and writes down what it is asked."""
+
+    def __init__(self):
+        self.log = []
+
+    def record_event(self):
+        self.log.append("recorded")
+        return self
+
+    def synchronize(self):
+        self.log.append("waited")
+
+
+def test_a_stream_to_cuda_waits_for_a_buffer_before_it_fills_it_again(monkeypatch):
+    stream, pinned = FakeStream(), []
+    empty, to = torch.empty, torch.Tensor.to
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(
+        torch, "empty", lambda *size, pin_memory, **kw: pinned.append(pin_memory) or empty(*size, **kw)
+    )
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda x, *args, **kw: x.clone() if "non_blocking" in kw else to(x, *args, **kw)
+    )
+    monkeypatch.setattr(torch, "as_tensor", lambda x, device=None: torch.tensor(x))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    X = np.arange(12.0).reshape(6, 2)
+    feed = RowFeed(X, device=torch.device("cuda:0"), dtype=torch.float64, norm=None)
+    served = list(feed.batches(np.arange(6), 2))
+    np.testing.assert_array_equal(torch.cat(served).numpy(), X)
+    assert pinned == [True, True]
+    assert stream.log == ["recorded", "recorded", "waited", "recorded"]
+
+
+def test_a_buffer_grows_with_the_batch():
+    X = np.arange(12.0).reshape(6, 2)
+    buffer = _Buffer(CPU)
+    for indices in ([1], [5, 0, 2], [3]):
+        rows = buffer.send(X, np.array(indices), torch.float64)
+        np.testing.assert_array_equal(rows.numpy(), X[indices])
+
+
+def make_learner(W, **kwargs):
+    settings = {"step": minibatch_step, "rate": lambda update: 0.02, "batch_size": 4} | kwargs
+    return Learner(PlasticLayer(W, 3), Rule(), **settings)
+
+
+def test_the_learner_counts_updates_and_wins_but_not_rows_of_zeros():
+    X = np.abs(np.random.default_rng(0).normal(size=(10, 3)))
+    X[2] = 0
+    rates = []
+    learner = make_learner(draw(0, 5, 3).abs(), rate=lambda update: rates.append(update) or 0.02)
+    learner.learn(RowFeed(X, device=CPU, dtype=torch.float64, norm=3), np.arange(10))
+    assert rates == [0, 1, 2]
+    assert learner.n_updates == 3
+    assert int(learner.wins.sum()) == 9
+
+
+def test_dead_units_are_revived_at_the_rows_farthest_from_their_winner():
+    X = np.eye(3)[[0, 0, 0, 0, 2]]
+    W = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]], dtype=torch.float64)
+    learner = make_learner(W)
+    feed = RowFeed(X, device=CPU, dtype=torch.float64, norm=3)
+    learner.wins = torch.tensor([4, 0])
+    overlaps = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.1], dtype=torch.float64)
+    learner._revive(feed, np.arange(5), overlaps, np.random.RandomState(0))
+    assert learner.layer.W.tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert learner.layer.A.tolist() == [[1, 0, 0], [0, 0, 1]]
