@@ -27,9 +27,9 @@ from sklearn_brm import (
     RegularizedClassifier,
     WTAEncoder,
     adversarial_examples,
-    convert,
     critical_perturbations,
     robustness_curve,
+    to_torch,
 )
 
 BOUNDS = (0.0, 1.0)
@@ -122,7 +122,7 @@ def accuracy(model, X, y):
 
 def pgd_contestants(model, X, y, eps, norm):
     """Three functions that return adversarial rows."""
-    frozen, n_classes = Module(convert(model, dtype=torch.float32)), len(model.classes_)
+    frozen, n_classes = Module(to_torch(model, dtype=torch.float32)), len(model.classes_)
     module = as_torch_module(model)
     options = {"attack": "pgd", "eps": eps, "norm": norm, "bounds": BOUNDS, "n_steps": STEPS}
     return {
@@ -224,7 +224,7 @@ def worst_case(n_test, n_train, max_iter):
     models, X, y = five_models(n_train, max_iter)
     X, y = X[:n_test], y[:n_test]
     for name, model in models.items():
-        module, n_classes = Module(convert(model, dtype=torch.float32)), len(model.classes_)
+        module, n_classes = Module(to_torch(model, dtype=torch.float32)), len(model.classes_)
         for eps in EPS_OF[name]:
             start = time.perf_counter()
             ours = adversarial_examples(model, X, y, eps=eps, bounds=BOUNDS, random_state=0)

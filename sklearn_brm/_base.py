@@ -1,11 +1,14 @@
 """What every estimator shares: parameter checks, device, seed, progress and the documentation link."""
 
 import numbers
+import warnings
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+# What the allocators say that have no exception class of their own: Apple's, the processor's, cuBLAS'.
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
 _KIND_NAMES = {numbers.Real: "a float", numbers.Integral: "an int"}
 
 
@@ -102,9 +105,55 @@ def as_tensor(array, *, device="cpu", dtype=None):
     return torch.as_tensor(array, dtype=dtype, device=device)
 
 
+def with_smaller_batches(owner, run, batch_size):
+    """Return ``run(batch_size)``, or where memory runs out that of half the batch size, and so on down to 1.
+
+    Parameters
+    ----------
+    owner : object or str
+        The estimator, or the name of the function, for the warning.
+    run : callable
+        Takes a batch size. It is called from the start each time, so it must leave nothing half done.
+    batch_size : int
+        The batch size to try first.
+
+    Warns
+    -----
+    RuntimeWarning
+        Each time that memory runs out.
+    """
+    while True:
+        try:
+            return run(batch_size)
+        except (RuntimeError, MemoryError) as error:
+            if batch_size == 1 or not _is_out_of_memory(error):
+                raise
+        # Past the handler: the traceback, which keeps the tensors of the failed try, is gone.
+        batch_size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        name = owner if isinstance(owner, str) else type(owner).__name__
+        warnings.warn(
+            f"{name} ran out of memory and starts again with {batch_size} rows at a time; training then "
+            f"gives what batch_size={batch_size} gives. Fewer fits at a time on the device, or a device with "
+            "more free memory, would avoid this.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
 def progress(iterable, *, verbose, description, **kwargs):
     """Wrap `iterable` in a progress bar, or in nothing visible when `verbose` is 0."""
     return tqdm(iterable, desc=description, disable=not verbose, leave=False, **kwargs)
+
+
+def _is_out_of_memory(error):
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return True
+    # The processor's allocator and Apple's have no exception class of their own.
+    return any(
+        words in str(error) for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
 
 
 def _is_literal(value, literals):

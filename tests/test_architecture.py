@@ -14,7 +14,8 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 PLACES = {
     "functional": (0, "functional"),
     "_base": (0, "base"),
-    "datasets": (0, "datasets"),
+    "_sharing": (0, "sharing"),
+    "datasets": (1, "datasets"),
     "_encoder": (1, "learning"),
     "_classifier": (1, "regularising"),
     "_spectrum": (1, "measuring"),

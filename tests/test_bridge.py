@@ -1,5 +1,6 @@
 """Every converted function equals its estimator, has the right gradient, and refuses what it cannot do."""
 
+import re
 import warnings
 
 import numpy as np
@@ -39,7 +40,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from sklearn_brm import NotConvertibleError, convert, register_converter, register_function
+from sklearn_brm import NotConvertibleError, register_converter, register_torch_function, to_torch
 from sklearn_brm._bridge import mismatch
 
 
@@ -188,7 +189,8 @@ def fitted(estimator, X, y):
 
 
 def name_of(estimator):
-    return repr(estimator).replace("\n", "").replace(" ", "")
+    """The same in every process, so without addresses of functions."""
+    return re.sub(r"\s(at\s0x[0-9a-f]+)?", "", repr(estimator))
 
 
 def shifted(X):
@@ -221,9 +223,9 @@ def decision_of(scores):
 
 def assert_converts(estimator, X):
     """The float64 function agrees to rounding, the float32 one nearly, and both have gradients."""
-    function = convert(estimator)
+    function = to_torch(estimator)
     assert not mismatch(estimator, function, X).any()
-    single = convert(estimator, dtype=torch.float32)
+    single = to_torch(estimator, dtype=torch.float32)
     output = single(torch.tensor(X, dtype=torch.float32))
     assert output.dtype == torch.float32
     assert not mismatch(estimator, single, X, dtype=torch.float32).any()
@@ -271,26 +273,54 @@ def test_the_softmax_of_the_scores_is_predict_proba(classifier, n_classes):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("classifier", KERNEL, ids=name_of)
-def test_a_kernel_machine_becomes_its_decision_values_and_its_argmax_what_it_predicts(classifier, n_classes):
+def test_the_argmax_of_a_kernel_machine_is_what_it_predicts(classifier, n_classes):
     X, y = table(n_classes)
     classifier = fitted(classifier, X, y)
     rows = shifted(X)
+    if n_classes == 3:
+        least, is_smooth = least_decision_values(classifier, rows)
+        rows, least = rows[is_smooth], least[is_smooth]
     scores = assert_converts(classifier, rows)(torch.tensor(rows)).numpy()
-    predicted = classifier.classes_[scores.argmax(axis=1)]
-    np.testing.assert_array_equal(predicted, classifier.predict(rows))
-    decision = classifier.set_params(decision_function_shape="ovr").decision_function(rows)
-    # Only where the decision values argue against the prediction may the scores be others.
-    agrees = n_classes == 2 or classifier.classes_[decision.argmax(axis=1)] == predicted
-    same = np.isclose(decision_of(scores), decision, rtol=1e-9, atol=1e-9).reshape(len(rows), -1).all(axis=1)
-    np.testing.assert_array_equal(same, np.broadcast_to(agrees, len(rows)))
+    np.testing.assert_array_equal(classifier.classes_[scores.argmax(axis=1)], classifier.predict(rows))
+    if n_classes == 3:
+        np.testing.assert_allclose(scores, least, rtol=1e-9, atol=1e-9)
+    else:
+        np.testing.assert_allclose(
+            decision_of(scores), classifier.decision_function(rows), rtol=1e-9, atol=1e-9
+        )
 
 
-def test_some_votes_of_a_kernel_machine_are_ties_that_only_the_votes_decide():
+def least_decision_values(machine, rows):
+    """By an index loop; and the rows where some class beats all others and no two duels are level."""
+    pairs = clone(machine).set_params(decision_function_shape="ovo", break_ties=False)
+    pairs = pairs.fit(*table(3)).decision_function(rows)
+    least, is_smooth = np.empty((len(rows), 3)), np.empty(len(rows), dtype=bool)
+    for row, (ab, ac, bc) in enumerate(pairs):
+        duels = [(ab, ac), (-ab, bc), (-ac, -bc)]
+        least[row] = [min(of_class) for of_class in duels]
+        is_smooth[row] = max(least[row]) > 0 and min(abs(d - e) for d, e in duels) > 1e-3
+    return least, is_smooth
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "poly", "sigmoid"])
+def test_calibration_uses_the_decision_function_of_a_kernel_machine(kernel, n_classes):
+    X, y = table(n_classes)
+    calibrated = calibration.CalibratedClassifierCV(svm.SVC(kernel=kernel), ensemble=False, cv=2)
+    assert_converts(fitted(calibrated, X, y), shifted(X))
+
+
+@pytest.mark.parametrize("break_ties", [True, False])
+def test_votes_that_no_class_wins_are_decided_as_the_machine_does(break_ties):
     X, y = table(3)
-    classifier = svm.SVC(kernel="sigmoid").fit(X, y)
-    rows = shifted(X)
-    argues = classifier.classes_[classifier.decision_function(rows).argmax(axis=1)]
-    assert (argues != classifier.predict(rows)).any()
+    classifier = svm.SVC(kernel="sigmoid", break_ties=break_ties).fit(X, y)
+    rows = np.random.default_rng(0).normal(size=(2000, 6)) * 3
+    function = to_torch(classifier)
+    scores = function(torch.tensor(rows)).numpy()
+    np.testing.assert_array_equal(classifier.classes_[scores.argmax(axis=1)], classifier.predict(rows))
+    assert (scores.max(axis=1) < 0.5).any()
+    decided = classifier.classes_[classifier.decision_function(rows).argmax(axis=1)]
+    assert (decided == classifier.predict(rows)).all() == break_ties
 
 
 def test_probabilities_of_one_classifier_per_class_are_those_of_scikit_learn():
@@ -327,7 +357,7 @@ def test_repeated_quantiles_sit_in_the_middle_of_their_levels(distribution):
     X = np.repeat([0.0, 0.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0], 5)[:, None]
     transformer = preprocessing.QuantileTransformer(n_quantiles=8, output_distribution=distribution).fit(X)
     rows = np.array([[-1.0], [0.0], [5e-8], [0.5], [1.0], [1.5], [2.0], [2.5], [3.0 - 5e-8], [3.0], [4.0]])
-    function = convert(transformer)
+    function = to_torch(transformer)
     np.testing.assert_allclose(function(torch.tensor(rows)).numpy(), transformer.transform(rows), rtol=1e-12)
 
 
@@ -339,7 +369,7 @@ def test_a_missing_value_is_filled_in_and_marked():
         impute.SimpleImputer(add_indicator=True),
         impute.SimpleImputer(strategy="constant", fill_value=-1, keep_empty_features=True),
     ]:
-        function = convert(imputer.fit(X))
+        function = to_torch(imputer.fit(X))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Skipping features without any observed values")
             expected = imputer.transform(X)
@@ -349,7 +379,7 @@ def test_a_missing_value_is_filled_in_and_marked():
 def test_a_number_that_stands_for_missing_is_filled_in():
     X = np.floor(np.abs(table(2)[0]))
     imputer = impute.SimpleImputer(missing_values=0, strategy="most_frequent", add_indicator=True).fit(X)
-    np.testing.assert_array_equal(convert(imputer)(torch.tensor(X)).numpy(), imputer.transform(X))
+    np.testing.assert_array_equal(to_torch(imputer)(torch.tensor(X)).numpy(), imputer.transform(X))
 
 
 def test_recursive_elimination_selects_before_a_step_and_classifies_at_the_end():
@@ -372,6 +402,10 @@ def test_a_discriminant_analysis_projects_before_a_step_and_classifies_at_the_en
     assert_transforms_like(fitted(make_pipeline(analysis, "passthrough"), X, y), X)
 
 
+def last_and_third(X):
+    return [5, 2]
+
+
 class TestColumns:
     """Parts side by side, on all columns or on their own."""
 
@@ -387,10 +421,10 @@ class TestColumns:
             slice("b", "d"),
             slice("d", None),
             slice(None, "c"),
-            lambda X: [5, 2],
+            last_and_third,
             [],
         ],
-        ids=repr,
+        ids=name_of,
     )
     @pytest.mark.parametrize("remainder", ["drop", "passthrough", preprocessing.MinMaxScaler()], ids=name_of)
     def test_columns_are_found_however_they_are_named(self, columns, remainder):
@@ -400,7 +434,7 @@ class TestColumns:
             parts, remainder=remainder, transformer_weights={"first": 2.0}
         )
         transformer.fit(frame)
-        assert not mismatch(transformer, convert(transformer), frame).any()
+        assert not mismatch(transformer, to_torch(transformer), frame).any()
 
     def test_an_array_does_as_well(self):
         X, y = table(3)
@@ -425,7 +459,7 @@ class TestColumns:
             [("bins", preprocessing.KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), [0])]
         )
         with pytest.raises(NotConvertibleError, match=r"Step 'bins' \(KBinsDiscretizer\).*step function"):
-            convert(transformer.fit(X))
+            to_torch(transformer.fit(X))
 
 
 class TestWrappers:
@@ -491,7 +525,7 @@ class TestWrappers:
             model_selection.TunedThresholdClassifierCV(LogisticRegression(), scoring=scorer), X, y
         )
         with pytest.raises(NotConvertibleError, match="does not tell which class is the positive one"):
-            convert(classifier)
+            to_torch(classifier)
 
     def test_a_default_threshold_leaves_the_scores(self):
         X, y = table(2)
@@ -525,7 +559,7 @@ def test_sparsified_coefficients_are_made_dense():
 def test_the_log_of_predict_proba_differs_from_the_scores_by_a_number_per_row():
     X, y = table(3)
     classifier = LogisticRegression().fit(X, y)
-    scores = convert(classifier)(torch.tensor(X))
+    scores = to_torch(classifier)(torch.tensor(X))
     np.testing.assert_allclose(scores.softmax(dim=1).numpy(), classifier.predict_proba(X), rtol=1e-10)
 
 
@@ -549,13 +583,13 @@ def test_a_data_frame_fits_and_its_array_converts():
     X, y = table(2)
     frame = pd.DataFrame(X, columns=list("abcdef"))
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, y)
-    assert not mismatch(pipeline, convert(pipeline), frame).any()
+    assert not mismatch(pipeline, to_torch(pipeline), frame).any()
 
 
 def test_parameters_are_copied_and_need_no_gradient():
     X, y = table(2)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    function = convert(pipeline)
+    function = to_torch(pipeline)
     before = function(torch.tensor(X))
     pipeline[-1].coef_ *= 2
     assert not before.requires_grad
@@ -565,7 +599,7 @@ def test_parameters_are_copied_and_need_no_gradient():
 def test_a_zero_row_stays_zero_under_the_normalizer_and_has_a_finite_gradient():
     normalizer = preprocessing.Normalizer().fit(np.eye(3))
     rows = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
-    output = convert(normalizer)(rows)
+    output = to_torch(normalizer)(rows)
     output.sum().backward()
     assert torch.equal(output, torch.zeros_like(output))
     assert torch.equal(rows.grad, torch.ones_like(rows))
@@ -591,7 +625,7 @@ def test_an_estimator_answers_by_its_own_method():
     X, y = table(2)
     assert_converts(make_pipeline(Double(), LogisticRegression()).fit(X, y), X)
     with pytest.raises(NotConvertibleError, match="it redefines transform of Double"):
-        convert(Triple().fit(X))
+        to_torch(Triple().fit(X))
 
 
 def test_an_unknown_step_is_named_with_the_way_out():
@@ -603,14 +637,14 @@ def test_an_unknown_step_is_named_with_the_way_out():
         r"Step 'tree' \(DecisionTreeClassifier\) cannot be .*: no converter is registered .* as a black box"
     )
     with pytest.raises(NotConvertibleError, match=message):
-        convert(pipeline)
+        to_torch(pipeline)
 
 
 def test_the_path_to_a_nested_step_is_named():
     X, y = table(2)
     inner = Pipeline([("bins", preprocessing.Binarizer())])
     with pytest.raises(NotConvertibleError, match=r"Step 'prepare__bins' \(Binarizer\)"):
-        convert(Pipeline([("prepare", inner), ("head", LogisticRegression())]).fit(X, y))
+        to_torch(Pipeline([("prepare", inner), ("head", LogisticRegression())]).fit(X, y))
 
 
 X, Y = table(2)
@@ -660,30 +694,30 @@ def test_what_has_no_torch_function_is_refused_with_the_reason(estimator, messag
     rows = X @ X.T if getattr(estimator, "kernel", None) == "precomputed" else X
     is_text = getattr(estimator, "fill_value", None) == "none"
     with pytest.raises(NotConvertibleError, match=message):
-        convert(fitted(estimator, rows.astype(object) if is_text else rows, Y))
+        to_torch(fitted(estimator, rows.astype(object) if is_text else rows, Y))
 
 
 def test_several_labels_per_row_are_refused():
     labels = np.column_stack([X[:, 0] > 0, X[:, 1] > 0]).astype(int)
     for classifier in [MLPClassifier((3,), max_iter=2), multiclass.OneVsRestClassifier(LogisticRegression())]:
         with pytest.raises(NotConvertibleError, match="several labels per row"):
-            convert(fitted(classifier, X, labels))
+            to_torch(fitted(classifier, X, labels))
 
 
 def test_an_unregistered_function_is_refused_by_its_name():
     def secret(X):
         return X
 
-    message = "torch counterpart of .*secret is not known; sklearn_brm.register_function"
+    message = "torch counterpart of .*secret is not known; sklearn_brm.register_torch_function"
     with pytest.raises(NotConvertibleError, match=message):
-        convert(FunctionTransformer(secret))
+        to_torch(FunctionTransformer(secret))
 
 
 def test_a_registered_function_gets_its_keyword_arguments():
     def scaled(X, by):
         return by * X
 
-    register_function(scaled, scaled)
+    register_torch_function(scaled, scaled)
     X, _ = table(2)
     assert_converts(FunctionTransformer(scaled, kw_args={"by": 3.0}).fit(X), X)
 
@@ -715,7 +749,7 @@ def test_a_registered_converter_is_used_and_inherited_unless_the_output_changes(
     assert_converts(Shift().fit(X), X)
     assert_converts(MeanShift().fit(X), X)
     with pytest.raises(NotConvertibleError, match="redefines transform of Shift"):
-        convert(Negative().fit(X))
+        to_torch(Negative().fit(X))
 
 
 def test_a_subclass_of_a_known_type_that_predicts_differently_is_refused():
@@ -725,30 +759,40 @@ def test_a_subclass_of_a_known_type_that_predicts_differently_is_refused():
 
     X, y = table(2)
     with pytest.raises(NotConvertibleError, match="redefines decision_function of LogisticRegression"):
-        convert(Flipped().fit(X, y))
+        to_torch(Flipped().fit(X, y))
+
+
+STATELESS = (preprocessing.Normalizer, FunctionTransformer)
 
 
 @pytest.mark.parametrize(
     "estimator",
-    [StandardScaler(), LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())],
+    [make_pipeline(StandardScaler(), LogisticRegression())]
+    + [
+        e
+        for e in SCALERS + PROJECTIONS + EXPANSIONS + LINEAR + PROBABILISTIC + KERNEL
+        if not isinstance(e, STATELESS)
+    ],
     ids=name_of,
 )
 def test_an_unfitted_estimator_raises_not_fitted(estimator):
     with pytest.raises(NotFittedError):
-        convert(estimator)
+        to_torch(estimator)
 
 
 def test_a_class_in_place_of_an_estimator_is_an_error():
-    with pytest.raises(TypeError, match="'estimator' parameter of convert must be a fitted estimator"):
-        convert(LogisticRegression)
+    with pytest.raises(TypeError, match="'estimator' parameter of to_torch must be a fitted estimator"):
+        to_torch(LogisticRegression)
 
 
 @pytest.mark.parametrize(("arguments", "name"), [((3, len), "estimator_type"), ((int, 3), "converter")])
 def test_registering_checks_its_arguments(arguments, name):
     with pytest.raises(TypeError, match=f"'{name}' parameter of register_converter must be a"):
         register_converter(*arguments)
-    with pytest.raises(TypeError, match="parameter of register_function must be a callable"):
-        register_function(*arguments[::-1]) if callable(arguments[0]) else register_function(*arguments)
+    with pytest.raises(TypeError, match="parameter of register_torch_function must be a callable"):
+        register_torch_function(*arguments[::-1]) if callable(arguments[0]) else register_torch_function(
+            *arguments
+        )
 
 
 class TestMismatch:
@@ -757,7 +801,7 @@ class TestMismatch:
     def test_it_finds_the_rows_where_a_classifier_function_is_wrong(self):
         X, y = table(3)
         classifier = LogisticRegression().fit(X, y)
-        right, wrong_rows = convert(classifier), np.arange(len(X)) % 7 == 0
+        right, wrong_rows = to_torch(classifier), np.arange(len(X)) % 7 == 0
         offset = torch.tensor(np.outer(wrong_rows, [0.0, 1e-3, 0.0]))
         found = mismatch(classifier, lambda rows: right(rows) + offset, X)
         np.testing.assert_array_equal(found, wrong_rows)
@@ -765,7 +809,7 @@ class TestMismatch:
     def test_a_number_common_to_a_row_does_not_matter(self):
         X, y = table(3)
         classifier = LogisticRegression().fit(X, y)
-        right = convert(classifier)
+        right = to_torch(classifier)
         assert not mismatch(classifier, lambda rows: right(rows) + rows[:, :1], X).any()
 
     def test_log_probabilities_agree_where_decision_values_do_not(self):
@@ -776,14 +820,14 @@ class TestMismatch:
     def test_two_classes_are_compared_by_their_difference(self):
         X, y = table(2)
         classifier = LogisticRegression().fit(X, y)
-        right = convert(classifier)
+        right = to_torch(classifier)
         assert not mismatch(classifier, lambda rows: right(rows) - 5, X).any()
         assert mismatch(classifier, lambda rows: right(rows) * 1.01, X).all()
 
     def test_it_finds_the_rows_where_a_transformer_is_wrong(self):
         X, _ = table(2)
         scaler = StandardScaler().fit(X)
-        right = convert(scaler)
+        right = to_torch(scaler)
         found = mismatch(scaler, lambda rows: right(rows).clamp(max=2), X)
         np.testing.assert_array_equal(found, (scaler.transform(X) > 2).any(axis=1))
 
@@ -802,4 +846,4 @@ class TestMismatch:
         X, _ = table(2)
         labels = np.column_stack([X[:, 0] > 0, X[:, 1] > 0, X[:, 2] > 1]).astype(int)
         classifier = linear_model.RidgeClassifier().fit(X, labels)
-        assert mismatch(classifier, convert(classifier), X).all()
+        assert mismatch(classifier, to_torch(classifier), X).all()

@@ -74,7 +74,7 @@ class TestTradeOffDisplay:
         display = TradeOffDisplay.from_cv_results(search.cv_results_, y="certain", name="linear")
         assert display.chosen is None
         labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-        assert labels == ["linear: Pareto front", "linear"]
+        assert labels == ["linear: Pareto front"]
 
     def test_a_searched_parameter_becomes_colour(self, search):
         display = TradeOffDisplay.from_cv_results(search, y="certain", color_by="C")
@@ -95,6 +95,16 @@ class TestTradeOffDisplay:
         display.figure_.canvas.draw()
         legend = display.ax_.get_legend().get_window_extent()
         assert not legend.overlaps(display.ax_.get_window_extent())
+
+    @pytest.mark.parametrize("n_axes", [1, 2])
+    def test_several_searches_in_a_subplot_leave_it_its_width(self, search, n_axes):
+        figure, axes = plt.subplots(1, n_axes, layout="constrained", figsize=(5 * n_axes, 4), squeeze=False)
+        for ax in axes[0]:
+            for name in ["a pipeline with a long name", "another, longer one of that kind"]:
+                TradeOffDisplay.from_cv_results(search, y="certain", name=name, ax=ax)
+        figure.canvas.draw()
+        assert all(ax.get_window_extent().width > 0.7 * 5 * figure.dpi for ax in axes[0])
+        assert all(ax.get_window_extent().height > 0.5 * 4 * figure.dpi for ax in axes[0])
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -13,14 +13,14 @@ from . import (  # noqa: F401 - importing them registers their converters
     _projections,
     _scalers,
 )
-from ._registry import NotConvertibleError, Target, convert, register_converter, register_function
+from ._registry import NotConvertibleError, Target, register_converter, register_torch_function, to_torch
 from ._verify import mismatch
 
 __all__ = [
     "NotConvertibleError",
     "Target",
-    "convert",
     "mismatch",
     "register_converter",
-    "register_function",
+    "register_torch_function",
+    "to_torch",
 ]

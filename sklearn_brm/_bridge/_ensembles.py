@@ -19,12 +19,12 @@ def convert_voting(voting, target):
     voters = [
         (name, weight) for (name, member), weight in zip(voting.estimators, weights) if member != "drop"
     ]
-    members = {
-        target.convert(member, name, response="log_proba"): weight
+    members = [
+        (target.convert(member, name, response="log_proba"), weight)
         for member, (name, weight) in zip(voting.estimators_, voters)
         if weight > 0
-    }
-    return log_mean(list(members), list(members.values()))
+    ]
+    return log_mean(*zip(*members))
 
 
 @converts(BaggingClassifier)

@@ -9,10 +9,17 @@ from sklearn.svm import SVC, NuSVC
 from ._linear import no_probabilities, two_columns
 from ._registry import converts_classifier
 
+# By how much the predicted class leads where only the count of votes speaks for it.
+_LEAD = 1e-3
+
 
 @converts_classifier(SVC, NuSVC, log_proba=no_probabilities)
 def convert_svc(classifier, target):
-    """Decision values as in ``decision_function_shape="ovr"``, whose argmax is what `predict` says."""
+    """The decision value of two classes, or of several the least one of each against any other.
+
+    The decision function of several classes counts votes, which is flat: attacks that follow its gradient
+    break far fewer rows than those that follow the pair of classes which has to flip.
+    """
     # The fitted gamma, which may be estimated from the data, has no public name.
     parameters = {"gamma": classifier._gamma, "coef0": classifier.coef0, "degree": classifier.degree}
     kernel = kernel_function(classifier, classifier.support_vectors_, target, **parameters)
@@ -21,28 +28,18 @@ def convert_svc(classifier, target):
     if n_classes == 2:
         return lambda X: two_columns(kernel(X) @ dual_coef[0] + intercept)
     coef = _coefficients_of_pairs(dual_coef, classifier.n_support_)
-    breaks_ties = classifier.break_ties or target.response == "decision"
-    return lambda X: votes_of_pairs(kernel(X) @ coef.T + intercept, n_classes, breaks_ties=breaks_ties)
+    if target.response == "decision":
+        return lambda X: _votes_and_decision(kernel(X) @ coef.T + intercept, n_classes)[1]
 
+    breaks_ties = classifier.break_ties
 
-def votes_of_pairs(decision, n_classes, *, breaks_ties=True):
-    """Votes of the classifiers of pairs, plus less than a vote for the sum of their decision values.
+    def scores(X):
+        pairs = kernel(X) @ coef.T + intercept
+        votes, decision = _votes_and_decision(pairs, n_classes)
+        winner = (decision if breaks_ties else votes).argmax(dim=1, keepdim=True)
+        return _raised(_least_of_pairs(pairs, n_classes), winner)
 
-    Column k of `decision`, shape (n, n_classes * (n_classes - 1) / 2), is positive where the k-th pair
-    votes for its first class. Where the sum is not to break ties, but would, the first of the tied
-    classes keeps its score and the others lose a vote.
-    """
-    pairs = torch.tensor(list(itertools.combinations(range(n_classes), 2)), device=decision.device)
-    first, second = torch.nn.functional.one_hot(pairs.T, n_classes).to(decision.dtype)
-    against = (decision < 0).to(decision.dtype)
-    votes, total = (1 - against) @ first + against @ second, decision @ (first - second)
-    scores = votes + total / (3 * (total.abs() + 1))
-    if breaks_ties:
-        return scores
-    leads = votes == votes.amax(dim=1, keepdim=True)
-    is_first = leads & (leads.cumsum(dim=1) == 1)
-    is_beaten = (scores * is_first).sum(dim=1) < scores.amax(dim=1)
-    return scores - (leads & ~is_first & is_beaten[:, None]).to(scores.dtype)
+    return scores
 
 
 def kernel_function(estimator, rows, target, *, gamma, coef0, degree):
@@ -65,6 +62,39 @@ def _squared_distances(X, rows):
     X, rows = X - centre, rows - centre
     squares = X.square().sum(dim=1, keepdim=True) + rows.square().sum(dim=1) - 2 * X @ rows.T
     return squares.clamp(min=0)
+
+
+def _pairs(n_classes, device):
+    """First and second class of every pair, in libsvm's order."""
+    return torch.tensor(list(itertools.combinations(range(n_classes), 2)), device=device).T
+
+
+def _votes_and_decision(pairs, n_classes):
+    """Votes of each class, and `decision_function` in the shape "ovr".
+
+    Column k of `pairs` is positive where the k-th pair votes for its first class. The decision adds less
+    than a vote for the sum of the decision values.
+    """
+    one_hot = torch.nn.functional.one_hot(_pairs(n_classes, pairs.device), n_classes)
+    first, second = one_hot.to(pairs.dtype)
+    against = (pairs < 0).to(pairs.dtype)
+    votes, total = (1 - against) @ first + against @ second, pairs @ (first - second)
+    return votes, votes + total / (3 * (total.abs() + 1))
+
+
+def _least_of_pairs(pairs, n_classes):
+    """Least decision value of each class against any other: positive where it beats them all."""
+    first, second = _pairs(n_classes, pairs.device)
+    duels = pairs.new_full((len(pairs), n_classes, n_classes), torch.inf)
+    duels[:, first, second], duels[:, second, first] = pairs, -pairs
+    return duels.amin(dim=2)
+
+
+def _raised(scores, winner):
+    """Add a constant to the score of the winner so that it leads, where no class beats all others."""
+    best, leader = scores.detach().max(dim=1, keepdim=True)
+    lag = best - scores.detach().gather(1, winner)
+    return scores.scatter_add(1, winner, (lag + _LEAD) * (leader != winner))
 
 
 def _coefficients_of_pairs(dual_coef, n_support):

@@ -78,7 +78,7 @@ class Target:
         return NotConvertibleError(f"{where} cannot be turned into a torch function: {reason}. {_WAY_OUT}")
 
 
-def convert(estimator, *, device="cpu", dtype=torch.float64):
+def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     """Turn a fitted estimator or Pipeline into a differentiable torch function.
 
     Parameters
@@ -108,7 +108,7 @@ def convert(estimator, *, device="cpu", dtype=torch.float64):
     See Also
     --------
     register_converter : Teach the bridge a type of estimator.
-    register_function : Teach it the function of a `FunctionTransformer`.
+    register_torch_function : Teach it the function of a `FunctionTransformer`.
 
     Notes
     -----
@@ -122,10 +122,10 @@ def convert(estimator, *, device="cpu", dtype=torch.float64):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn_brm import convert
+    >>> from sklearn_brm import to_torch
     >>> X, y = load_iris(return_X_y=True)
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    >>> function = convert(pipeline)
+    >>> function = to_torch(pipeline)
     >>> rows = torch.tensor(X[:2], requires_grad=True)
     >>> scores = function(rows)
     >>> scores.shape
@@ -135,7 +135,7 @@ def convert(estimator, *, device="cpu", dtype=torch.float64):
     torch.Size([2, 4])
     """
     if isinstance(estimator, type):
-        raise parameter_error("convert", "estimator", "a fitted estimator, not a class", estimator)
+        raise parameter_error("to_torch", "estimator", "a fitted estimator, not a class", estimator)
     return _convert(estimator, Target(torch.device(device), dtype))
 
 
@@ -150,19 +150,19 @@ def register_converter(estimator_type, converter):
         replaces its converter.
     converter : callable
         Called as ``converter(estimator, target)`` with a fitted estimator; returns a callable on tensors as
-        described in `convert`. ``target.tensor(array)`` gives a parameter the right type and place,
+        described in `to_torch`. ``target.tensor(array)`` gives a parameter the right type and place,
         ``target.convert(inner, "name", response="transform")`` converts an inner estimator, and
         ``raise target.refuse(estimator, "reason")`` declines.
 
     See Also
     --------
-    register_function : The same for the function of a `FunctionTransformer`.
+    register_torch_function : The same for the function of a `FunctionTransformer`.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn.base import BaseEstimator, TransformerMixin
-    >>> from sklearn_brm import convert, register_converter
+    >>> from sklearn_brm import register_converter, to_torch
     >>> class Shift(TransformerMixin, BaseEstimator):
     ...     def fit(self, X, y=None):
     ...         self.offset_ = X.min(axis=0)
@@ -173,7 +173,7 @@ def register_converter(estimator_type, converter):
     ...     offset = target.tensor(shift.offset_)
     ...     return lambda X: X - offset
     >>> register_converter(Shift, convert_shift)
-    >>> convert(Shift().fit(torch.tensor([[1.0], [2.0]]).numpy()))(torch.tensor([[3.0]]))
+    >>> to_torch(Shift().fit(torch.tensor([[1.0], [2.0]]).numpy()))(torch.tensor([[3.0]]))
     tensor([[2.]], dtype=torch.float64)
     """
     if not isinstance(estimator_type, type):
@@ -183,7 +183,7 @@ def register_converter(estimator_type, converter):
     _CONVERTERS[estimator_type] = answering(converter)
 
 
-def register_function(function, torch_function):
+def register_torch_function(function, torch_function):
     """Teach the bridge what the function of a `FunctionTransformer` is in torch.
 
     Parameters
@@ -206,16 +206,16 @@ def register_function(function, torch_function):
     --------
     >>> import torch
     >>> from sklearn.preprocessing import FunctionTransformer
-    >>> from sklearn_brm import convert, register_function
+    >>> from sklearn_brm import register_torch_function, to_torch
     >>> def ratio(X, by=1.0):
     ...     return X / (by + abs(X))
-    >>> register_function(ratio, lambda X, by=1.0: X / (by + X.abs()))
-    >>> convert(FunctionTransformer(ratio, kw_args={"by": 3.0}))(torch.tensor([[1.0]]))
+    >>> register_torch_function(ratio, lambda X, by=1.0: X / (by + X.abs()))
+    >>> to_torch(FunctionTransformer(ratio, kw_args={"by": 3.0}))(torch.tensor([[1.0]]))
     tensor([[0.2500]])
     """
     for name, value in {"function": function, "torch_function": torch_function}.items():
         if not callable(value):
-            raise parameter_error("register_function", name, "a callable", value)
+            raise parameter_error("register_torch_function", name, "a callable", value)
     _FUNCTIONS[function] = torch_function
 
 

@@ -17,7 +17,7 @@ def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
     estimator : estimator
         A fitted classifier or transformer.
     function : callable
-        What `convert` made of it, on `device` and in `dtype`.
+        What `to_torch` made of it, on `device` and in `dtype`.
     X : array-like of shape (n_samples, n_features)
         Rows to compare on.
     device : str or torch.device, default="cpu"
@@ -35,8 +35,8 @@ def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
 
     Notes
     -----
-    Where an estimator's own scores point to another class than its `predict` does, as the votes of
-    a `SVC` can, only the predicted class is compared.
+    Only the predicted class is compared where an estimator's scores do not single it out: in a `SVC` of
+    several classes, which counts votes, and with a moved threshold.
     """
     rows = np.asarray(X)
     with torch.no_grad():
@@ -66,23 +66,24 @@ def _classifier_mismatch(classifier, scores, X, rows):
 
 def _responses(classifier, X, shape):
     """Yield what the classifier offers to compare with, one column per class."""
-    if _predicts_by_other_means(classifier):
-        return
-    if hasattr(classifier, "decision_function"):
+    parameters = _parameters(classifier)
+    if "response_method" in parameters:
+        return  # Its threshold is not where its scores are equal.
+    votes_of_pairs = "decision_function_shape" in parameters and shape[1] > 2
+    if hasattr(classifier, "decision_function") and not votes_of_pairs:
         values = np.asarray(classifier.decision_function(X))
         if values.ndim == 1:
             values = np.column_stack([-values / 2, values / 2])
         if values.shape == shape:
             yield "decision_function", _centred(values)
-    if hasattr(classifier, "predict_proba"):
+    if hasattr(classifier, "predict_proba") and not parameters.get("probability"):
         yield "predict_proba", np.asarray(classifier.predict_proba(X))
 
 
-def _predicts_by_other_means(classifier):
-    """Whether `predict` moves a threshold, or the decision values are of pairs of classes."""
+def _parameters(classifier):
+    """Parameters of a classifier and of all in it, by their own names."""
     classifier = getattr(classifier, "best_estimator_", classifier)
-    parameters = {name.rpartition("__")[2]: value for name, value in classifier.get_params().items()}
-    return "response_method" in parameters or parameters.get("decision_function_shape") == "ovo"
+    return {name.rpartition("__")[2]: value for name, value in classifier.get_params().items()}
 
 
 def _tolerance(*arrays):

@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,10 +15,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from .._base import DocLinkMixin, as_tensor, check_number, resolve_device, torch_generator
+from .._base import (
+    DocLinkMixin,
+    as_tensor,
+    check_number,
+    resolve_device,
+    torch_generator,
+    with_smaller_batches,
+)
+from ..functional.backpropagation import two_columns
 from ..functional.rectifier import rectify
 from ._checks import check_parameters, hidden_sizes
-from ._network import Perceptron, apply_layers, fold, two_columns, unfold
+from ._network import Perceptron, apply_layers, fold, unfold
 from ._regularizers import Regularizer
 from ._training import Monitor, WeightedRows, as_arrays, as_tensors, make_net
 from ._weights import keep_weighted, row_weights
@@ -398,6 +407,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n_hidden = len(self.coefs_) - 1
+        if n_hidden == 0:
+            raise ValueError(f"This {type(self).__name__} is linear: it has no hidden layer.")
         check_number(self, "layer", layer, f"[{-n_hidden}, {n_hidden - 1}]", kind=numbers.Integral)
         return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
 
@@ -413,16 +424,20 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         device = resolve_device(self, self.device)
         dtype = _compute_dtype(X, device)
         layers = self._layers(device, dtype)[:n_layers]
-        parts = []
-        for start in range(0, len(X), _PREDICTION_ROWS):
-            rows = as_tensor(X[start : start + _PREDICTION_ROWS], device=device, dtype=dtype)
-            u = apply_layers(rows, layers, self.power)
-            parts.append((rectify(u, self.power) if activation else u).cpu().numpy())
-        return np.concatenate(parts)
+
+        def in_batches(n_rows):
+            parts = []
+            for start in range(0, len(X), n_rows):
+                rows = as_tensor(X[start : start + n_rows], device=device, dtype=dtype)
+                u = apply_layers(rows, layers, self.power)
+                parts.append((rectify(u, self.power) if activation else u).cpu().numpy())
+            return np.concatenate(parts)
+
+        return with_smaller_batches(self, in_batches, _PREDICTION_ROWS)
 
     def _layers(self, device, dtype):
         return [
-            (as_tensor(coef.T, device=device, dtype=dtype), as_tensor(bias, device=device, dtype=dtype))
+            (as_tensor(coef, device=device, dtype=dtype), as_tensor(bias, device=device, dtype=dtype))
             for coef, bias in zip(self.coefs_, self.intercepts_)
         ]
 
@@ -470,24 +485,37 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         generator, penalty_generator = torch_generator(random_state), torch_generator(random_state)
         train, valid = self._split(rows, random_state)
         self._update_scaler(*train, keep=resumes and incremental)
-        network = self._build_network(X, generator, resumes)
+        net = with_smaller_batches(
+            self,
+            partial(
+                self._train_network, X, train, valid, (generator, penalty_generator), resumes, incremental
+            ),
+            self._rows_per_batch(len(train[0])),
+        )
+        self._store(net, X.dtype, resumes, incremental)
+        return self
+
+    def _train_network(self, X, train, valid, generators, resumes, incremental, batch_size):
+        """Return the trained net; `generators` draw the weights with the order of rows, and the penalties."""
+        for generator in generators:
+            # Back to the start, in case this is not the first try.
+            generator.manual_seed(generator.initial_seed())
+        network = self._build_network(X, generators[0], resumes)
         net = make_net(
             network,
             valid=None if valid is None else _as_dataset(*valid, network),
             optimizer=self.optimizer,
             lr=self._initial_rate(network),
             max_epochs=1 if incremental else self.max_iter,
-            batch_size=self._rows_per_batch(len(train[0])),
-            generator=generator,
+            batch_size=batch_size,
+            generator=generators[0],
             callbacks=self.callbacks,
-            regularizer=Regularizer(self, len(network.layers) - 1, penalty_generator),
+            regularizer=Regularizer(self, network.n_hidden, generators[1]),
             monitor=self._make_monitor(network, resumes, incremental),
         )
         if incremental and resumes and self._optimizer_state is not None:
             net.optimizer_.load_state_dict(as_tensors(self._optimizer_state))
-        net.partial_fit(_as_dataset(*train, network))
-        self._store(net, X.dtype, resumes, incremental)
-        return self
+        return net.partial_fit(_as_dataset(*train, network))
 
     def _split(self, rows, random_state):
         if not self.early_stopping:
@@ -552,7 +580,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         if self.learning_rate_init != "auto":
             return self.learning_rate_init
         # A step moves the scores by about rate times features, so few features need a larger rate.
-        is_linear = len(network.layers) == 1
+        is_linear = network.n_hidden == 0
         return min(0.01, max(0.001, 0.5 / self.n_features_in_)) if is_linear else 0.001
 
     def _make_monitor(self, network, resumes, incremental):
@@ -624,7 +652,7 @@ def _compute_dtype(X, device):
 
 def _as_dataset(X, codes, weight, network):
     """Return rows as tensors where the network is, centred in the precision that they came in."""
-    device, dtype = network.layers[0].weight.device, network.layers[0].weight.dtype
+    device, dtype = network.weights[0].device, network.weights[0].dtype
     if network.mean is not None:
         X = X - network.mean.cpu().numpy().astype(X.dtype)
     if weight is not None:

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import check_choice, check_number, parameter_error, resolve_device
-from .._bridge import NotConvertibleError, convert
+from .._bridge import NotConvertibleError, to_torch
 from ._style import AREAS, legend_above, resolve_axes
 
 _OWNER = "DecisionPlaneDisplay.from_estimator"
@@ -220,7 +220,7 @@ class DecisionPlaneDisplay:
                 ax.clabel(contours, fmt="%.2f", fontsize=7)
         present = np.unique(self.regions)
         patches = [Patch(color=colors[k], label=str(self.classes[k])) for k in present]
-        legend_above(ax, patches, n_letters=44)
+        legend_above(ax, patches, share=0.8)
 
     def _plot_landscape(self, ax):
         image = ax.imshow(self.jacobian_norm, **self._image(), cmap="cividis")
@@ -289,7 +289,7 @@ def _landscape(landscape, estimator, lines, steps, device):
     device = resolve_device(_OWNER, device)
     dtype = torch.float32 if device.type == "mps" else torch.float64
     try:
-        function = convert(estimator, device=device, dtype=dtype)
+        function = to_torch(estimator, device=device, dtype=dtype)
     except NotConvertibleError:
         if landscape == "auto":
             return None

@@ -58,7 +58,7 @@ class RobustnessCurveDisplay:
     >>> from sklearn_brm import RobustnessCurveDisplay
     >>> X, y = load_iris(return_X_y=True)
     >>> models = {f"C={C}": LogisticRegression(C=C, max_iter=1000).fit(X, y) for C in (0.01, 100)}
-    >>> display = RobustnessCurveDisplay.from_estimator(models, X[::5], y[::5], random_state=0)
+    >>> display = RobustnessCurveDisplay.from_estimator(models, X, y, attack="pgd", random_state=0)
     >>> bool((display.curves["C=100"].accuracy[1:] <= display.curves["C=100"].accuracy[:-1]).all())
     True
     """

@@ -43,13 +43,20 @@ def new_axes(n_axes=1, *, width=6.0, height=4.5, width_ratios=None):
     return list(axes[0])
 
 
-def legend_above(ax, handles=None, *, n_letters=66):
-    """Put the legend above the axes, where it covers nothing, in as many columns as fit `n_letters`."""
-    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
-    # Six letters for the sign in front of each label and the gap behind it.
-    width = 6 + max(len(handle.get_label()) for handle in handles)
+def legend_above(ax, handles=None, *, share=1.0):
+    """Put the legend above the axes, where it covers nothing, in as many columns as fit.
+
+    `share` of the width is counted on; a colour bar will take the rest.
+    """
+    if handles is None:
+        # Several displays in the same axes explain what they share once.
+        handles = {handle.get_label(): handle for handle in ax.get_legend_handles_labels()[0]}.values()
+    # A letter is about a twelfth of an inch wide; six are for the sign in front and the gap behind. A legend
+    # wider than its axes would make the layout squeeze them.
+    n_letters = 12 * share * ax.get_window_extent().width / ax.figure.dpi
+    n_columns = int(n_letters // (6 + max(len(handle.get_label()) for handle in handles)))
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0, "frameon": False}
-    ax.legend(handles=handles, ncols=max(1, n_letters // width), **place)
+    ax.legend(handles=list(handles), ncols=max(1, n_columns), **place)
 
 
 def spans_decades(values, factor=30):

@@ -19,6 +19,7 @@ from sklearn_brm._base import (
     check_number,
     progress,
     resolve_device,
+    with_smaller_batches,
 )
 from sklearn_brm._encoder.initial import given_weights, initial_weights, rows_with_length
 from sklearn_brm._encoder.pruning import noise_cut
@@ -136,6 +137,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Which units went to the wrong attractor: mean weight below ``-radius / 2``, and not converged.
     n_wins_ : ndarray of shape (n_components,)
         Number of rows won by each unit in the last epoch, or in all calls of `partial_fit`.
+    weight_variances_ : ndarray of shape (n_components,)
+        Variance over the features of each unit, before pruning.
     pruned_ : ndarray of shape (n_components,)
         Which units were set to zero by `prune`.
     prune_threshold_ : float
@@ -256,20 +259,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._check_parameters()
         again = self.warm_start and hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
-        random_state = check_random_state(self.random_state)
-        feed = self._feed(X)
-        W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
-        self._n_placed = self.n_components
-        n_epochs = self._n_epochs(len(X))
-        learner = self._learner(W, n_updates=n_epochs * math.ceil(len(X) / self.batch_size))
-        learner.train(
-            feed,
-            progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
-            random_state,
-            tol=self.tol,
-            patience=self.n_iter_no_change,
-            last_revival=n_epochs // 2 if self.revive else 0,
-        )
+        learner, random_state = with_smaller_batches(self, partial(self._train, X, again), self.batch_size)
         self._store(learner)
         self.history_ = learner.history
         self.n_iter_ = len(learner.history["converged"])
@@ -303,8 +293,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         again = hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
         feed = self._feed(X)
-        learner = self._learner(self._growing_weights(feed, again))
-        learner.learn(feed, np.arange(len(X)))
+        W = self._growing_weights(feed, again)
+
+        def learn(batch_size):
+            learner = self._learner(W.clone(), batch_size)
+            learner.learn(feed, np.arange(len(X)))
+            return learner
+
+        learner = with_smaller_batches(self, learn, self.batch_size)
         if again:
             learner.wins += torch.as_tensor(self.n_wins_, device=feed.device)
         self._store(learner)
@@ -328,12 +324,16 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         device = resolve_device(self, self.device)
         dtype = _compute_dtype(X, device)
         encode = self._as_torch(device=device, dtype=dtype)
-        encoded = np.empty((len(X), len(self.components_)), dtype=X.dtype)
-        with torch.no_grad():
-            for start in range(0, len(X), _TRANSFORM_ROWS):
-                rows = slice(start, start + _TRANSFORM_ROWS)
+
+        @torch.no_grad()
+        def in_batches(n_rows):
+            encoded = np.empty((len(X), len(self.components_)), dtype=X.dtype)
+            for start in range(0, len(X), n_rows):
+                rows = slice(start, start + n_rows)
                 encoded[rows] = encode(as_tensor(X[rows], device=device, dtype=dtype)).cpu().numpy()
-        return encoded
+            return encoded
+
+        return with_smaller_batches(self, in_batches, _TRANSFORM_ROWS)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -380,7 +380,25 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         norm = self.norm if self.normalize else None
         return RowFeed(X, device=device, dtype=_compute_dtype(X, device), norm=norm)
 
-    def _learner(self, W, n_updates=math.inf):
+    def _train(self, X, again, batch_size):
+        """Learn from all rows; return the learner, and the random state for what follows."""
+        random_state = check_random_state(self.random_state)
+        feed = self._feed(X)
+        W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
+        self._n_placed = self.n_components
+        n_epochs = self._n_epochs(len(X), batch_size)
+        learner = self._learner(W, batch_size, n_updates=n_epochs * math.ceil(len(X) / batch_size))
+        learner.train(
+            feed,
+            progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
+            random_state,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+            last_revival=n_epochs // 2 if self.revive else 0,
+        )
+        return learner, random_state
+
+    def _learner(self, W, batch_size, n_updates=math.inf):
         """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
         schedule = self.schedule if callable(self.schedule) else _SCHEDULES[self.schedule]
         return Learner(
@@ -388,13 +406,13 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             Rule(R=self.radius, k=self.rank, delta=self.inhibition, all_ranks=self.inhibited == "all"),
             step=_STEPS[self.rule],
             rate=lambda update: self.learning_rate * float(schedule(update / n_updates)),
-            batch_size=self.batch_size,
+            batch_size=batch_size,
         )
 
-    def _n_epochs(self, n_samples):
+    def _n_epochs(self, n_samples, batch_size):
         if self.max_iter is not None:
             return self.max_iter
-        return max(_EPOCHS, math.ceil(_UPDATES / math.ceil(n_samples / self.batch_size)))
+        return max(_EPOCHS, math.ceil(_UPDATES / math.ceil(n_samples / batch_size)))
 
     def _starting_weights(self, feed, random_state):
         return initial_weights(
@@ -433,14 +451,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.dead_ = (self.n_wins_ == 0) & (learner.n_updates > 0)
         self.converged_ = converged_units(W, **constants).cpu().numpy()
         self.diverged_ = diverged_units(W, **constants).cpu().numpy()
+        self.weight_variances_ = W.var(dim=1, correction=0).cpu().numpy()
         self.pruned_ = np.zeros(len(W), dtype=bool)
         self.prune_threshold_ = np.inf
 
     def _prune_noise(self, random_state):
         """Set units to zero whose variance over the features lies above the cut between noise and units."""
-        variances = self.components_.var(axis=1, dtype=np.float64)
-        self.prune_threshold_ = noise_cut(variances, random_state)
-        self.pruned_ = variances > self.prune_threshold_
+        self.prune_threshold_ = noise_cut(self.weight_variances_, random_state)
+        self.pruned_ = self.weight_variances_ > self.prune_threshold_
         self.components_[self.pruned_] = 0
 
     def _warn_of_trouble(self, n_samples):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_array
 
-from .._bridge import NotConvertibleError, convert
+from .._bridge import NotConvertibleError, to_torch
 
 
 def from_foolbox(attack, *, eps, bounds):
@@ -41,7 +41,7 @@ def from_foolbox(attack, *, eps, bounds):
         import foolbox
 
         X, y, dtype = _as_arrays(estimator, X, y)
-        model = foolbox.PyTorchModel(_Module(convert(estimator, dtype=dtype)), bounds=bounds, device="cpu")
+        model = foolbox.PyTorchModel(_Module(to_torch(estimator, dtype=dtype)), bounds=bounds, device="cpu")
         _, found, _ = attack(model, torch.tensor(X), torch.tensor(y), epsilons=eps)
         return found.numpy()
 
@@ -92,7 +92,7 @@ def _art_classifier(estimator, X, bounds):
 
     shape, n_classes = X.shape[1:], len(estimator.classes_)
     try:
-        module = _Module(convert(estimator, dtype=torch.float32))
+        module = _Module(to_torch(estimator, dtype=torch.float32))
     except NotConvertibleError:
 
         def answers(rows):

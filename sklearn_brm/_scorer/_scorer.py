@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, resample
 from sklearn.utils.metadata_routing import UNUSED
 
-from .._base import DocLinkMixin, check_choice, check_number
+from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
 from ._checks import check_weight, lay_siege
 from ._radius import bisect
 from ._results import examples_at
@@ -191,9 +191,15 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         # One generator for both uses: an instance given as random_state must advance.
         random_state = check_random_state(self.random_state)
         X, y, sample_weight = self._subsample(X, y, sample_weight, random_state)
-        siege = self._lay_siege(estimator, X, y, random_state)
-        weight = check_weight(sample_weight, siege.table)
-        standing, radius = self._attack(siege)
+        drawn_so_far = random_state.get_state()
+
+        def attack(batch_size):
+            random_state.set_state(drawn_so_far)
+            siege = self._lay_siege(estimator, X, y, random_state, batch_size)
+            weight = check_weight(sample_weight, siege.table)
+            return siege, weight, *self._attack(siege)
+
+        siege, weight, standing, radius = with_smaller_batches(self, attack, self.batch_size)
         self._warn(siege, int(standing.sum()))
         values = _metrics(siege.victim.right, standing, radius, weight)
         return values if self.metric == "all" else values[self.metric]
@@ -209,11 +215,12 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             return *resample(X, y, **rows), None
         return resample(X, y, np.asarray(sample_weight), **rows)
 
-    def _lay_siege(self, estimator, X, y, random_state):
+    def _lay_siege(self, estimator, X, y, random_state, batch_size):
         options = self.get_params(deep=False)
         for name in ("eps", "metric", "max_samples"):
             del options[name]
-        return lay_siege(self, estimator, X, y, **{**options, "random_state": random_state})
+        options.update(random_state=random_state, batch_size=batch_size)
+        return lay_siege(self, estimator, X, y, **options)
 
     def _attack(self, siege):
         """Return which rows stand at eps, and, where the metric needs it, the smallest radius of each."""

@@ -7,7 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
-from .._bridge import NotConvertibleError, convert, mismatch
+from .._bridge import NotConvertibleError, mismatch, to_torch
 
 # Rows on which an estimator is tested for answers that change.
 _N_ASKED_TWICE = 200
@@ -74,7 +74,7 @@ class Victim:
             raise NotConvertibleError(
                 f"Columns {names} are not numeric, so the estimator has no gradient. Use attack='black_box'."
             )
-        function = convert(self.estimator, device=device, dtype=dtype)
+        function = to_torch(self.estimator, device=device, dtype=dtype)
         n_wrong = 0
         for rows in self._batches(self.everyone):
             X = self.table.restore(self.table.matrix[rows], rows)
