@@ -187,7 +187,6 @@ def five_models(n_train, max_iter):
 def neighbours(module, X, y, eps, n_classes):
     """Adversarial rows of every neighbour's attack at one eps, by name."""
     import foolbox
-    from art.attacks.evasion import AutoAttack
 
     target = foolbox.PyTorchModel(module.eval(), bounds=BOUNDS, device="cpu")
     inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
@@ -202,8 +201,22 @@ def neighbours(module, X, y, eps, n_classes):
     side = int(X.shape[1] ** 0.5)
     pictures = X.reshape(-1, 1, side, side)
     classifier = art_classifier(torch.nn.Sequential(torch.nn.Flatten(), module), pictures, n_classes)
-    attack = AutoAttack(classifier, norm=np.inf, eps=eps, eps_step=2 * eps, batch_size=200)
-    yield "AutoAttack", attack.generate(pictures, y).reshape(X.shape)
+    yield "AutoAttack", auto_attack(classifier, eps).generate(pictures, y).reshape(X.shape)
+
+
+def auto_attack(classifier, eps):
+    """The toolbox's AutoAttack as it is, except for Square: 2,000 queries once, not 5,000 five times."""
+    from art.attacks import evasion
+
+    common = {"norm": np.inf, "eps": eps, "batch_size": 200, "verbose": False}
+    climb = {**common, "eps_step": 2 * eps, "max_iter": 100, "nb_random_init": 5}
+    attacks = [
+        evasion.AutoProjectedGradientDescent(classifier, loss_type="cross_entropy", **climb),
+        evasion.AutoProjectedGradientDescent(classifier, loss_type="difference_logits_ratio", **climb),
+        evasion.DeepFool(classifier, max_iter=100, epsilon=1e-3, batch_size=200, verbose=False),
+        evasion.SquareAttack(classifier, max_iter=2000, nb_restarts=1, **common),
+    ]
+    return evasion.AutoAttack(classifier, np.inf, eps, 2 * eps, attacks=attacks, batch_size=200)
 
 
 def worst_case(n_test, n_train, max_iter):
@@ -248,7 +261,8 @@ def worst_case(n_test, n_train, max_iter):
         "s theirs",
     ]
     title = f"worst_case against every attack of the neighbours, L-inf, {n_test} MNIST rows"
-    write_table("attacks_worst_case", title, header, rows)
+    notes = ["AutoAttack is ART's, with Square's budget cut from five times 5,000 queries to 2,000."]
+    write_table("attacks_worst_case", title, header, rows, notes=notes)
 
 
 def critical(n_test, n_train, max_iter):
