@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+# What the allocators say that have no exception class of their own: Apple's, the processor's, cuBLAS'.
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
 _KIND_NAMES = {numbers.Real: "a float", numbers.Integral: "an int"}
 
 

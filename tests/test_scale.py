@@ -47,6 +47,7 @@ def limited(function, most_rows, rows=lambda *args: len(args[0])):
         RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
         MemoryError("Unable to allocate 8.00 GiB"),
     ],
     ids=lambda error: str(error)[:12],

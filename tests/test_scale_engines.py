@@ -177,12 +177,16 @@ def large_data():
     return X, np.arange(len(X)) % 2
 
 
+def store(folder, *arrays):
+    """Return arrays that are read from files in `folder`."""
+    for i, array in enumerate(arrays):
+        np.save(folder / f"{i}.npy", array)
+    return [SharedArray(partial(np.load, folder / f"{i}.npy", mmap_mode="r")) for i in range(len(arrays))]
+
+
 @pytest.fixture
 def stored_data(large_data, tmp_path):
-    """Return the large data as arrays that are read from files."""
-    for name, array in zip("Xy", large_data):
-        np.save(tmp_path / name, array)
-    return [SharedArray(partial(np.load, tmp_path / f"{name}.npy", mmap_mode="r")) for name in "Xy"]
+    return store(tmp_path, *large_data)
 
 
 def bytes_of_tasks(client):
@@ -244,9 +248,7 @@ def test_ray_sends_a_shared_array_not_at_all_or_once(large_data, stored_data, ra
 
 
 def test_shared_arrays_give_the_scores_of_the_arrays(engine, digits, sequential_scores, tmp_path):
-    for name, array in zip("Xy", digits):
-        np.save(tmp_path / name, array)
-    shared = [SharedArray(partial(np.load, tmp_path / f"{name}.npy", mmap_mode="r")) for name in "Xy"]
+    shared = store(tmp_path, *digits)
     with joblib.parallel_config(**engine):
         found = scores(SEARCHES["grid"]().fit(*shared))
     for key, values in sequential_scores["grid"].items():
@@ -274,20 +276,42 @@ class DiesOnce(TransformerMixin, BaseEstimator):
         return True
 
 
-def test_a_killed_dask_worker_costs_a_retry_and_not_the_search(digits, tmp_path):
+@pytest.fixture
+def mortal_cluster():
+    """Start two Dask workers that no other test needs; copies of data are not tidied away."""
     dask = pytest.importorskip("dask", reason="needs the extra sklearn-brm[dask]")
     distributed = pytest.importorskip("dask.distributed", reason="needs the extra sklearn-brm[dask]")
-    X, y = digits
-    folds, marker = list(FOLDS.split(X, y)), tmp_path / "died"
-    mortal = make_pipeline(DiesOnce(str(marker)), DummyClassifier(strategy="stratified", random_state=0))
-    search = GridSearchCV(mortal, {"diesonce__step": range(6)}, cv=folds, refit=False, error_score="raise")
     with (
-        # Copies of the data on every worker survive any one of them, unless Dask tidies them away.
         dask.config.set({"distributed.scheduler.active-memory-manager.start": False}),
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster),
-        joblib.parallel_config("dask", scatter=[X, y, *chain(*folds)]),
     ):
+        yield
+
+
+def mortal_search(kind, marker, folds):
+    model = make_pipeline(DiesOnce(str(marker)), DummyClassifier(strategy="stratified", random_state=0))
+    options = {"cv": folds, "refit": False, "error_score": "raise"}
+    grid = {"diesonce__step": range(4)}
+    if kind == "grid":
+        return GridSearchCV(model, grid, **options)
+    return HalvingGridSearchCV(model, grid, factor=2, min_resources=120, random_state=0, **options)
+
+
+@pytest.mark.parametrize("kind", ["grid", "halving"])
+@pytest.mark.usefixtures("mortal_cluster")
+def test_a_killed_dask_worker_costs_a_retry_and_not_the_search(kind, digits, tmp_path):
+    X, y = digits
+    folds, marker, scatter = list(FOLDS.split(X, y)), tmp_path / "died", None
+    if kind == "grid":
+        # Every worker gets a copy of all arrays, so that any one of them may go.
+        scatter = [X, y, *chain(*folds)]
+    else:
+        # Halving draws new folds on its way: as lists they travel with the tasks, and so does a reference.
+        X, y = store(tmp_path, X, y)
+        folds = [(train.tolist(), test.tolist()) for train, test in folds]
+    search = mortal_search(kind, marker, folds)
+    with joblib.parallel_config("dask", scatter=scatter):
         found = scores(search.fit(X, y))
     assert marker.exists()
     expected = scores(search.fit(X, y))
@@ -436,3 +460,17 @@ def test_ctrl_c_ends_a_search_with_all_its_workers(backend, tmp_path):
     finally:
         for process in living_members(sweep.pid):
             os.kill(process, signal.SIGKILL)
+
+
+def test_the_example_runs():
+    example = Path(__file__).resolve().parents[1] / "examples" / "sweep_on_a_cluster.py"
+    run = subprocess.run(
+        [sys.executable, str(example), "--rows", "150"], capture_output=True, text=True, timeout=110
+    )
+    assert run.returncode == 0, run.stderr
+    *_, header, first, _, _, _, last = run.stdout.splitlines()
+    assert header.split() == ["alpha", "accuracy", "robust"]
+    alpha, accuracy, robust = map(float, first.split())
+    assert alpha == 1e-4
+    assert 0 < robust < accuracy <= 1
+    assert last.startswith("12 fits under loky in")

@@ -2,14 +2,8 @@
 
 from ._constraints import FeatureConstraints
 from ._foreign import from_art, from_foolbox
-from ._robustness import (
-    AdversarialExamples,
-    CriticalPerturbations,
-    RobustnessCurve,
-    adversarial_examples,
-    critical_perturbations,
-    robustness_curve,
-)
+from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve
+from ._robustness import adversarial_examples, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer
 from ._siege import RobustnessWarning
 

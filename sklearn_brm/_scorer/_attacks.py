@@ -78,16 +78,20 @@ def shrink_and_grow(siege, ball, y, trial):
 
 
 def ask_only(siege, ball, y, trial):
-    """Search at random on scores where there are some, and shrink rays from rows of other classes."""
+    """Search at random on scores where there are some, and shrink rays from rows of other classes.
+
+    Where gradients have been tried already, half of the budget and no rays are enough to find out
+    whether they mislead.
+    """
     found, seed = Found.nothing(ball), siege.seed + 1 + trial
     budget = siege.max_queries
     if siege.victim.response is not None:
-        budget = budget // 2
+        budget = max(1, budget // 2)
         found = random_search(
             siege.asker(ball), ball, n_queries=budget, seed=seed, n_proposals=N_PROPOSALS, draw=siege.draw
         )
     left = torch.nonzero(~found.broken)[:, 0]
-    if len(left):
+    if len(left) and (siege.model is None or siege.victim.response is None):
         ball = ball.select(left)
         other = ray_search(
             siege.asker(ball),

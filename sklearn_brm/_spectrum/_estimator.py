@@ -27,6 +27,7 @@ from sklearn_brm.functional.spectra import (
     cv_pca,
     effective_rank,
     fit_power_law,
+    float64_device,
     last_trusted_rank,
     participation_ratio,
     sample_eigenvalues,
@@ -295,9 +296,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         check_number(self, "n_bootstrap", self.n_bootstrap, "[0, inf)", kind=numbers.Integral)
         check_number(self, "n_shuffles", self.n_shuffles, "[1, inf)", kind=numbers.Integral)
         check_number(self, "verbose", self.verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
-        device = resolve_device(self, self.device)
-        # Apple's devices have no float64, and a covariance in float32 is not worth having.
-        return torch.device("cpu") if device.type == "mps" else device
+        return float64_device(resolve_device(self, self.device))
 
     def _check_shape(self, n_samples, n_features):
         n_eigenvalues = n_features if n_samples is None else min(n_samples, n_features)

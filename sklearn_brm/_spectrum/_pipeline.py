@@ -86,9 +86,8 @@ def pipeline_spectra(
 
     References
     ----------
-    .. [1] Holzhausen, Merlid, Torvik, Malthe-Sørenssen, Lepperød, "Exploring Biologically Inspired Mechanisms
-    of
-       Adversarial Robustness", Neural Computing and Applications, 2025.
+    .. [1] Holzhausen, Merlid, Torvik, Malthe-Sørenssen, Lepperød, "Exploring Biologically Inspired
+       Mechanisms of Adversarial Robustness", Neural Computing and Applications, 2025.
 
     Examples
     --------

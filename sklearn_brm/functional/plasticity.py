@@ -12,13 +12,17 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-# Rows of W handled at a time: the temporaries stay in the processor's cache and out of the peak memory.
+# Rows handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
 _BLOCK = 64
 
 
 def lebesgue_norms(X: Tensor, p: float) -> Tensor:
     """Return the p-norm of each row, shape (n, 1); rows of zeros have norm 0 and a gradient of 0."""
-    return torch.cat([_norms_of_block(block, p) for block in X.split(_BLOCK)])
+    return torch.cat([_norms_of_block(block, p) for block in _blocks(X)])
+
+
+def _blocks(X):
+    return X.split(_BLOCK if X.device.type == "cpu" else max(len(X), 1))
 
 
 def _norms_of_block(X, p):
@@ -115,7 +119,7 @@ class PlasticLayer:
             self.A = self.W
             return
         self.A = torch.empty_like(self.W, dtype=self.product_dtype)
-        for W, A in zip(self.W.split(_BLOCK), self.A.split(_BLOCK)):
+        for W, A in zip(_blocks(self.W), _blocks(self.A)):
             A.copy_(power_weights(W, self.p))
 
     def overlaps(self, X: Tensor) -> Tensor:
@@ -137,7 +141,7 @@ class PlasticLayer:
 
     def add_(self, rows: Tensor, change: Tensor) -> None:
         """Add `change` to the distinct `rows` of the weights and compute the powers of these rows only."""
-        for block, step in zip(rows.split(_BLOCK), change.split(_BLOCK)):
+        for block, step in zip(_blocks(rows), _blocks(change)):
             W = self.W[block].add_(step)
             self.W.index_copy_(0, block, W)
             if self.A is not self.W:
@@ -185,7 +189,7 @@ def _summed_increments(layer, X, h, units, strengths, R):
     for column, rank in enumerate(ranks):
         change.index_add_(0, slots[:, column], X, alpha=strengths[rank] * R**layer.p)
         decay.index_add_(0, slots[:, column], h[:, rank], alpha=strengths[rank])
-    for block, part, factor in zip(rows.split(_BLOCK), change.split(_BLOCK), decay.split(_BLOCK)):
+    for block, part, factor in zip(_blocks(rows), _blocks(change), _blocks(decay)):
         part.addcmul_(layer.W[block], factor[:, None], value=-1)
     return rows, change
 

@@ -24,8 +24,7 @@ class StreamingCovariance:
     """
 
     def __init__(self, n_features: int, *, device: torch.device | str = "cpu"):
-        device = torch.device(device)
-        device = torch.device("cpu") if device.type == "mps" else device
+        device = float64_device(device)
         self.n_samples = 0
         self.mean = torch.zeros(n_features, dtype=torch.float64, device=device)
         # Only the lower triangle is kept up to date: the symmetric product costs half the multiplications.
@@ -65,7 +64,7 @@ class StreamingCovariance:
 
     def to(self, device: torch.device | str) -> "StreamingCovariance":
         """Move to another device, in place."""
-        device = "cpu" if torch.device(device).type == "mps" else device
+        device = float64_device(device)
         self.mean, self._scatter = self.mean.to(device), self._scatter.to(device)
         return self
 
@@ -100,7 +99,7 @@ def scatter_eigenvalues(matrix: Tensor) -> np.ndarray:
     They cannot be negative, and those that are only rounding beside the largest are returned as 0.
     """
     # NumPy's LAPACK is the faster of the two on the processors tried.
-    if matrix.device.type == "cpu":
+    if _on_processor(matrix):
         values = np.linalg.eigvalsh(matrix.numpy())[::-1]
     else:
         values = _to_numpy(torch.linalg.eigvalsh(matrix).flip(0))
@@ -112,10 +111,15 @@ def negligible(values: np.ndarray) -> float:
     return float(np.abs(values).max() * len(values) * np.finfo(np.float64).eps)
 
 
+def float64_device(device: torch.device | str) -> torch.device:
+    """Return `device`, or the processor in place of a device without float64 (Apple's "mps")."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def centre(X: Tensor) -> Tensor:
-    """Return `X` minus its column means, in float64, where float64 exists."""
-    X = X.to("cpu") if X.device.type == "mps" else X
-    X = X.to(torch.float64)
+    """Return `X` minus its column means, in float64, on a device that has it."""
+    X = X.to(float64_device(X.device), torch.float64)
     return X - X.mean(dim=0)
 
 
@@ -142,13 +146,17 @@ def lower_product(A: Tensor) -> Tensor:
 
 def add_product(target: Tensor, A: Tensor) -> None:
     """Add A @ A.T to the lower triangle of `target`, in place."""
-    if target.device.type != "cpu":
+    if not _on_processor(target):
         target.addmm_(A, A.T)
         return
     array = A.numpy()
     factor, trans = (array, 0) if array.flags.f_contiguous else (array.T, 1)
     # BLAS counts columns first: its upper triangle is our lower one, and the view is written in place.
     dsyrk(1.0, factor, beta=1.0, c=target.numpy().T, trans=trans, lower=0, overwrite_c=1)
+
+
+def _on_processor(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -16,8 +16,7 @@ from sklearn_brm.functional.spectra._covariance import (
 from sklearn_brm.functional.spectra._cross_validation import cv_pca
 from sklearn_brm.functional.spectra._power_law import PowerLawFit, fit_power_law
 
-# More rounds recover the tail of the population's spectrum more sharply and more noisily: four is where they
-# balance.
+# More rounds recover the tail of the population's spectrum more sharply and more noisily; four balance.
 _N_ROUNDS = 4
 _N_CALIBRATION = 20
 _TILT = 0.1
@@ -83,10 +82,18 @@ def bootstrap_exponent(
 
     Notes
     -----
-    Whitened rows resampled n times from n have, with d/n, the limiting spectrum of new rows up to the third
-    free cumulant, and keep the kurtosis of the data. The construction follows bootstrap eigenvalue correction
-    (Hendrikse, Spreeuwers and Veldhuis 2009); that the plain bootstrap fails here is shown by El Karoui and
-    Purdom (2019). Costs `n_resamples` + 160 eigenvalue problems.
+    Whitened rows resampled n times from n have the limiting spectrum of new rows up to the third free
+    cumulant, and keep the kurtosis of the data. That resampling rows as they are fails is shown in [2]_;
+    finding the population's spectrum by resampling is the idea of [1]_. Costs `n_resamples` + 160 eigenvalue
+    problems.
+
+    References
+    ----------
+    .. [1] A. Hendrikse, L. Spreeuwers, R. Veldhuis, "A bootstrap approach to eigenvalue correction", ICDM
+    2009.
+    .. [2] N. El Karoui, E. Purdom, "The bootstrap, covariance matrices and PCA in moderate and
+    high-dimensions",
+       arXiv 1608.00948, 2016.
     """
     if fit.n_points < 3:
         return ExponentBootstrap((np.nan, np.nan), np.nan, np.full(n_resamples, np.nan))
@@ -121,7 +128,7 @@ def bootstrap_cv_exponent(
     rng: np.random.Generator | np.random.RandomState,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> ExponentBootstrap:
-    """Return a confidence interval for a `fit` to cross-validated eigenvalues, by resampling rows of both repeats.
+    """Return an interval for a `fit` to cross-validated eigenvalues, by resampling the rows of both repeats.
 
     The interval is the scatter of the resamples' exponents about `fit`; no bias is estimated. Parameters and
     result are those of `bootstrap_exponent`.
