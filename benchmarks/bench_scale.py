@@ -58,8 +58,8 @@ scheduler and scattered arrays (Dask), pickled tasks (Ray)."""
 MODEL_NOTE = f"""Start + {MODEL_BYTES / 1e9:.0f} GB of data down a tree at {8 * BANDWIDTH / 1e9:.0f} Gbit/s
 + the larger of (rounds of fits) and (fits x handing out a task: overhead + bytes with SharedArray over the
 network). Start, overhead, bytes and the shorter fit are measured on this machine. The model knows nothing of
-stragglers, of networks and file servers shared with others, or of machines of another speed. loky stays on one
-machine: its rows say what one with that many cores would do."""
+stragglers, of networks and file servers shared with others, or of machines of another speed. loky stays on
+one machine: its rows say what one with that many cores would do."""
 
 
 @dataclass
