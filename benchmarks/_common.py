@@ -1,6 +1,5 @@
 """Shared by the benchmarks: interleaved timing, tables on disk, and the images where they are present."""
 
-import io
 import os
 import platform
 import statistics
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from sklearn_brm.datasets import fetch_cifar10, fetch_mnist
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -64,20 +65,10 @@ def have_images():
 
 
 def load_cifar10(split, n_samples=None):
-    """CIFAR-10 rows in [0, 1], float32, 32 x 32 x 3 with channels last, and integer labels."""
-    from PIL import Image
-
-    with np.load(IMAGE_FOLDER / f"cifar10_jpeg_{split}.npz") as archive:
-        jpeg, offsets, y = archive["jpeg"], archive["offsets"], archive["y"][:n_samples]
-    X = np.empty((len(y), 32 * 32 * 3), dtype=np.uint8)
-    for i in range(len(y)):
-        image = Image.open(io.BytesIO(jpeg[offsets[i] : offsets[i + 1]].tobytes()))
-        X[i] = np.asarray(image).ravel()
-    return X.astype(np.float32) / 255, y.astype(np.int64)
+    """CIFAR-10 from the image archives."""
+    return fetch_cifar10(IMAGE_FOLDER, split=split, n_samples=n_samples)
 
 
 def load_mnist(split, n_samples=None):
-    """MNIST rows in [0, 1], float32, and integer labels."""
-    with np.load(IMAGE_FOLDER / f"mnist_{split}.npz") as archive:
-        X, y = archive["X"][:n_samples], archive["y"][:n_samples]
-    return X.reshape(len(X), -1).astype(np.float32) / 255, y.astype(np.int64)
+    """MNIST from the image archives."""
+    return fetch_mnist(IMAGE_FOLDER, split=split, n_samples=n_samples)

@@ -9,7 +9,8 @@ from sklearn_brm import functional
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# Reference
 
-Every public name with its signature and docstring. This page is written by `python docs/build_api.py`; edit the docstrings.
+Every public name with its signature and docstring. This page is written by `python docs/build_api.py`:
+edit the docstrings, not the page.
 """
 
 

@@ -23,9 +23,18 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from tqdm.auto import tqdm
 
-from sklearn_brm import AdversarialScorer, PowerLawSpectrum, RegularizedClassifier, TradeOffDisplay, WTAEncoder
+from sklearn_brm import (
+    AdversarialScorer,
+    PowerLawSpectrum,
+    RegularizedClassifier,
+    TradeOffDisplay,
+    WTAEncoder,
+)
 
-ALPHAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+ALPHAS = {
+    "WTAEncoder + L2": (1e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "logit Jacobian": (1e-4, 1e-3, 1e-2, 3e-2, 1e-1),
+}
 
 
 @dataclass
@@ -54,18 +63,24 @@ def breast_cancer():
     return Problem("breast cancer", X, y, StandardScaler(), "every column by 0.2 standard deviations", scorer)
 
 
-def candidates(scaler, alphas):
+def candidates(scaler, n_alphas):
     """Return name -> (pipeline, grid)."""
-    head = RegularizedClassifier((), penalty="l2", random_state=0)
-    network = RegularizedClassifier((100,), penalty="jacobian", jacobian_of="logits", random_state=0)
-    strengths = {"classify__alpha": list(alphas)}
+    settings = {"learning_rate_init": 0.01, "max_iter": 400, "random_state": 0}
+    head = RegularizedClassifier((), penalty="l2", **settings)
+    network = RegularizedClassifier((100,), penalty="jacobian", jacobian_of="logits", **settings)
     steps = {
-        "WTAEncoder + L2": ([("encode", WTAEncoder(100, random_state=0)), ("classify", head)], strengths),
-        "logit Jacobian": ([("classify", network)], strengths),
-        "MLPClassifier": ([("classify", MLPClassifier(max_iter=1000, random_state=0))], {}),
-        "LogisticRegression": ([("classify", LogisticRegression(max_iter=1000))], {}),
+        "WTAEncoder + L2": [("encode", WTAEncoder(100, random_state=0)), ("classify", head)],
+        "logit Jacobian": [("classify", network)],
+        "MLPClassifier": [("classify", MLPClassifier(max_iter=1000, random_state=0))],
+        "LogisticRegression": [("classify", LogisticRegression(max_iter=1000))],
     }
-    return {name: (Pipeline([("scale", scaler), *rest]), grid) for name, (rest, grid) in steps.items()}
+    return {
+        name: (
+            Pipeline([("scale", scaler), *rest]),
+            {"classify__alpha": ALPHAS[name][:n_alphas]} if name in ALPHAS else {},
+        )
+        for name, rest in steps.items()
+    }
 
 
 def representation(pipeline, X):
@@ -86,12 +101,12 @@ def spectrum_exponent(pipeline, X, y):
         return PowerLawSpectrum().fit(representation(pipeline, X)).exponent_
 
 
-def sweep(problem, *, alphas, n_folds, n_jobs):
+def sweep(problem, *, n_alphas, n_folds, n_jobs):
     """Search every candidate on the same folds; return name -> fitted GridSearchCV."""
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
     scoring = {"accuracy": "accuracy", "robust": problem.scorer, "exponent": spectrum_exponent}
     searches = {}
-    bar = tqdm(candidates(problem.scaler, alphas).items(), leave=False)
+    bar = tqdm(candidates(problem.scaler, n_alphas).items(), leave=False)
     for name, (pipeline, grid) in bar:
         bar.set_description(f"{problem.title}: {name}")
         search = GridSearchCV(pipeline, grid, scoring=scoring, refit=False, cv=folds, n_jobs=n_jobs)
@@ -118,15 +133,18 @@ def draw(results, folder):
     """Draw accuracy against robust accuracy, one axes per problem; return the path of the picture."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(ncols=len(results), figsize=(6 * len(results), 5.5), layout="constrained")
+    figure, axes = plt.subplots(ncols=len(results), figsize=(5.5 * len(results), 5), layout="constrained")
     for ax, (problem, searches) in zip(axes, results):
-        for name in ("MLPClassifier", "LogisticRegression"):
+        for name, marker in {"MLPClassifier": "*", "LogisticRegression": "D"}.items():
             scores = searches[name].cv_results_
             point = scores["mean_test_accuracy"], scores["mean_test_robust"]
-            ax.scatter(*point, marker="*" if name == "MLPClassifier" else "D", s=90, color="black", label=name)
-        for name in ("WTAEncoder + L2", "logit Jacobian"):
+            ax.scatter(*point, marker=marker, s=90, color="black", label=name)
+        for name in ALPHAS:
             TradeOffDisplay.from_cv_results(searches[name], name=name, ax=ax)
-        ax.set_title(f"{problem.title}: {problem.threat}", pad=64, loc="left")
+        ax.get_legend().remove()
+        ax.set_title(f"{problem.title}\n{problem.threat}", fontsize="medium")
+    # Both axes show the same candidates: one legend below them will do.
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "robustness_sweep.png"
     figure.savefig(path, dpi=150)
@@ -137,14 +155,14 @@ def draw(results, folder):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo"), help="folder of the picture")
-    parser.add_argument("--alphas", type=float, nargs="+", default=ALPHAS)
+    parser.add_argument("--alphas", type=int, default=5, help="how many strengths to try of each kind")
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
 
     results = []
     for problem in (digits(), breast_cancer()):
-        searches = sweep(problem, alphas=options.alphas, n_folds=options.folds, n_jobs=options.jobs)
+        searches = sweep(problem, n_alphas=options.alphas, n_folds=options.folds, n_jobs=options.jobs)
         print("\n".join(["", *table(problem, searches)]), flush=True)
         results.append((problem, searches))
     print(f"\nPicture: {draw(results, options.output)}")

@@ -2,9 +2,15 @@
 
 __version__ = "0.1.0.dev0"
 
-from ._bridge import NotConvertibleError, convert, register_converter, register_function
+from ._bridge import NotConvertibleError, register_converter, register_torch_function, to_torch
 from ._classifier import RegularizedClassifier, paper_recipe
-from ._displays import TradeOffDisplay
+from ._displays import (
+    DecisionPlaneDisplay,
+    ReceptiveFieldDisplay,
+    RobustnessCurveDisplay,
+    SpectrumDisplay,
+    TradeOffDisplay,
+)
 from ._encoder import WTAEncoder
 from ._scorer import (
     AdversarialExamples,
@@ -15,30 +21,39 @@ from ._scorer import (
     RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
+    from_art,
+    from_foolbox,
     robustness_curve,
 )
 from ._sharing import SharedArray
-from ._spectrum import PowerLawSpectrum, SpectrumWarning
+from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
 
 __all__ = [
     "AdversarialExamples",
     "AdversarialScorer",
     "CriticalPerturbations",
+    "DecisionPlaneDisplay",
     "FeatureConstraints",
     "NotConvertibleError",
     "PowerLawSpectrum",
+    "ReceptiveFieldDisplay",
     "RegularizedClassifier",
     "RobustnessCurve",
+    "RobustnessCurveDisplay",
     "RobustnessWarning",
     "SharedArray",
+    "SpectrumDisplay",
     "SpectrumWarning",
     "TradeOffDisplay",
     "WTAEncoder",
     "adversarial_examples",
-    "convert",
     "critical_perturbations",
+    "from_art",
+    "from_foolbox",
     "paper_recipe",
+    "pipeline_spectra",
     "register_converter",
-    "register_function",
+    "register_torch_function",
     "robustness_curve",
+    "to_torch",
 ]

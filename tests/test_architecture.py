@@ -15,7 +15,7 @@ PLACES = {
     "functional": (0, "functional"),
     "_base": (0, "base"),
     "_sharing": (0, "sharing"),
-    "datasets": (0, "datasets"),
+    "datasets": (1, "datasets"),
     "_encoder": (1, "learning"),
     "_classifier": (1, "regularising"),
     "_spectrum": (1, "measuring"),

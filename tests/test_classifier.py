@@ -1,17 +1,26 @@
 """The classifier against scikit-learn's contract, closed-form optima, and its own formulas."""
 
 import pickle
+from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sklearn_brm import RegularizedClassifier, paper_recipe
+from sklearn_brm.functional.schedules import StepSchedule
 
 PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial"]
 
@@ -327,3 +336,314 @@ def test_a_loss_that_is_not_finite_names_the_epoch_and_what_to_try(table):
         ValueError, match=r"not finite in epoch \d+: training diverged. Try a smaller learning_rate_init"
     ):
         quick((7,), power=4.5, standardize=False).fit(X.astype(np.float32) * 1e9, y)
+
+
+def probabilities_of(classifier, X, y, **kwargs):
+    return classifier.fit(X, y, **kwargs).predict_proba(X)
+
+
+def test_weights_of_one_equal_none_to_the_last_bit(table):
+    X, y = table
+    for penalty in [None, *PENALTIES]:
+        without = quick((7,), penalty=penalty).fit(X, y)
+        ones = quick((7,), penalty=penalty).fit(X, y, sample_weight=np.ones(len(X)))
+        np.testing.assert_array_equal(without.coefs_[0], ones.coefs_[0])
+
+
+@pytest.mark.parametrize("penalty", [None, "l2", "jacobian", "input_gradient", "adversarial"])
+def test_integer_weights_equal_repetition_for_full_batches(table, penalty):
+    X, y = table
+    weight = np.random.RandomState(0).randint(0, 4, size=len(X))
+    options = {"penalty": penalty, "batch_size": 10_000, "max_iter": 20}
+    weighted = probabilities_of(quick((7,), **options), X, y, sample_weight=weight)
+    repeated = quick((7,), **options).fit(X.repeat(weight, axis=0), y.repeat(weight)).predict_proba(X)
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-7)
+
+
+def test_rows_of_weight_zero_are_left_out(table):
+    X, y = table
+    weight = (np.arange(len(X)) % 3 > 0).astype(float)
+    weighted = probabilities_of(quick((7,), batch_norm=True), X, y, sample_weight=weight)
+    removed = quick((7,), batch_norm=True).fit(X[weight > 0], y[weight > 0]).predict_proba(X)
+    np.testing.assert_array_equal(weighted, removed)
+
+
+def test_class_weights_are_sample_weights(table):
+    X, y = table
+    by_class = probabilities_of(quick((7,), class_weight={0: 3.0, 1: 1.0, 2: 0.5}), X, y)
+    by_sample = probabilities_of(quick((7,)), X, y, sample_weight=np.array([3.0, 1.0, 0.5])[y])
+    np.testing.assert_array_equal(by_class, by_sample)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.full(200, -1.0), "Negative values in data passed to `sample_weight`"),
+        (np.zeros(200), "must contain at least one non-zero number"),
+        (np.ones(199), "inconsistent numbers of samples"),
+        (np.full(200, np.nan), "Input sample_weight contains NaN"),
+    ],
+)
+def test_impossible_weights_are_refused(table, weight, message):
+    with pytest.raises(ValueError, match=message):
+        quick().fit(*table, sample_weight=weight)
+
+
+def test_early_stopping_keeps_the_best_weights(table):
+    X, y = table
+    classifier = RegularizedClassifier(
+        (30,), early_stopping=True, learning_rate_init=0.1, validation_fraction=0.3, random_state=0
+    ).fit(X, y)
+    assert classifier.n_iter_ == len(classifier.validation_scores_) < classifier.max_iter
+    best = int(np.argmax(classifier.validation_scores_))
+    again = clone(classifier).set_params(max_iter=best + 1, tol=None).fit(X, y)
+    np.testing.assert_array_equal(again.coefs_[0], classifier.coefs_[0])
+
+
+def test_too_few_rows_to_set_aside_are_refused():
+    X = np.arange(12.0)[:, None]
+    with pytest.raises(ValueError, match=r"validation set is too small|should be greater or equal"):
+        RegularizedClassifier(early_stopping=True, validation_fraction=0.01).fit(X, np.arange(12) % 2)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_warm_start_goes_on_from_where_fit_stopped(table, batch_norm, standardize):
+    X, y = table
+    options = {"batch_norm": batch_norm, "standardize": standardize, "warm_start": True}
+    classifier = quick((7,), **options).fit(X, y)
+    before = classifier.predict_proba(X)
+    classifier.set_params(max_iter=1, learning_rate_init=1e-30).fit(X, y)
+    assert classifier.n_iter_ == len(classifier.loss_curve_) == 6
+    if not batch_norm:  # its running statistics move on
+        np.testing.assert_allclose(classifier.predict_proba(X), before, rtol=1e-9)
+
+
+def test_warm_start_refuses_other_layers_and_classes(table):
+    X, y = table
+    classifier = quick((7,), warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes=\(8,\) does not fit the layers to go on with"):
+        clone_of(classifier, hidden_layer_sizes=(8,)).fit(X, y)
+    with pytest.raises(ValueError, match="classes must stay the same"):
+        clone_of(classifier).fit(X, y + 1)
+
+
+def clone_of(classifier, **parameters):
+    return pickle.loads(pickle.dumps(classifier)).set_params(**parameters)
+
+
+def test_partial_fit_learns_from_chunks_of_any_size(table):
+    X, y = table
+    classifier = quick((20,), learning_rate_init=0.01)
+    for _ in range(20):
+        for start, stop in [(0, 1), (1, 3), (3, 90), (90, 200)]:
+            classifier.partial_fit(X[start:stop], y[start:stop], classes=[0, 1, 2])
+    assert classifier.score(X, y) > 0.8
+    assert classifier.n_iter_ == len(classifier.loss_curve_) == 80
+
+
+def test_partial_fit_equals_fit_for_one_epoch(table):
+    X, y = table
+    np.testing.assert_allclose(
+        quick((7,), max_iter=1).fit(X, y).predict_proba(X),
+        quick((7,)).partial_fit(X, y, classes=[0, 1, 2]).predict_proba(X),
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "classes", "message"),
+    [
+        ({}, None, "classes must be passed on the first call to partial_fit"),
+        ({}, [0, 1], r"labels that are not in `classes_`, \[0 1\]: \[2\]"),
+        ({"early_stopping": True}, [0, 1, 2], "partial_fit does not support early_stopping=True"),
+        ({"class_weight": "balanced"}, [0, 1, 2], "class_weight='balanced' is not supported by partial_fit"),
+    ],
+)
+def test_partial_fit_says_what_it_cannot_do(table, parameters, classes, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).partial_fit(*table, classes=classes)
+
+
+def test_batch_normalisation_is_merged_into_the_last_layer(table):
+    X, y = table
+    classifier = quick((7,), batch_norm=True, max_iter=30).fit(X, y)
+    scores = classifier.hidden(X) @ classifier.coefs_[-1] + classifier.intercepts_[-1]
+    np.testing.assert_allclose(scores, classifier.decision_function(X), rtol=1e-10)
+    one_row = quick((7,), batch_norm=True, batch_size=199).fit(X, y)
+    assert np.isfinite(one_row.coefs_[-1]).all()
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_hidden_returns_what_the_layers_compute(table, power):
+    X, y = table
+    classifier = quick((7, 5), power=power).fit(X, y)
+    u = X @ classifier.coefs_[0] + classifier.intercepts_[0]
+    np.testing.assert_allclose(classifier.hidden(X, 0, activation=False), u, rtol=1e-10)
+    np.testing.assert_allclose(classifier.hidden(X, 0), np.maximum(u, 0) ** power, rtol=1e-10)
+    u = np.maximum(u, 0) ** power @ classifier.coefs_[1] + classifier.intercepts_[1]
+    np.testing.assert_allclose(classifier.hidden(X, activation=False), u, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"'layer' parameter .* must be an int in \[-2, 1\]. Got 2"):
+        classifier.hidden(X, 2)
+
+
+def test_a_linear_classifier_has_no_hidden_layer(table):
+    with pytest.raises(ValueError, match="no hidden layer"):
+        quick(()).fit(*table).hidden(table[0])
+
+
+def test_callbacks_of_skorch_are_heard_and_can_stop_the_training(table):
+    callbacks = [EpochScoring("accuracy", on_train=True, name="train_accuracy", lower_is_better=False)]
+    stop = EarlyStopping(monitor="train_accuracy", lower_is_better=False, patience=3, sink=lambda _: None)
+    classifier = RegularizedClassifier((20,), callbacks=[*callbacks, stop], random_state=0).fit(*table)
+    assert classifier.n_iter_ < classifier.max_iter
+    assert classifier.score(*table) > 0.8
+
+
+def test_a_callback_sees_gradients_and_batches(table):
+    seen = Counter()
+
+    class Listener(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            seen["gradients"] += sum(p.grad is not None for _, p in named_parameters)
+
+        def on_batch_end(self, net, training=None, **kwargs):
+            seen["batches"] += training
+
+    quick((7,), batch_size=50, callbacks=[Listener()]).fit(*table)
+    assert seen == {"gradients": 5 * 4 * 4, "batches": 5 * 4}
+
+
+def test_ctrl_c_leaves_a_fitted_classifier_and_is_raised(table):
+    class Interrupt(torch.optim.SGD):
+        n_steps = 0
+
+        def step(self, closure=None):
+            Interrupt.n_steps += 1
+            if Interrupt.n_steps == 8:
+                raise KeyboardInterrupt
+            return super().step(closure)
+
+    classifier = quick((7,), batch_size=50, optimizer=Interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*table)
+    assert classifier.n_iter_ == 1
+    assert classifier.predict(table[0]).shape == (200,)
+
+
+def test_the_schedule_sets_the_rate_of_every_epoch(table):
+    rates = []
+
+    class Listener(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    schedule = StepSchedule(epochs=(2,), factors=(0.1,))
+    classifier = quick(
+        (7,), learning_rate=schedule, learning_rate_init=0.5, callbacks=[Listener()], max_iter=3
+    )
+    classifier.set_params(warm_start=True).fit(*table)
+    classifier.fit(*table)
+    assert rates == pytest.approx([0.5, 0.5, 0.05, 0.05, 0.05, 0.05])
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["adam", "sgd", torch.optim.AdamW, partial(torch.optim.RMSprop, eps=1e-6)]
+)
+def test_optimizers_by_name_and_by_callable(table, optimizer):
+    classifier = quick((20,), optimizer=optimizer, learning_rate_init=0.01, max_iter=30).fit(*table)
+    assert classifier.loss_curve_[-1] < 0.7 * classifier.loss_curve_[0]
+
+
+def test_the_spectral_penalty_moves_the_spectrum_towards_the_power_law(table):
+    X, y = table
+
+    def distance(alpha):
+        classifier = quick(
+            (6,), penalty="spectral", alpha=alpha, max_iter=100, learning_rate_init=0.01, batch_size=200
+        ).fit(X, y)
+        eigenvalues = np.linalg.eigvalsh(np.cov(classifier.hidden(X), rowvar=False))[::-1]
+        return np.abs(eigenvalues * np.arange(1, 7) - 1).max()
+
+    assert distance(10.0) < 0.5 * distance(0.0)
+
+
+def test_intercepts_are_penalised_on_request(table):
+    X, y = table
+    X = X + 3
+    classifier = quick((7,), penalty="l2", penalize_intercepts=True, warm_start=True).fit(X, y)
+    arrays = [*classifier.coefs_, *classifier.intercepts_]
+    expected = sum((array**2).sum() for array in arrays)
+    classifier.set_params(max_iter=1, batch_size=len(X), learning_rate_init=1e-30).fit(X, y)
+    assert classifier.penalties_["l2"][-1] == pytest.approx(5e-4 * expected, rel=1e-9)
+
+
+def test_projections_estimate_the_closed_form_in_training(table):
+    X, y = table
+    X = X * [1, 10, 1, 0.1, 1, 1]
+    options = {"penalty": "jacobian", "jacobian_of": "logits", "max_iter": 1, "learning_rate_init": 1e-30}
+    exact = quick((7,), **options).fit(X, y).penalties_["jacobian"][0]
+    estimate = quick((7,), jacobian_projections=300, **options).fit(X, y).penalties_["jacobian"][0]
+    assert estimate == pytest.approx(exact, rel=0.05)
+
+
+def test_batches_larger_than_the_data_still_train(table):
+    classifier = quick((7,), batch_size=10_000, max_iter=100, learning_rate_init=0.05).fit(*table)
+    assert classifier.score(*table) > 0.8
+
+
+def test_grid_search_in_two_processes_gives_the_same_scores(table):
+    grid = {"alpha": [1e-4, 1e-2]}
+    base = quick((7,), penalty="jacobian")
+    one, two = (GridSearchCV(base, grid, cv=2, n_jobs=n).fit(*table) for n in (1, 2))
+    np.testing.assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
+
+
+def test_sample_weight_is_routed_on_request(table):
+    X, y = table
+    with config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(StandardScaler(), quick((7,)).set_fit_request(sample_weight=True))
+        weighted = pipeline.fit(X, y, sample_weight=np.arange(len(X))).predict_proba(X)
+        plain = pipeline.fit(X, y).predict_proba(X)
+    assert np.abs(weighted - plain).max() > 1e-6
+
+
+def test_data_frames_keep_their_names(table):
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(table[0], columns=list("abcdef"))
+    y = pandas.Series(table[1]).map({0: "x", 1: "y", 2: "z"})
+    classifier = quick((7,)).fit(X, y)
+    assert list(classifier.feature_names_in_) == list("abcdef")
+    assert set(classifier.predict(X)) <= {"x", "y", "z"}
+    with pytest.raises(ValueError, match="feature names should match"):
+        classifier.predict(X[list("bacdef")])
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (np.full((4, 2), np.nan), ValueError, "contains NaN"),
+        (np.full((4, 2), np.inf), ValueError, "contains infinity"),
+        (np.array([["a", "b"]] * 4), ValueError, "could not convert string to float"),
+        (csr_array(np.eye(4)), TypeError, "Sparse data was passed for X, but dense data is required"),
+        (np.ones((3, 2)), ValueError, "inconsistent numbers of samples"),
+        (np.ones((4, 0)), ValueError, "0 feature"),
+    ],
+)
+def test_bad_data_is_refused_in_scikit_learns_words(X, error, message):
+    with pytest.raises(error, match=message):
+        quick().fit(X, [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32, bool])
+def test_other_number_types_are_cast(dtype):
+    X = np.arange(40).reshape(20, 2) % 7
+    classifier = quick().fit(X.astype(dtype), np.arange(20) % 2)
+    assert classifier.coefs_[0].dtype == np.float64
+
+
+def test_verbose_shows_progress_and_silence_is_the_default(table, capfd):
+    quick().fit(*table)
+    assert capfd.readouterr() == ("", "")
+    quick(verbose=1).fit(*table)
+    assert "RegularizedClassifier" in capfd.readouterr().err

@@ -1,11 +1,14 @@
 """Every penalty against its definition: full Jacobians, eigendecompositions, finite differences."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from torch.autograd.functional import jacobian
 
 from sklearn_brm.functional import penalties
+from sklearn_brm.functional.backpropagation import backpropagate
 from sklearn_brm.functional.rectifier import rectifier_slope, rectify
 from sklearn_brm.functional.schedules import ExponentialSchedule, StepSchedule
 
@@ -208,6 +211,30 @@ def test_one_adversarial_step_is_the_fast_gradient_sign_method():
     X, W, _ = random_network(6, 5, 1, 1)
     rows = penalties.adversarial_rows(lambda x: (x @ W.T).squeeze(1), X, 0.1, 1, torch.Generator())
     torch.testing.assert_close(rows, X + 0.1 * W.sign())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("sizes", [[4, 3], [4, 1], [4, 5, 3], [4, 5, 1], [4, 6, 5, 3]])
+def test_backpropagation_in_closed_form_equals_autograd(sizes, power, weighted):
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(s, generator=generator).double().requires_grad_() for s in pairwise(sizes)]
+    biases = [torch.randn(n, generator=generator).double().requires_grad_() for n in sizes[1:]]
+    X = torch.randn(7, 4, generator=generator).double()
+    y = torch.arange(7) % max(sizes[-1], 2)
+    weight = torch.rand(7, generator=generator).double() if weighted else None
+    u = X
+    for i, (W, b) in enumerate(zip(weights, biases)):
+        u = (rectify(u, power) if i else u) @ W + b
+    scores = u if sizes[-1] > 1 else torch.cat([torch.zeros_like(u), u], dim=1)
+    losses = torch.nn.functional.cross_entropy(scores, y, reduction="none")
+    expected_loss = (losses * (1 if weight is None else weight)).mean()
+    expected = torch.autograd.grad(expected_loss, [*weights, *biases])
+    loss, found_scores, *gradients = backpropagate(X, y, weights, biases, power, weight)
+    torch.testing.assert_close(loss, expected_loss.detach())
+    torch.testing.assert_close(found_scores, scores.detach())
+    for found, wanted in zip([*gradients[0], *gradients[1]], expected):
+        torch.testing.assert_close(found, wanted)
 
 
 def test_a_step_schedule_holds_each_factor_from_its_epoch_on():

@@ -3,17 +3,34 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler, scale
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
-from sklearn_brm import RobustnessWarning, adversarial_examples, critical_perturbations, robustness_curve
+from sklearn_brm import (
+    RobustnessWarning,
+    adversarial_examples,
+    critical_perturbations,
+    from_art,
+    from_foolbox,
+    robustness_curve,
+)
+from sklearn_brm._scorer._trees import split_draw, split_points
+from sklearn_brm.functional.attacks import Ball
 
 X, y = load_breast_cancer(return_X_y=True)
 X, y = scale(X)[:150], y[:150]
@@ -297,3 +314,119 @@ def test_unknown_methods_are_refused(linear):
         ValueError, match="'method' parameter of critical_perturbations must be 'bisect' or 'grid'"
     ):
         critical_perturbations(linear, X, y, method="newton")
+
+
+def test_attacks_of_foolbox_are_projected_and_tested_again(linear):
+    foolbox = pytest.importorskip("foolbox")
+    attack = from_foolbox(foolbox.attacks.LinfFastGradientAttack(), eps=0.3, bounds=(-15, 15))
+    found = adversarial_examples(linear, X, y, attack=attack, eps=0.2, bounds=(-15, 15))
+    np.testing.assert_array_equal(found.outcome == "standing", exact_radii(linear, np.inf) > 0.2)
+    assert set(found.attack) == {"", "foolbox_LinfFastGradientAttack"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_attacks_of_the_adversarial_robustness_toolbox_work_with_gradients_and_without(linear, forest):
+    evasion = pytest.importorskip("art.attacks.evasion")
+    fgsm = from_art(lambda model: evasion.FastGradientMethod(model, eps=0.3))
+    found = adversarial_examples(linear, X, y, attack=fgsm, eps=0.2)
+    np.testing.assert_array_equal(found.outcome == "standing", exact_radii(linear, np.inf) > 0.2)
+    few = {"max_iter": 2, "max_eval": 50, "init_eval": 10, "verbose": False}
+    jump = from_art(lambda model: evasion.HopSkipJump(model, norm=np.inf, **few), bounds=(-15.0, 15.0))
+    found = adversarial_examples(forest, X[:20], y[:20], attack=jump, eps=1.5)
+    assert (found.outcome == "broken").any()
+    assert np.abs(found.X - X[:20]).max() <= 1.5 * (1 + 1e-6)
+
+
+def test_a_conversion_that_computes_something_else_is_warned_about_and_not_used(linear):
+    class Shifted(LogisticRegression):
+        def _as_torch(self, *, device, dtype):
+            weight = torch.as_tensor(self.coef_[0], dtype=dtype, device=device)
+            return lambda x: torch.stack([-(x @ weight), x @ weight], dim=1) * 3
+
+    model = Shifted().fit(X, y)
+    with pytest.warns(RobustnessWarning, match=r"disagrees with its own scores on \d+ of 150 rows"):
+        found = adversarial_examples(model, X, y, eps=0.3, random_state=0, max_queries=50)
+    assert set(found.attack) <= {"", "black_box"}
+
+
+def test_the_black_box_beating_the_gradients_is_warned_about():
+    class Masked(LogisticRegression):
+        """Its steps are right within rounding, but its gradient points nowhere useful."""
+
+        def _as_torch(self, *, device, dtype):
+            weight = torch.as_tensor(self.coef_[0], dtype=dtype, device=device)
+            offset = torch.as_tensor(self.intercept_[0], dtype=dtype, device=device)
+
+            def scores(x):
+                value = x @ weight + offset
+                value = value.detach() - x.sum(dim=1) + x.sum(dim=1).detach()
+                return torch.stack([-value / 2, value / 2], dim=1)
+
+            return scores
+
+    model = Masked().fit(X, y)
+    with pytest.warns(RobustnessWarning, match=r"black box broke \d+ of \d+ rows that every gradient attack"):
+        adversarial_examples(model, X, y, eps=0.3, random_state=0)
+
+
+def test_accuracy_that_rises_with_eps_is_warned_about_before_the_running_minimum():
+    def weaker_and_weaker(estimator, rows, labels):
+        calls.append(len(rows))
+        step = 0.5 if len(calls) == 1 else 0.0
+        return rows + step * np.where(labels == 1, -1, 1)[:, None] * np.sign(estimator.coef_)
+
+    calls = []
+    model = LogisticRegression().fit(X, y)
+    with pytest.warns(RobustnessWarning, match=r"accuracy rises with eps by up to \d+ of \d+ rows"):
+        curve = robustness_curve(model, X, y, eps=[0.5, 1.0], method="grid", attack=weaker_and_weaker)
+    assert curve.accuracy[1] == curve.accuracy[0]
+
+
+TREES = {
+    "tree": DecisionTreeClassifier(max_depth=4, random_state=0),
+    "forest": RandomForestClassifier(5, max_depth=4, random_state=0),
+    "boosting": GradientBoostingClassifier(n_estimators=5, random_state=0),
+    "histograms": HistGradientBoostingClassifier(max_iter=5, random_state=0),
+    "bagging": BaggingClassifier(
+        DecisionTreeClassifier(max_depth=3), n_estimators=4, max_features=0.5, random_state=0
+    ),
+    "scaled": make_pipeline(
+        StandardScaler(), MinMaxScaler(), DecisionTreeClassifier(max_depth=4, random_state=0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_answers_change_only_across_the_split_points_that_were_read(name):
+    model = TREES[name].fit(X, y)
+    points = split_points(model)
+    scores = model.predict_proba(X)
+    for j in range(X.shape[1]):
+        # Moved to anywhere between the same two splits, a row keeps its score.
+        edges = np.concatenate([[-50.0], points[j], [50.0]])
+        cell = np.searchsorted(edges, X[:, j])
+        moved = X.copy()
+        moved[:, j] = edges[cell - 1] * 0.3 + edges[cell] * 0.7
+        np.testing.assert_allclose(model.predict_proba(moved), scores)
+    assert sum(map(len, points)) > 3
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_black_box_values_lie_just_past_a_split_inside_the_ball(name):
+    model = TREES[name].fit(X, y)
+    points, draw = split_points(model), split_draw(model, X.shape[1])
+    ball = Ball(torch.from_numpy(X), torch.full((len(X),), 0.8, dtype=torch.float64))
+    values = draw(ball, torch.rand(X.shape, generator=torch.Generator().manual_seed(0)).double())
+    assert ((values - ball.centre).abs() <= 0.8).all()
+    for j in range(X.shape[1]):
+        moved = values[:, j] != ball.centre[:, j]
+        if len(points[j]) == 0:
+            assert not moved.any()
+            continue
+        gap = np.abs(values[moved, j].numpy()[:, None] - points[j]).min(axis=1, initial=np.inf)
+        assert (gap < 1e-5).all()
+
+
+def test_estimators_that_are_not_trees_have_no_split_points(linear):
+    assert split_points(linear) is None
+    assert split_draw(make_pipeline(PCA(), DecisionTreeClassifier()).fit(X, y), 30) is None

@@ -2,12 +2,25 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from sklearn.svm import SVC, LinearSVC
 
-from sklearn_brm import TradeOffDisplay
+from sklearn_brm import (
+    DecisionPlaneDisplay,
+    NotConvertibleError,
+    RobustnessCurveDisplay,
+    TradeOffDisplay,
+    robustness_curve,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +74,7 @@ class TestTradeOffDisplay:
         display = TradeOffDisplay.from_cv_results(search.cv_results_, y="certain", name="linear")
         assert display.chosen is None
         labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-        assert labels == ["linear: Pareto front", "linear"]
+        assert labels == ["linear: Pareto front"]
 
     def test_a_searched_parameter_becomes_colour(self, search):
         display = TradeOffDisplay.from_cv_results(search, y="certain", color_by="C")
@@ -83,6 +96,16 @@ class TestTradeOffDisplay:
         legend = display.ax_.get_legend().get_window_extent()
         assert not legend.overlaps(display.ax_.get_window_extent())
 
+    @pytest.mark.parametrize("n_axes", [1, 2])
+    def test_several_searches_in_a_subplot_leave_it_its_width(self, search, n_axes):
+        figure, axes = plt.subplots(1, n_axes, layout="constrained", figsize=(5 * n_axes, 4), squeeze=False)
+        for ax in axes[0]:
+            for name in ["a pipeline with a long name", "another, longer one of that kind"]:
+                TradeOffDisplay.from_cv_results(search, y="certain", name=name, ax=ax)
+        figure.canvas.draw()
+        assert all(ax.get_window_extent().width > 0.7 * 5 * figure.dpi for ax in axes[0])
+        assert all(ax.get_window_extent().height > 0.5 * 4 * figure.dpi for ax in axes[0])
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
@@ -103,3 +126,257 @@ class TestTradeOffDisplay:
             TypeError, match=r"'search' parameter of .* must be a fitted search or its cv_results_"
         ):
             TradeOffDisplay.from_cv_results(LogisticRegression())
+
+
+def overlaps_data(display, ax):
+    """Whether the legend lies over the axes, after they were laid out."""
+    display.figure_.canvas.draw()
+    return ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())
+
+
+@pytest.fixture(scope="module")
+def linear_models():
+    X, y = load_breast_cancer(return_X_y=True)
+    X, y = scale(X)[:150, :4], np.array(["bad", "good"])[y[:150]]
+    models = {f"C={C}": LogisticRegression(C=C).fit(X, y) for C in (0.01, 1.0)}
+    return models, X, y
+
+
+class TestRobustnessCurveDisplay:
+    """Accuracy under attack of several classifiers, with the boxes of their critical norms."""
+
+    effort = {"n_steps": 10, "max_queries": 50, "random_state": 0}  # noqa: RUF012
+
+    def test_the_curve_of_a_linear_model_follows_from_its_distances(self, linear_models):
+        models, X, y = linear_models
+        eps = np.linspace(0.1, 2, 6)
+        display = RobustnessCurveDisplay.from_estimator(models, X, y, eps=eps, norm=2, **self.effort)
+        for line, model in zip(display.lines_, models.values()):
+            right = model.predict(X) == y
+            distance = np.abs(model.decision_function(X)) / np.linalg.norm(model.coef_)
+            expected = [np.mean(right & (distance > radius)) for radius in [0, *eps]]
+            np.testing.assert_allclose(line.get_xdata(), [0, *eps])
+            np.testing.assert_allclose(line.get_ydata(), expected, atol=1 / len(X))
+
+    def test_lines_and_boxes_hold_what_robustness_curve_returns(self, linear_models):
+        models, X, y = linear_models
+        parameters = {"eps": [0.01, 0.1, 1.0], "scale": "std", "reference_X": X, **self.effort}
+        display = RobustnessCurveDisplay.from_estimator(
+            list(models.values()), X, y, name=["a", "b"], **parameters
+        )
+        assert list(display.curves) == ["a", "b"]
+        for i, model in enumerate(models.values()):
+            curve = robustness_curve(model, X, y, **parameters)
+            np.testing.assert_array_equal(display.lines_[i].get_ydata(), curve.accuracy)
+            broken = np.isfinite(curve.l2_norm) & (curve.radius > 0)
+            median = display.boxes_["medians"][i].get_ydata()[0]
+            assert median == pytest.approx(np.median(curve.l2_norm[broken]))
+            share = broken.sum() / (curve.radius > 0).sum()
+            assert display.axes_[1].get_xticklabels()[i].get_text() == f"{share:.0%}"
+        assert display.ax_.get_xscale() == "log"
+        assert "standard deviations" in display.ax_.get_xlabel()
+
+    def test_one_estimator_is_named_after_its_class(self, linear_models):
+        models, X, y = linear_models
+        display = RobustnessCurveDisplay.from_estimator(models["C=1.0"], X, y, eps=[0.1, 0.2], **self.effort)
+        assert list(display.curves) == ["LogisticRegression"]
+        assert display.ax_.get_legend().get_texts()[0].get_text().startswith("LogisticRegression (clean 0.")
+        assert not overlaps_data(display, display.ax_)
+
+    def test_predictions_become_what_an_index_loop_counts(self):
+        rng = np.random.default_rng(0)
+        y_true, y_pred = rng.integers(0, 3, 40), rng.integers(0, 3, (5, 40))
+        y_pred[0, :30] = y_true[:30]
+        lengths, eps = np.sort(rng.random((5, 40)), axis=0), np.array([0, 0.1, 0.2, 0.3, 0.4])
+        display = RobustnessCurveDisplay.from_predictions(
+            y_true, y_pred, eps=eps, l2_norm=lengths, relative=True
+        )
+        curve = display.curves["classifier"]
+        for i in range(40):
+            wrong = [k for k in range(5) if y_pred[k, i] != y_true[i]]
+            first = wrong[0] if wrong else None
+            assert curve.radius[i] == (eps[first] if wrong else np.inf)
+            assert curve.l2_norm[i] == (np.inf if not wrong else 0 if first == 0 else lengths[first, i])
+        accuracy = [np.mean([all(y_pred[: k + 1, i] == y_true[i]) for i in range(40)]) for k in range(5)]
+        np.testing.assert_allclose(curve.accuracy, accuracy)
+        np.testing.assert_allclose(display.lines_[0].get_ydata(), np.array(accuracy) / accuracy[0])
+
+    def test_several_sets_of_predictions_without_lengths_have_no_boxes(self):
+        y = np.array([0, 1, 1])
+        answers = {"a": [[0, 1, 1], [1, 1, 1]], "b": [[0, 1, 0], [0, 1, 0]]}
+        display = RobustnessCurveDisplay.from_predictions(y, answers, eps=[0, 1])
+        assert display.boxes_ is None
+        assert len(display.axes_) == 1
+        assert [line.get_ydata()[-1] for line in display.lines_] == pytest.approx([2 / 3, 2 / 3])
+
+    def test_axes_of_the_user_are_used(self):
+        y, answers, lengths = np.array([0, 1]), [[0, 1], [1, 1]], [[0, 0], [0.5, 0.7]]
+        _, pair = plt.subplots(1, 2)
+        both = RobustnessCurveDisplay.from_predictions(y, answers, eps=[0, 1], l2_norm=lengths, ax=pair)
+        assert list(both.axes_) == list(pair)
+        assert both.boxes_ is not None
+        _, single = plt.subplots()
+        alone = both.plot(ax=single)
+        assert alone.ax_ is single
+        assert alone.boxes_ is None
+
+    @pytest.mark.parametrize("eps", [[0.1, 0.2], [0, 0.2, 0.1], [0.0], [[0, 1]], [0, np.nan]])
+    def test_radii_that_do_not_rise_from_zero_are_an_error(self, eps):
+        with pytest.raises(ValueError, match=r"'eps' parameter of .* must be two or more rising numbers"):
+            RobustnessCurveDisplay.from_predictions([0, 1], [[0, 1], [0, 1]], eps=eps)
+
+    def test_shapes_that_do_not_fit_are_an_error(self):
+        with pytest.raises(
+            ValueError, match=r"'y_pred' parameter .* \(n_eps, n_samples\) = \(2, 3\). Got \(2, 2\)"
+        ):
+            RobustnessCurveDisplay.from_predictions([0, 1, 1], [[0, 1], [0, 1]], eps=[0, 1])
+        with pytest.raises(ValueError, match="'l2_norm' parameter"):
+            RobustnessCurveDisplay.from_predictions([0, 1], [[0, 1], [0, 1]], eps=[0, 1], l2_norm=[[0, 1]])
+
+    @pytest.mark.parametrize("name", [["a"], ["a", "a"], None])
+    def test_names_must_tell_the_estimators_apart(self, linear_models, name):
+        models, X, y = linear_models
+        with pytest.raises(ValueError, match=r"'name' parameter of .* must be 2 different names"):
+            RobustnessCurveDisplay.from_estimator(list(models.values()), X, y, name=name)
+
+
+@pytest.fixture(scope="module")
+def network():
+    X, y = load_iris(return_X_y=True)
+    return MLPClassifier((6,), solver="lbfgs", max_iter=200, random_state=0, activation="tanh").fit(X, y), X
+
+
+class TestDecisionPlaneDisplay:
+    """What a classifier answers on a plane through a row."""
+
+    def test_every_point_is_what_the_classifier_answers_there(self, network):
+        network, X = network
+        directions = [[1.0, 0, 0, 0], [1, 1, 0, 0]]
+        display = DecisionPlaneDisplay.from_estimator(
+            network, X, index=70, directions=directions, extent=2.0, resolution=7
+        )
+        np.testing.assert_allclose(display.coordinates, np.linspace(-2, 2, 7))
+        for i, second in enumerate(display.coordinates):
+            for j, first in enumerate(display.coordinates):
+                row = (X[70] + [first, second, 0, 0])[None]
+                assert display.classes[display.regions[i, j]] == network.predict(row)[0]
+                assert display.confidence[i, j] == pytest.approx(network.predict_proba(row).max())
+
+    def test_the_landscape_is_the_jacobian_of_finite_differences(self, network):
+        network, X = network
+        steps, (W, V), (b, c) = np.array([1.0, 2.0, 0.5, 0.0]), network.coefs_, network.intercepts_
+        display = DecisionPlaneDisplay.from_estimator(
+            network, X, index=70, directions=np.eye(4)[:2], extent=1.0, resolution=3, scale=steps
+        )
+        for i, second in enumerate(display.coordinates):
+            for j, first in enumerate(display.coordinates):
+                row = X[70] + steps * [first, second, 0, 0]
+                moved = row + 1e-6 * np.concatenate([np.eye(4), -np.eye(4)])
+                logits = np.tanh(moved @ W + b) @ V + c
+                jacobian = (logits[:4] - logits[4:]) / 2e-6 * steps[:, None]
+                assert display.jacobian_norm[i, j] == pytest.approx(
+                    np.linalg.norm(jacobian), rel=1e-5, abs=1e-7
+                )
+        assert display.jacobian_norm.max() > 1
+
+    def test_the_landscape_of_a_linear_representation_is_flat(self, network):
+        _, X = network
+        y = (X[:, 0] > 5.8).astype(int)
+        pipeline = make_pipeline(
+            StandardScaler(), RandomForestClassifier(n_estimators=3, random_state=0)
+        ).fit(X, y)
+        display = DecisionPlaneDisplay.from_estimator(
+            pipeline, X, landscape_of=pipeline[:-1], resolution=5, random_state=0
+        )
+        expected = np.linalg.norm(1 / pipeline[0].scale_)
+        np.testing.assert_allclose(display.jacobian_norm, expected)
+
+    def test_a_forest_has_regions_and_no_landscape(self, network):
+        _, X = network
+        forest = RandomForestClassifier(n_estimators=3, random_state=0).fit(X, X[:, 0] > 5.8)
+        display = DecisionPlaneDisplay.from_estimator(forest, X, resolution=5, random_state=0)
+        assert display.jacobian_norm is None
+        assert display.colorbar_ is None
+        assert len(display.axes_) == 1
+        with pytest.raises(NotConvertibleError, match="RandomForestClassifier cannot be turned into"):
+            DecisionPlaneDisplay.from_estimator(forest, X, landscape=True)
+
+    def test_directions_are_orthonormal_in_units_of_scale_and_repeatable(self, network):
+        network, X = network
+
+        def display(**kwargs):
+            return DecisionPlaneDisplay.from_estimator(network, X, resolution=9, **kwargs)
+
+        first, again, other = (display(scale="std", random_state=seed) for seed in (0, 0, 1))
+        np.testing.assert_array_equal(first.confidence, again.confidence)
+        assert (first.confidence != other.confidence).any()
+        assert first.ax_.get_xlabel() == "first direction (standard deviations)"
+        standard = (X - X[0]) / X.std(axis=0)
+        distance = np.linalg.norm(standard, axis=1)
+        assert first.coordinates[-1] == pytest.approx(np.median(distance[distance > 0]))
+
+    def test_without_probabilities_the_softmax_of_the_decision_values_counts(self, network):
+        _, X = network
+        y = (X[:, 0] > 5.8).astype(int)
+        machine = LinearSVC().fit(X, y)
+        display = DecisionPlaneDisplay.from_estimator(machine, X, resolution=5, random_state=0)
+        assert display.confidence.min() >= 0.5
+        several = SVC().fit(X, np.digitize(X[:, 0], [5.4, 6.2]))
+        assert DecisionPlaneDisplay.from_estimator(several, X, resolution=5).confidence.min() >= 1 / 3
+
+    def test_a_data_frame_keeps_its_names(self, network):
+        _, X = network
+        frame = pd.DataFrame(X, columns=list("abcd"))
+        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, X[:, 0] > 5.8)
+        display = DecisionPlaneDisplay.from_estimator(model, frame, resolution=5, random_state=0)
+        assert display.jacobian_norm.shape == (5, 5)
+
+    def test_the_legend_names_the_classes_present_and_covers_nothing(self):
+        X, y = load_digits(return_X_y=True)
+        model = LogisticRegression(max_iter=50, tol=0.1).fit(X, 2 * y)
+        display = DecisionPlaneDisplay.from_estimator(
+            model, X, resolution=21, directions=X[1:3] - X[0], extent=60.0
+        )
+        labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert labels == [str(2 * k) for k in np.unique(display.regions)]
+        assert len(labels) > 2
+        assert not overlaps_data(display, display.ax_)
+
+    def test_more_classes_than_colours_have_colours_still(self):
+        X, y = load_digits(return_X_y=True)
+        model = LogisticRegression(max_iter=20, tol=0.5).fit(X, y + 10 * (X[:, 20] > 8))
+        display = DecisionPlaneDisplay.from_estimator(model, X, resolution=5, random_state=0)
+        assert len(display.ax_.images[0].cmap.colors) == 20
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"extent": 0.0}, "'extent' parameter of .* must be a float in (0, inf) or None. Got 0.0"),
+            ({"resolution": 1}, "'resolution' parameter of .* must be an int in [2, inf). Got 1"),
+            ({"index": 150}, "'index' parameter of .* must be an int in [-150, 149]. Got 150"),
+            ({"landscape": "yes"}, "'landscape' parameter of .* must be 'auto', True or False. Got 'yes'"),
+            ({"scale": "range"}, "'scale' parameter of .* must be None or 'std'. Got 'range'"),
+            (
+                {"scale": [1.0, -1, 1, 1]},
+                "'scale' parameter of .* must be None, 'std' or 4 numbers of 0 or more",
+            ),
+            (
+                {"directions": [[1, 0, 0, 0], [2, 0, 0, 0]]},
+                "'directions' parameter of .* two independent directions",
+            ),
+            ({"directions": [[1, 0], [2, 0]]}, "'directions' parameter of .* of shape (2, 4)"),
+        ],
+    )
+    def test_bad_parameters_say_the_rule(self, network, arguments, message):
+        network, X = network
+        for sign in "()[]":
+            message = message.replace(sign, "\\" + sign)
+        with pytest.raises(ValueError, match=message):
+            DecisionPlaneDisplay.from_estimator(network, X, **arguments)
+
+    def test_one_feature_and_unfitted_estimators_are_errors(self, network):
+        network, X = network
+        with pytest.raises(ValueError, match=r"'X' parameter of .* must be of two features or more"):
+            DecisionPlaneDisplay.from_estimator(network, X[:, :1])
+        with pytest.raises(NotFittedError):
+            DecisionPlaneDisplay.from_estimator(LogisticRegression(), X)

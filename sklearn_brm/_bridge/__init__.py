@@ -1,14 +1,26 @@
 """The bridge: a fitted scikit-learn estimator or Pipeline as a differentiable torch function."""
 
-from . import _composition, _functions, _linear, _scalers  # noqa: F401 - importing them registers their converters
-from ._registry import NotConvertibleError, Target, convert, register_converter, register_function
+from . import (  # noqa: F401 - importing them registers their converters
+    _calibration,
+    _composition,
+    _ensembles,
+    _expansions,
+    _functions,
+    _kernels,
+    _linear,
+    _networks,
+    _probabilistic,
+    _projections,
+    _scalers,
+)
+from ._registry import NotConvertibleError, Target, register_converter, register_torch_function, to_torch
 from ._verify import mismatch
 
 __all__ = [
     "NotConvertibleError",
     "Target",
-    "convert",
     "mismatch",
     "register_converter",
-    "register_function",
+    "register_torch_function",
+    "to_torch",
 ]

@@ -1,27 +1,84 @@
-"""Estimators made of others."""
+"""Estimators that hand their work to others: Pipelines, column-wise and side-by-side steps, searches."""
 
-from sklearn.pipeline import Pipeline
+import numpy as np
+import torch
+from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
 
-from ._registry import converts
+from ._registry import compose, converts
 
 
 @converts(Pipeline)
 def convert_pipeline(pipeline, target):
     """Every step after the one before it."""
-    steps = [(name, step) for name, step in pipeline.steps if step is not None and step != "passthrough"]
-    # A classifier in front of another step, or last in a Pipeline that is itself in front, transforms.
-    n_in_front = len(steps) if target.transforms else len(steps) - 1
-    return compose(
-        [target.convert(step, name, transforms=i < n_in_front) for i, (name, step) in enumerate(steps)]
-    )
+    *front, (last_name, last) = pipeline.steps
+    functions = [
+        target.convert(step, name, response="transform") for name, step in front if not _is_passthrough(step)
+    ]
+    if not _is_passthrough(last):
+        functions.append(target.convert(last, last_name, response=target.response))
+    return compose(functions)
 
 
-def compose(functions):
-    """Return the function that applies `functions` one after the other."""
+@converts(ColumnTransformer)
+def convert_column_transformer(transformer, target):
+    """Each part on its columns, side by side."""
+    weights = transformer.transformer_weights or {}
+    parts = []
+    for name, part, columns in transformer.transformers_:
+        columns = torch.as_tensor(_column_indices(transformer, columns), device=target.device)
+        if len(columns) and part != "drop":
+            parts.append((_convert_part(part, name, target), columns, weights.get(name, 1.0)))
+    return lambda X: torch.cat([weight * part(X[:, columns]) for part, columns, weight in parts], dim=1)
 
-    def composed(X):
-        for function in functions:
-            X = function(X)
-        return X
 
-    return composed
+@converts(FeatureUnion)
+def convert_feature_union(union, target):
+    """Each part on all columns, side by side."""
+    weights = union.transformer_weights or {}
+    parts = [
+        (_convert_part(part, name, target), weights.get(name, 1.0))
+        for name, part in union.transformer_list
+        if part != "drop"
+    ]
+    return lambda X: torch.cat([weight * part(X) for part, weight in parts], dim=1)
+
+
+@converts("sklearn.BaseSearchCV")
+def convert_search(search, target):
+    """The estimator that the search chose."""
+    return target.convert(search.best_estimator_, response=target.response)
+
+
+@converts(FrozenEstimator)
+def convert_frozen(frozen, target):
+    """The estimator inside."""
+    return target.convert(frozen.estimator, response=target.response)
+
+
+def _is_passthrough(step):
+    return step is None or (isinstance(step, str) and step == "passthrough")
+
+
+def _convert_part(part, name, target):
+    if _is_passthrough(part):
+        return lambda X: X
+    return target.convert(part, name, response="transform")
+
+
+def _column_indices(transformer, columns):
+    """Columns given by position, mask, slice or name, as an array of positions."""
+    positions = np.arange(transformer.n_features_in_)
+    if isinstance(columns, slice) and isinstance(columns.start or columns.stop, str):
+        # A slice of names includes its end, as in pandas.
+        where = {name: i for i, name in enumerate(transformer.feature_names_in_)}
+        stop = None if columns.stop is None else where[columns.stop] + 1
+        return positions[slice(where.get(columns.start), stop, columns.step)]
+    if isinstance(columns, slice):
+        return positions[columns]
+    columns = np.atleast_1d(np.asarray(columns))
+    if columns.dtype.kind in "OUT":
+        where = {name: i for i, name in enumerate(transformer.feature_names_in_)}
+        return np.array([where[name] for name in columns], dtype=int)
+    return positions[columns] if len(columns) else positions[:0]

@@ -7,7 +7,7 @@ import torch
 from scipy import special
 from sklearn.preprocessing import FunctionTransformer
 
-from ._registry import converts, register_function, torch_function_of
+from ._registry import converts, register_torch_function, torch_function_of
 
 # Elementwise, and of the same name in both.
 _NAMES = ["abs", "arcsinh", "arctan", "cos", "exp", "expm1", "log", "log10", "log1p", "log2", "negative"]
@@ -16,7 +16,7 @@ _SAME_IN_TORCH = {getattr(np, name): getattr(torch, name) for name in _NAMES}
 _SAME_IN_TORCH[np.cbrt] = lambda X: X.sign() * X.abs().pow(1 / 3)
 _SAME_IN_TORCH |= {special.expit: torch.sigmoid, special.logit: torch.logit}
 for function, torch_function in _SAME_IN_TORCH.items():
-    register_function(function, torch_function)
+    register_torch_function(function, torch_function)
 
 
 @converts(FunctionTransformer)
@@ -27,6 +27,6 @@ def convert_function_transformer(transformer, target):
     torch_function = torch_function_of(transformer.func)
     if torch_function is None:
         name = getattr(transformer.func, "__qualname__", repr(transformer.func))
-        reason = f"the torch counterpart of {name} is not known; sklearn_brm.register_function tells it"
+        reason = f"the torch counterpart of {name} is not known; sklearn_brm.register_torch_function tells it"
         raise target.refuse(transformer, reason)
     return functools.partial(torch_function, **(transformer.kw_args or {}))

@@ -4,25 +4,45 @@ import torch
 from sklearn import linear_model
 from sklearn.svm import LinearSVC
 
-from ._registry import converts
+from ._registry import converts_classifier, log_softmax
 
-_LINEAR_CLASSIFIERS = [
+
+def sigmoids(classifier=None):
+    """Return the function from scores to logarithms of probabilities, for one classifier per class."""
+    return lambda scores: torch.log_softmax(torch.nn.functional.logsigmoid(scores), dim=1)
+
+
+def no_probabilities(classifier):
+    """Return None: nothing leads from the scores to probabilities."""
+
+
+def _of_logistic(classifier):
+    several = len(classifier.classes_) > 2
+    # Older versions of scikit-learn have the parameter, and let liblinear train one classifier per class.
+    one_per_class = classifier.solver == "liblinear" or getattr(classifier, "multi_class", None) == "ovr"
+    return sigmoids() if several and one_per_class else log_softmax()
+
+
+def _of_sgd(classifier):
+    if classifier.loss != "log_loss":
+        return None
+    return sigmoids() if len(classifier.classes_) > 2 else log_softmax()
+
+
+@converts_classifier(
+    linear_model.LogisticRegression, linear_model.LogisticRegressionCV, log_proba=_of_logistic
+)
+@converts_classifier(linear_model.SGDClassifier, log_proba=_of_sgd)
+@converts_classifier(
     LinearSVC,
-    linear_model.LogisticRegression,
-    linear_model.LogisticRegressionCV,
     linear_model.PassiveAggressiveClassifier,
     linear_model.Perceptron,
     linear_model.RidgeClassifier,
     linear_model.RidgeClassifierCV,
-    linear_model.SGDClassifier,
-]
-
-
-@converts(*_LINEAR_CLASSIFIERS)
+    log_proba=no_probabilities,
+)
 def convert_linear(classifier, target):
     """Decision values ``X @ coef_.T + intercept_``."""
-    if target.transforms:
-        raise target.refuse(classifier, "it classifies, and here it is asked to transform")
     coef, intercept = target.tensor(classifier.coef_), target.tensor(classifier.intercept_)
     if len(classifier.classes_) > 2:
         return lambda X: X @ coef.T + intercept

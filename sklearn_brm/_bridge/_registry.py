@@ -1,6 +1,7 @@
 """Which converter belongs to which estimator, and the rules by which one is trusted."""
 
 import dataclasses
+import functools
 
 import torch
 from scipy import sparse
@@ -13,6 +14,9 @@ _FUNCTIONS = {}
 
 # What a subclass may redefine without changing how a fitted instance computes its output.
 _HARMLESS = {
+    "_check_input_parameters",
+    "_run_search",
+    "_select_best_index",
     "fit",
     "fit_predict",
     "fit_transform",
@@ -46,14 +50,15 @@ class Target:
         Floating type of parameters, inputs and outputs.
     path : tuple of str
         Names of the steps that lead to the estimator being converted, for messages.
-    transforms : bool
-        Whether another step follows, so that a classifier that can also transform is asked for that.
+    response : {"scores", "decision", "log_proba", "transform"}
+        What the function is to compute: scores whose argmax is the predicted class, the columns of
+        `decision_function`, logarithms of `predict_proba`, or what `transform` returns.
     """
 
     device: torch.device
     dtype: torch.dtype
     path: tuple = ()
-    transforms: bool = False
+    response: str = "scores"
 
     def tensor(self, array):
         """Return a dense copy of `array`, a parameter of a fitted estimator, as a tensor."""
@@ -61,10 +66,10 @@ class Target:
             array = array.toarray()
         return as_tensor(array, device=self.device, dtype=self.dtype).clone()
 
-    def convert(self, estimator, step=None, *, transforms=False):
+    def convert(self, estimator, step=None, *, response="scores"):
         """Return the torch function of `estimator`, the part called `step` of the one being converted."""
         path = self.path if step is None else (*self.path, step)
-        return _convert(estimator, dataclasses.replace(self, path=path, transforms=transforms))
+        return _convert(estimator, dataclasses.replace(self, path=path, response=response))
 
     def refuse(self, estimator, reason):
         """Build the error that says why `estimator` has no torch function, and what to do."""
@@ -73,7 +78,7 @@ class Target:
         return NotConvertibleError(f"{where} cannot be turned into a torch function: {reason}. {_WAY_OUT}")
 
 
-def convert(estimator, *, device="cpu", dtype=torch.float64):
+def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     """Turn a fitted estimator or Pipeline into a differentiable torch function.
 
     Parameters
@@ -103,7 +108,7 @@ def convert(estimator, *, device="cpu", dtype=torch.float64):
     See Also
     --------
     register_converter : Teach the bridge a type of estimator.
-    register_function : Teach it the function of a `FunctionTransformer`.
+    register_torch_function : Teach it the function of a `FunctionTransformer`.
 
     Notes
     -----
@@ -117,10 +122,10 @@ def convert(estimator, *, device="cpu", dtype=torch.float64):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn_brm import convert
+    >>> from sklearn_brm import to_torch
     >>> X, y = load_iris(return_X_y=True)
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    >>> function = convert(pipeline)
+    >>> function = to_torch(pipeline)
     >>> rows = torch.tensor(X[:2], requires_grad=True)
     >>> scores = function(rows)
     >>> scores.shape
@@ -130,7 +135,7 @@ def convert(estimator, *, device="cpu", dtype=torch.float64):
     torch.Size([2, 4])
     """
     if isinstance(estimator, type):
-        raise parameter_error("convert", "estimator", "a fitted estimator, not a class", estimator)
+        raise parameter_error("to_torch", "estimator", "a fitted estimator, not a class", estimator)
     return _convert(estimator, Target(torch.device(device), dtype))
 
 
@@ -145,19 +150,19 @@ def register_converter(estimator_type, converter):
         replaces its converter.
     converter : callable
         Called as ``converter(estimator, target)`` with a fitted estimator; returns a callable on tensors as
-        described in `convert`. ``target.tensor(array)`` gives a parameter the right type and place,
-        ``target.convert(inner, "name")`` converts an inner estimator, and
+        described in `to_torch`. ``target.tensor(array)`` gives a parameter the right type and place,
+        ``target.convert(inner, "name", response="transform")`` converts an inner estimator, and
         ``raise target.refuse(estimator, "reason")`` declines.
 
     See Also
     --------
-    register_function : The same for the function of a `FunctionTransformer`.
+    register_torch_function : The same for the function of a `FunctionTransformer`.
 
     Examples
     --------
     >>> import torch
     >>> from sklearn.base import BaseEstimator, TransformerMixin
-    >>> from sklearn_brm import convert, register_converter
+    >>> from sklearn_brm import register_converter, to_torch
     >>> class Shift(TransformerMixin, BaseEstimator):
     ...     def fit(self, X, y=None):
     ...         self.offset_ = X.min(axis=0)
@@ -168,17 +173,17 @@ def register_converter(estimator_type, converter):
     ...     offset = target.tensor(shift.offset_)
     ...     return lambda X: X - offset
     >>> register_converter(Shift, convert_shift)
-    >>> convert(Shift().fit(torch.tensor([[1.0], [2.0]]).numpy()))(torch.tensor([[3.0]]))
+    >>> to_torch(Shift().fit(torch.tensor([[1.0], [2.0]]).numpy()))(torch.tensor([[3.0]]))
     tensor([[2.]], dtype=torch.float64)
     """
     if not isinstance(estimator_type, type):
         raise parameter_error("register_converter", "estimator_type", "a class", estimator_type)
     if not callable(converter):
         raise parameter_error("register_converter", "converter", "a callable", converter)
-    _CONVERTERS[estimator_type] = converter
+    _CONVERTERS[estimator_type] = answering(converter)
 
 
-def register_function(function, torch_function):
+def register_torch_function(function, torch_function):
     """Teach the bridge what the function of a `FunctionTransformer` is in torch.
 
     Parameters
@@ -201,16 +206,16 @@ def register_function(function, torch_function):
     --------
     >>> import torch
     >>> from sklearn.preprocessing import FunctionTransformer
-    >>> from sklearn_brm import convert, register_function
+    >>> from sklearn_brm import register_torch_function, to_torch
     >>> def ratio(X, by=1.0):
     ...     return X / (by + abs(X))
-    >>> register_function(ratio, lambda X, by=1.0: X / (by + X.abs()))
-    >>> convert(FunctionTransformer(ratio, kw_args={"by": 3.0}))(torch.tensor([[1.0]]))
+    >>> register_torch_function(ratio, lambda X, by=1.0: X / (by + X.abs()))
+    >>> to_torch(FunctionTransformer(ratio, kw_args={"by": 3.0}))(torch.tensor([[1.0]]))
     tensor([[0.2500]])
     """
     for name, value in {"function": function, "torch_function": torch_function}.items():
         if not callable(value):
-            raise parameter_error("register_function", name, "a callable", value)
+            raise parameter_error("register_torch_function", name, "a callable", value)
     _FUNCTIONS[function] = torch_function
 
 
@@ -220,31 +225,85 @@ def torch_function_of(function):
 
 
 def converts(*estimator_types):
-    """Register the decorated function as the converter of these classes."""
+    """Register the decorated function, which answers what `target.response` asks for.
+
+    A type is a class, or ``"package.Name"`` where its class cannot be imported.
+    """
 
     def register(converter):
-        for estimator_type in estimator_types:
-            register_converter(estimator_type, converter)
+        _CONVERTERS.update(dict.fromkeys(estimator_types, converter))
         return converter
 
     return register
 
 
+def log_softmax(classifier=None):
+    """Return the function from scores to logarithms of probabilities, for classifiers that use softmax."""
+    return functools.partial(torch.log_softmax, dim=1)
+
+
+def converts_classifier(*estimator_types, log_proba=log_softmax):
+    """Register the decorated function, which makes the decision values of a classifier.
+
+    ``log_proba(classifier)`` is the function that turns them into logarithms of `predict_proba`, or
+    None where there is none.
+    """
+
+    def register(converter):
+        converts(*estimator_types)(answering(converter, log_proba))
+        return converter
+
+    return register
+
+
+def compose(functions):
+    """Return the function that applies `functions` one after the other."""
+
+    def composed(X):
+        for function in functions:
+            X = function(X)
+        return X
+
+    return composed
+
+
+def answering(converter, log_proba=log_softmax):
+    """Let a converter that knows scores only answer for probabilities too, or decline."""
+
+    def converted(estimator, target):
+        if target.response == "transform" and not hasattr(estimator, "transform"):
+            raise target.refuse(estimator, "it stands before another step and does not transform")
+        function = converter(estimator, target)
+        if target.response != "log_proba":
+            return function
+        to_log_proba = log_proba(estimator)
+        if to_log_proba is None:
+            raise target.refuse(estimator, "its probabilities do not follow from its decision values")
+        return compose([function, to_log_proba])
+
+    return converted
+
+
 def _convert(estimator, target):
-    # Our own estimators answer by a method; a registered converter knows a type from outside.
-    if hasattr(estimator, "_as_torch"):
-        owner = next(c for c in type(estimator).__mro__ if "_as_torch" in vars(c))
-        converter = _by_method
-    else:
-        owner = next((c for c in type(estimator).__mro__ if c in _CONVERTERS), None)
-        if owner is None:
-            raise target.refuse(estimator, "no converter is registered for its type")
-        converter = _CONVERTERS[owner]
+    owner, converter = _owner_and_converter(type(estimator))
+    if converter is None:
+        raise target.refuse(estimator, "no converter is registered for its type")
     changed = _redefined(type(estimator), owner)
     if changed:
         raise target.refuse(estimator, f"it redefines {', '.join(changed)} of {owner.__name__}")
     check_is_fitted(estimator)
     return converter(estimator, target)
+
+
+def _owner_and_converter(estimator_type):
+    """The nearest class that answers by the method of our own estimators, or is registered."""
+    for cls in estimator_type.__mro__:
+        if "_as_torch" in vars(cls):
+            return cls, answering(_by_method)
+        for key in (cls, f"{cls.__module__.partition('.')[0]}.{cls.__name__}"):
+            if key in _CONVERTERS:
+                return cls, _CONVERTERS[key]
+    return None, None
 
 
 def _by_method(estimator, target):

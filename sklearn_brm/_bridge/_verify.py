@@ -6,7 +6,7 @@ from scipy import sparse
 from scipy.special import softmax
 
 # Relative to the largest score of a row: what rounding may do through a long Pipeline.
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+_TOLERANCE = {"float64": 1e-5, "float32": 1e-3}
 
 
 def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
@@ -17,7 +17,7 @@ def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
     estimator : estimator
         A fitted classifier or transformer.
     function : callable
-        What `convert` made of it, on `device` and in `dtype`.
+        What `to_torch` made of it, on `device` and in `dtype`.
     X : array-like of shape (n_samples, n_features)
         Rows to compare on.
     device : str or torch.device, default="cpu"
@@ -35,55 +35,60 @@ def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
 
     Notes
     -----
-    Where an estimator's own scores point to another class than its `predict` does, as the votes of
-    a `SVC` can, only the predicted class is compared.
+    Only the predicted class is compared where an estimator's scores do not single it out: in a `SVC` of
+    several classes, which counts votes, and with a moved threshold.
     """
+    rows = np.asarray(X)
     with torch.no_grad():
-        output = function(torch.as_tensor(np.array(X, dtype=float), device=device, dtype=dtype))
-    output, tolerance = output.cpu().double().numpy(), _TOLERANCE.get(dtype, 1e-2)
+        output = function(torch.as_tensor(rows.astype(float), device=device, dtype=dtype)).cpu().numpy()
     if hasattr(estimator, "predict"):
-        return _classifier_mismatch(estimator, output, X, tolerance)
+        return _classifier_mismatch(estimator, output, X, rows)
     expected = estimator.transform(X)
     expected = np.asarray(expected.toarray() if sparse.issparse(expected) else expected)
-    return ~_rows_close(output, expected, tolerance)
+    return ~_rows_close(output, expected, _tolerance(output, expected, rows))
 
 
-def _classifier_mismatch(classifier, scores, X, tolerance):
+def _classifier_mismatch(classifier, scores, X, rows):
     predicted = np.asarray(classifier.predict(X))
     if predicted.ndim != 1 or scores.shape != (len(predicted), len(classifier.classes_)):
         return np.ones(len(predicted), dtype=bool)
     encoded = np.searchsorted(classifier.classes_, predicted)
-    return ~(
-        _points_to(scores, encoded, tolerance) & _has_values_of(classifier, scores, X, encoded, tolerance)
-    )
-
-
-def _has_values_of(classifier, scores, X, encoded, tolerance):
-    """Rows with the values of the classifier's response, where that argues for the prediction."""
-    agrees = np.ones(len(scores), dtype=bool)
+    agrees, tolerance = np.ones(len(scores), dtype=bool), _tolerance(scores, rows)
     for method, values in _responses(classifier, X, scores.shape):
+        tolerance = _tolerance(scores, values, rows)
         mine = softmax(scores, axis=1) if method == "predict_proba" else _centred(scores)
         agrees = _rows_close(mine, values, tolerance) | ~_points_to(values, encoded, tolerance)
         # Saturated probabilities agree too easily: they are looked at only where decision values are others.
         if 2 * agrees.sum() > len(agrees):
             break
-    return agrees
+    return ~(agrees & _points_to(scores, encoded, tolerance))
 
 
 def _responses(classifier, X, shape):
     """Yield what the classifier offers to compare with, one column per class."""
-    # One column per pair of classes, of which three classes have as many as classes.
-    parameters = classifier.get_params()
-    if any(name.endswith("decision_function_shape") and parameters[name] == "ovo" for name in parameters):
-        return
-    if hasattr(classifier, "decision_function"):
-        values = np.asarray(classifier.decision_function(X), dtype=float)
+    parameters = _parameters(classifier)
+    if "response_method" in parameters:
+        return  # Its threshold is not where its scores are equal.
+    votes_of_pairs = "decision_function_shape" in parameters and shape[1] > 2
+    if hasattr(classifier, "decision_function") and not votes_of_pairs:
+        values = np.asarray(classifier.decision_function(X))
         if values.ndim == 1:
             values = np.column_stack([-values / 2, values / 2])
         if values.shape == shape:
             yield "decision_function", _centred(values)
-    if hasattr(classifier, "predict_proba"):
-        yield "predict_proba", np.asarray(classifier.predict_proba(X), dtype=float)
+    if hasattr(classifier, "predict_proba") and not parameters.get("probability"):
+        yield "predict_proba", np.asarray(classifier.predict_proba(X))
+
+
+def _parameters(classifier):
+    """Parameters of a classifier and of all in it, by their own names."""
+    classifier = getattr(classifier, "best_estimator_", classifier)
+    return {name.rpartition("__")[2]: value for name, value in classifier.get_params().items()}
+
+
+def _tolerance(*arrays):
+    """What the least precise of the arrays allows."""
+    return max(_TOLERANCE[array.dtype.name] for array in arrays if array.dtype.name in _TOLERANCE)
 
 
 def _centred(scores):

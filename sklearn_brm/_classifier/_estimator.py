@@ -23,9 +23,10 @@ from .._base import (
     torch_generator,
     with_smaller_batches,
 )
+from ..functional.backpropagation import two_columns
 from ..functional.rectifier import rectify
 from ._checks import check_parameters, hidden_sizes
-from ._network import Perceptron, apply_layers, fold, two_columns, unfold
+from ._network import Perceptron, apply_layers, fold, unfold
 from ._regularizers import Regularizer
 from ._training import Monitor, WeightedRows, as_arrays, as_tensors, make_net
 from ._weights import keep_weighted, row_weights
@@ -406,6 +407,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n_hidden = len(self.coefs_) - 1
+        if n_hidden == 0:
+            raise ValueError(f"This {type(self).__name__} is linear: it has no hidden layer.")
         check_number(self, "layer", layer, f"[{-n_hidden}, {n_hidden - 1}]", kind=numbers.Integral)
         return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
 
@@ -434,7 +437,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     def _layers(self, device, dtype):
         return [
-            (as_tensor(coef.T, device=device, dtype=dtype), as_tensor(bias, device=device, dtype=dtype))
+            (as_tensor(coef, device=device, dtype=dtype), as_tensor(bias, device=device, dtype=dtype))
             for coef, bias in zip(self.coefs_, self.intercepts_)
         ]
 
@@ -507,7 +510,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             batch_size=batch_size,
             generator=generators[0],
             callbacks=self.callbacks,
-            regularizer=Regularizer(self, len(network.layers) - 1, generators[1]),
+            regularizer=Regularizer(self, network.n_hidden, generators[1]),
             monitor=self._make_monitor(network, resumes, incremental),
         )
         if incremental and resumes and self._optimizer_state is not None:
@@ -577,7 +580,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         if self.learning_rate_init != "auto":
             return self.learning_rate_init
         # A step moves the scores by about rate times features, so few features need a larger rate.
-        is_linear = len(network.layers) == 1
+        is_linear = network.n_hidden == 0
         return min(0.01, max(0.001, 0.5 / self.n_features_in_)) if is_linear else 0.001
 
     def _make_monitor(self, network, resumes, incremental):
@@ -649,7 +652,7 @@ def _compute_dtype(X, device):
 
 def _as_dataset(X, codes, weight, network):
     """Return rows as tensors where the network is, centred in the precision that they came in."""
-    device, dtype = network.layers[0].weight.device, network.layers[0].weight.dtype
+    device, dtype = network.weights[0].device, network.weights[0].dtype
     if network.mean is not None:
         X = X - network.mean.cpu().numpy().astype(X.dtype)
     if weight is not None:

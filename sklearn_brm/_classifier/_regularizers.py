@@ -63,6 +63,11 @@ class Regularizer:
         projects = "jacobian" in self.strengths and self.n_projections > 0
         return projects or "input_gradient" in self.strengths
 
+    @property
+    def looks_inside(self):
+        """Whether a penalty depends on more than the weights."""
+        return not self.strengths.keys() <= {"l1", "l2"}
+
     def start_epoch(self, network, batches):
         """Let the spectral penalty look at all rows, for the directions to keep in this epoch."""
         if "spectral" in self.strengths:
@@ -104,9 +109,9 @@ def covariance_eigenvectors(network, batches, of):
 def _weights(batch, options):
     network = batch.network
     yield network.first_weight()
-    yield from (layer.weight for layer in network.layers[1:])
+    yield from network.weights[1:]
     if options.settings.penalize_intercepts:
-        yield from network.biases()
+        yield from network.intercepts()
         yield from () if network.norm is None else network.norm.parameters()
 
 
@@ -125,13 +130,13 @@ def _jacobian(batch, options):
         return penalties.jacobian_projected(
             outputs, batch.X, options.n_projections, options.generator, batch.weight
         )
-    W = network.first_weight()
+    W = network.first_weight().T
     if of == "preactivation" or not batch.preactivations:
         return penalties.l2([W])
     slope = rectifier_slope(batch.preactivations[0], network.power)
     if of == "hidden":
         return penalties.jacobian_hidden(W, slope, batch.weight)
-    return penalties.jacobian_logits(W, slope, network.last_weight(), batch.weight)
+    return penalties.jacobian_logits(W, slope, network.last_weight().T, batch.weight)
 
 
 def _spectral(batch, options):

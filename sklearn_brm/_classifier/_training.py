@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -11,12 +12,15 @@ from skorch.dataset import Dataset
 from torch.nn.functional import cross_entropy
 
 from .._base import progress
+from ..functional.backpropagation import backpropagate
 from ..functional.penalties import weighted_mean
 from ._regularizers import Batch
 
+_GATHERED_ROWS = 2048
 
-class TrainingStopped(Exception):
-    """Raised inside the training loop to end it: nothing went wrong."""
+
+class TrainingStopped(KeyboardInterrupt):
+    """Raised inside the training loop to end it early, where nothing went wrong and nobody pressed Ctrl-C."""
 
 
 class WeightedRows(Dataset):
@@ -45,13 +49,20 @@ class SlicingIterator:
 
     def __iter__(self):
         X, y, weight = self.dataset.X, self.dataset.y, getattr(self.dataset, "weight", None)
-        n_rows = len(X)
+        for rows in self._chunks(len(X)):
+            yield from self._cut(X[rows], y[rows], None if weight is None else weight[rows])
+
+    def _chunks(self, n_rows):
+        """Yield the rows of a few batches at a time, since one gather is cheaper than one for each."""
+        size = self.batch_size * max(1, _GATHERED_ROWS // self.batch_size)
         if self.generator is None:
-            slices = (slice(start, start + self.batch_size) for start in range(0, n_rows, self.batch_size))
-        else:
-            order = torch.randperm(n_rows, generator=self.generator).to(X.device)
-            slices = order.split(self.batch_size)
-        for rows in slices:
+            return (slice(start, start + size) for start in range(0, n_rows, size))
+        order = torch.randperm(n_rows, generator=self.generator)
+        return order.to(self.dataset.X.device).split(size)
+
+    def _cut(self, X, y, weight):
+        for start in range(0, len(X), self.batch_size):
+            rows = slice(start, start + self.batch_size)
             yield (X[rows] if weight is None else {"X": X[rows], "weight": weight[rows]}), y[rows]
 
 
@@ -75,12 +86,24 @@ class PenalizedNet(NeuralNetClassifier):
             ("monitor", self.monitor),
         ]
 
+    def initialize(self):
+        """Find out which callbacks listen when: most do nothing at every batch, which may be short."""
+        super().initialize()
+        self.parameters_ = list(self.module_.parameters())
+        callbacks = [callback for _, callback in self.callbacks_]
+        self.listeners_ = {
+            event: [c for c in callbacks if getattr(type(c), event) is not getattr(Callback, event)]
+            for event in vars(Callback)
+            if event.startswith("on_")
+        }
+        return self
+
     def infer(self, x, **fit_params):
         """Run the module on a batch; its rows require a gradient where a penalty needs one."""
         rows, _ = _split_weight(x)
         if self.module_.training and self.regularizer.differentiates_input:
             rows.requires_grad_()
-        return super().infer(rows, **fit_params)
+        return self.module_(rows)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch; the penalties count in training only."""
@@ -94,13 +117,64 @@ class PenalizedNet(NeuralNetClassifier):
         return loss + self.regularizer(batch)
 
     def notify(self, method_name, **kwargs):
-        """Tell the callbacks; skorch's way for one of them to end the training is a KeyboardInterrupt."""
+        """Tell the callbacks that listen; one of them ends the training by raising KeyboardInterrupt."""
+        getattr(self, method_name)(self, **kwargs)
         try:
-            super().notify(method_name, **kwargs)
+            for callback in self.listeners_[method_name]:
+                getattr(callback, method_name)(self, **kwargs)
         except KeyboardInterrupt as error:
             raise TrainingStopped from error
         if method_name == "on_epoch_end" and self.monitor.finished:
             raise TrainingStopped
+
+    def train_step_single(self, batch, **fit_params):
+        """Set the gradients for a batch: in closed form where nothing but the weights is penalised."""
+        network = self.module_
+        if self.regularizer.looks_inside or network.norm is not None:
+            return super().train_step_single(batch, **fit_params)
+        self._set_training(True)
+        (rows, weight), y = _split_weight(batch[0]), batch[1]
+        loss, scores, *gradients = backpropagate(
+            network.scaled(rows), y, network.weights, network.biases, network.power, weight
+        )
+        for parameter, gradient in zip([*network.weights, *network.biases], chain(*gradients)):
+            parameter.grad = gradient if parameter.requires_grad else None
+        if self.regularizer.strengths:
+            penalty = self.regularizer(Batch(network, rows, y, weight, None, scores, None))
+            penalty.backward()
+            loss = loss + penalty.detach()
+        return {"loss": loss, "y_pred": (scores, [])}
+
+    def train_step(self, batch, **fit_params):
+        """Update the weights, as skorch does, but without any work for callbacks that do not listen."""
+        steps = []
+
+        def closure():
+            for parameter in self.parameters_:
+                parameter.grad = None
+            steps.append(self.train_step_single(batch))
+            if self.listeners_["on_grad_computed"]:
+                named_parameters = list(self.get_all_learnable_params())
+                self.notify("on_grad_computed", named_parameters=named_parameters, batch=batch, training=True)
+            return steps[-1]["loss"]
+
+        self.optimizer_.step(closure)
+        return steps[0]
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Go through the batches, as skorch does, whose counting of their rows takes longer than a step."""
+        if iterator is None:
+            return
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch)
+            self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+            self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+
+    def _set_training(self, training=True):
+        if self.module_.training is not training:
+            super()._set_training(training)
 
     def fit_loop(self, *args, **kwargs):
         """Train until the last epoch or until a callback says stop; note Ctrl-C for the caller."""

@@ -1,5 +1,15 @@
 """Pictures in scikit-learn's Display style."""
 
+from ._decision_plane import DecisionPlaneDisplay
+from ._receptive_fields import ReceptiveFieldDisplay
+from ._robustness_curve import RobustnessCurveDisplay
+from ._spectrum import SpectrumDisplay
 from ._trade_off import TradeOffDisplay
 
-__all__ = ["TradeOffDisplay"]
+__all__ = [
+    "DecisionPlaneDisplay",
+    "ReceptiveFieldDisplay",
+    "RobustnessCurveDisplay",
+    "SpectrumDisplay",
+    "TradeOffDisplay",
+]

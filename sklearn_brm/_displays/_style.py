@@ -1,15 +1,38 @@
 """What the pictures share: colours for colour-blind readers too, figures, and legends beside the data."""
 
+import numpy as np
+
 # Okabe and Ito's palette (2008), without yellow, which is too faint for lines.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Paul Tol's muted scheme (2021), for areas of up to ten classes.
+AREAS = (
+    "#88CCEE",
+    "#CC6677",
+    "#DDCC77",
+    "#117733",
+    "#332288",
+    "#AA4499",
+    "#44AA99",
+    "#999933",
+    "#882255",
+    "#DDDDDD",
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def new_axes(n_columns=1, *, width=6.0, height=4.5, width_ratios=None):
+def resolve_axes(ax, n_axes, **kwargs):
+    """Return the axes that the user gave as a list, or `n_axes` in a new figure."""
+    if ax is None:
+        return new_axes(n_axes, **kwargs)
+    return list(np.atleast_1d(np.asarray(ax, dtype=object)))
+
+
+def new_axes(n_axes=1, *, width=6.0, height=4.5, width_ratios=None):
     """Return axes side by side in a new figure that makes room for legends outside of them."""
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(
-        ncols=n_columns,
+        ncols=n_axes,
         figsize=(width, height),
         layout="constrained",
         squeeze=False,
@@ -20,6 +43,23 @@ def new_axes(n_columns=1, *, width=6.0, height=4.5, width_ratios=None):
     return list(axes[0])
 
 
-def legend_above(ax, n_columns=2):
-    """Put the legend above the axes, where it covers nothing."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=n_columns, borderaxespad=0, frameon=False)
+def legend_above(ax, handles=None, *, share=1.0):
+    """Put the legend above the axes, where it covers nothing, in as many columns as fit.
+
+    `share` of the width is counted on; a colour bar will take the rest.
+    """
+    if handles is None:
+        # Several displays in the same axes explain what they share once.
+        handles = {handle.get_label(): handle for handle in ax.get_legend_handles_labels()[0]}.values()
+    # A letter is about a twelfth of an inch wide; six are for the sign in front and the gap behind. A legend
+    # wider than its axes would make the layout squeeze them.
+    n_letters = 12 * share * ax.get_window_extent().width / ax.figure.dpi
+    n_columns = int(n_letters // (6 + max(len(handle.get_label()) for handle in handles)))
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0, "frameon": False}
+    ax.legend(handles=list(handles), ncols=max(1, n_columns), **place)
+
+
+def spans_decades(values, factor=30):
+    """Whether positive values differ so much that a logarithmic scale shows them better."""
+    values = np.asarray(values, dtype=float)
+    return len(values) > 0 and values.min() > 0 and values.max() > factor * values.min()

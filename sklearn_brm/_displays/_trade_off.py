@@ -169,12 +169,12 @@ class TradeOffDisplay:
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         self.front_ = self._plot_front(f"{name}: Pareto front" if name else "Pareto front")
-        self.points_ = self._plot_points(name or "candidate", kwargs)
+        self.points_ = self._plot_points(None if name else "candidate", kwargs)
         self.colorbar_ = self._plot_colorbar()
         if self.chosen is not None:
-            self._plot_chosen(f"{name}: chosen" if name else "chosen by the search")
+            self._plot_chosen("chosen by its search")
         self.ax_.set(xlabel=self.x_label, ylabel=self.y_label)
-        legend_above(self.ax_, n_columns=3 if self.colors is None else 2)
+        legend_above(self.ax_, share=1.0 if self.colors is None else 0.8)
         return self
 
     def _plot_front(self, label):

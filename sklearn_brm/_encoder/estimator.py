@@ -137,6 +137,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Which units went to the wrong attractor: mean weight below ``-radius / 2``, and not converged.
     n_wins_ : ndarray of shape (n_components,)
         Number of rows won by each unit in the last epoch, or in all calls of `partial_fit`.
+    weight_variances_ : ndarray of shape (n_components,)
+        Variance over the features of each unit, before pruning.
     pruned_ : ndarray of shape (n_components,)
         Which units were set to zero by `prune`.
     prune_threshold_ : float
@@ -449,14 +451,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.dead_ = (self.n_wins_ == 0) & (learner.n_updates > 0)
         self.converged_ = converged_units(W, **constants).cpu().numpy()
         self.diverged_ = diverged_units(W, **constants).cpu().numpy()
+        self.weight_variances_ = W.var(dim=1, correction=0).cpu().numpy()
         self.pruned_ = np.zeros(len(W), dtype=bool)
         self.prune_threshold_ = np.inf
 
     def _prune_noise(self, random_state):
         """Set units to zero whose variance over the features lies above the cut between noise and units."""
-        variances = self.components_.var(axis=1, dtype=np.float64)
-        self.prune_threshold_ = noise_cut(variances, random_state)
-        self.pruned_ = variances > self.prune_threshold_
+        self.prune_threshold_ = noise_cut(self.weight_variances_, random_state)
+        self.pruned_ = self.weight_variances_ > self.prune_threshold_
         self.components_[self.pruned_] = 0
 
     def _warn_of_trouble(self, n_samples):

@@ -1,14 +1,9 @@
 """Attack any fitted classifier in its raw input space, and score it by what is left."""
 
 from ._constraints import FeatureConstraints
-from ._robustness import (
-    AdversarialExamples,
-    CriticalPerturbations,
-    RobustnessCurve,
-    adversarial_examples,
-    critical_perturbations,
-    robustness_curve,
-)
+from ._foreign import from_art, from_foolbox
+from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve
+from ._robustness import adversarial_examples, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer
 from ._siege import RobustnessWarning
 
@@ -21,5 +16,7 @@ __all__ = [
     "RobustnessWarning",
     "adversarial_examples",
     "critical_perturbations",
+    "from_art",
+    "from_foolbox",
     "robustness_curve",
 ]

@@ -39,9 +39,9 @@ def gaussian_noise(siege, ball, y, trial):
     return _candidates(ball, ball.clip(ball.centre + ball.unit_to_raw(z * ball.eps[:, None])))
 
 
-def climb(siege, ball, y, trial, *, method, loss):
-    """Climb a loss from the clean row, on later tries or where that is flat from a random point."""
-    start = None if trial == 0 else _random_start(siege, ball, trial)
+def climb(siege, ball, y, trial, *, method, loss, start_clean=True):
+    """Climb a loss from the clean row; on later tries, or where that is flat, from a random point."""
+    start = None if trial == 0 and start_clean else _random_start(siege, ball, trial)
     found = method(siege.model, ball, y, loss=loss, start=start)
     again = torch.nonzero(found.flat & ~found.broken)[:, 0]
     if trial == 0 and len(again):
@@ -52,7 +52,7 @@ def climb(siege, ball, y, trial, *, method, loss):
 
 
 def climb_targets(siege, ball, y, trial, *, method):
-    """Climb the lead of each of the best wrong classes in turn."""
+    """Climb the lead of each of the best wrong classes in turn, from random points."""
     with torch.no_grad():
         scores = siege.model(ball.centre)
     found, n_targets = Found.nothing(ball), min(_N_TARGETS, scores.shape[1] - 1)
@@ -61,7 +61,7 @@ def climb_targets(siege, ball, y, trial, *, method):
         left = torch.nonzero(~found.broken)[:, 0]
         if len(left) == 0:
             break
-        start = None if trial == 0 else _random_start(siege, ball.select(left), trial)
+        start = _random_start(siege, ball.select(left), 1000 * (t + 1) + trial)
         goal = torch.stack([y[left], targets[left, t]], dim=1)
         other = method(siege.model, ball.select(left), y[left], loss=targeted_margin, start=start, goal=goal)
         found.record(left, other.x, other.broken)
@@ -78,16 +78,20 @@ def shrink_and_grow(siege, ball, y, trial):
 
 
 def ask_only(siege, ball, y, trial):
-    """Search at random on scores where there are some, and shrink rays from rows of other classes."""
+    """Search at random on scores where there are some, and shrink rays from rows of other classes.
+
+    Where gradients have been tried already, half of the budget and no rays are enough to find out
+    whether they mislead.
+    """
     found, seed = Found.nothing(ball), siege.seed + 1 + trial
     budget = siege.max_queries
     if siege.victim.response is not None:
-        budget = budget // 2
+        budget = max(1, budget // 2)
         found = random_search(
             siege.asker(ball), ball, n_queries=budget, seed=seed, n_proposals=N_PROPOSALS, draw=siege.draw
         )
     left = torch.nonzero(~found.broken)[:, 0]
-    if len(left):
+    if len(left) and (siege.model is None or siege.victim.response is None):
         ball = ball.select(left)
         other = ray_search(
             siege.asker(ball),
@@ -123,7 +127,7 @@ def gradient_attacks(n_steps):
         "fgsm": partial(climb, method=partial(pgd, n_steps=1, step=1.0), loss=cross_entropy),
         "pgd": partial(climb, method=step_up, loss=cross_entropy),
         "apgd": partial(climb, method=adapt, loss=cross_entropy),
-        "apgd_margin": partial(climb, method=adapt, loss=margin),
+        "apgd_margin": partial(climb, method=adapt, loss=margin, start_clean=False),
         "apgd_targeted": partial(climb_targets, method=adapt),
         "minimum_norm": shrink_and_grow,
     }
@@ -151,9 +155,14 @@ ATTACKS = ("worst_case", *WHITE_BOX_ATTACKS, *BLIND_ATTACKS)
 
 
 def _random_start(siege, ball, trial):
+    """Start at a random corner of an L-infinity ball, or at a random point of the surface of another.
+
+    Rectified powers grow ever steeper away from the data, and what is steepest at the clean row need not
+    be so at the corners: starting there broke a tenth more rows of a network with power 4.5.
+    """
     draw = noise.uniform if ball.norm == np.inf else noise.normal
     u = draw(siege.seed, ball.rows, 1000 + trial, ball.centre.shape[1])
-    return ball.spread(u.to(ball.centre))
+    return ball.spread((u.round() if ball.norm == np.inf else u).to(ball.centre))
 
 
 def _candidates(ball, x):

@@ -150,7 +150,8 @@ def _check_clean_rows(owner, rules, table):
     fractional[:, rules.integer] = X[:, rules.integer] != np.round(X[:, rules.integer])
     _refuse(owner, "integer", fractional, "the features are whole numbers", table)
     low, high = rules.low.astype(X.dtype), rules.high.astype(X.dtype)
-    _refuse(owner, "bounds", (X < low) | (X > high), "the values lie between them", table)
+    outside = np.clip(X, low, high) != X
+    _refuse(owner, "bounds", outside, "the values lie between them", table)
 
 
 def _refuse(owner, name, wrong, rule, table):
@@ -161,8 +162,9 @@ def _refuse(owner, name, wrong, rule, table):
     n_rows = wrong.any(axis=1).sum()
     value = f"{table.matrix[row, feature]} in row {row}, feature {label}"
     got = f"{value} ({n_rows} of {len(wrong)} rows are wrong)"
+    owner = type(owner).__name__
     raise ValueError(
-        f"The {name!r} parameter of {type(owner).__name__} must hold for every clean row: {rule}. Got {got} instead."
+        f"The {name!r} parameter of {owner} must hold for every clean row: {rule}. Got {got} instead."
     )
 
 

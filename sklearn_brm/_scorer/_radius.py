@@ -9,6 +9,8 @@ from ._attacks import paper_attacks
 
 # Attempts after which a row is left with what was found; a hundred halvings exhaust float64.
 _MOST_ROUNDS = 100
+# Relative width at which a row's bracket is narrow enough; a black box would waste its queries on less.
+_TOLERANCE, _BLIND_TOLERANCE = 0.01, 0.05
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Radii:
         self.radius[at], self.X[at], self.by[at] = radius[better], X[better], by[better]
 
 
-def bisect(siege, *, max_eps, grid=None, tolerance=0.01):
+def bisect(siege, *, max_eps, grid=None):
     """Find each row's radius by attacks at radii that close in on it from both sides.
 
     Parameters
@@ -43,8 +45,6 @@ def bisect(siege, *, max_eps, grid=None, tolerance=0.01):
         Largest radius that counts.
     grid : ndarray or None
         The only radii that are asked for, rising. None asks for the radius itself.
-    tolerance : float
-        Relative width at which a row's bracket is narrow enough, without a grid.
 
     Returns
     -------
@@ -53,6 +53,7 @@ def bisect(siege, *, max_eps, grid=None, tolerance=0.01):
     """
     radii = Radii.unknown(siege)
     active = np.flatnonzero(siege.victim.right)
+    tolerance = _TOLERANCE if siege.model is not None else _BLIND_TOLERANCE
     guess = _first_guess(siege, radii, active, max_eps)
     low, n_wins, n_losses = np.zeros((3, len(radii.radius)))
     plan = {name: attack for name, attack in siege.plan.items() if name != "black_box"} or siege.plan
@@ -72,7 +73,7 @@ def bisect(siege, *, max_eps, grid=None, tolerance=0.01):
         n_losses[active[~broken]] += 1
         low[active[~broken]] = eps[~broken]
     if len(plan) < len(siege.plan):
-        _last_word_to_black_box(siege, radii, max_eps, tolerance)
+        _last_word_to_black_box(siege, radii, low)
     return radii
 
 
@@ -103,11 +104,11 @@ def _next_eps(low, high, guess, n_wins, n_losses, max_eps, grid):
     return np.where(first <= last, grid[np.minimum(place, len(grid) - 1)], low)
 
 
-def _last_word_to_black_box(siege, radii, max_eps, tolerance):
-    rows = np.flatnonzero(siege.victim.right & (radii.radius > 0))
-    eps = np.minimum(radii.radius[rows] * (1 - tolerance), max_eps)
-    spoils = siege.storm(rows, eps, plan={"black_box": siege.plan["black_box"]})
-    radii.improve(rows, siege.measure(rows, eps, spoils), spoils)
+def _last_word_to_black_box(siege, radii, low):
+    """Let the black box try the largest radius at which every other attack failed."""
+    rows = np.flatnonzero(low > 0)
+    spoils = siege.storm(rows, low[rows], plan={"black_box": siege.plan["black_box"]})
+    radii.improve(rows, siege.measure(rows, low[rows], spoils), spoils)
 
 
 def climb_grid(siege, grid, *, every_row=False):
@@ -135,3 +136,9 @@ def climb_grid(siege, grid, *, every_row=False):
         radii.improve(active, np.full(len(active), eps), spoils)
         n_standing[i] = (~spoils[1]).sum()
     return radii, n_standing
+
+
+def paper_grid(attack):
+    """Return the 400 radii of the paper: from 1e-6 to 10**-1.5, or to 8 for noise."""
+    top = 8.0 if attack in ("random", "gaussian") else 10**-1.5
+    return np.geomspace(1e-6, top, 400)

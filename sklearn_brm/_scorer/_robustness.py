@@ -1,112 +1,12 @@
 """Attack a fitted classifier in its raw input space: adversarial rows, critical radii, robustness curves."""
 
-import numbers
-from dataclasses import dataclass
-
 import numpy as np
 
-from .._base import check_choice, check_number, parameter_error
-from ._attacks import ATTACKS
-from ._radius import bisect, climb_grid
-from ._siege import Siege, warn_about
-from ._table import Table
-from ._threat import resolve_threat
-
-
-@dataclass(frozen=True)
-class AdversarialExamples:
-    """What `adversarial_examples` found, one entry per row of `X`.
-
-    Attributes
-    ----------
-    X : ndarray or DataFrame of shape (n_samples, n_features)
-        The adversarial rows; the clean row wherever none was found.
-    outcome : ndarray of str of shape (n_samples,)
-        ``"wrong_when_clean"`` (never attacked), ``"broken"`` or ``"standing"``.
-    distance : ndarray of shape (n_samples,)
-        Size of the perturbation in the requested norm, in units of `scale`; 0 where there is none.
-    l2_norm : ndarray of shape (n_samples,)
-        Euclidean length of the perturbation in raw units; 0 where there is none.
-    attack : ndarray of str of shape (n_samples,)
-        Name of the attack that broke the row, ``""`` where none did.
-    n_queries : ndarray of int of shape (n_samples,)
-        How many points around this row a black box asked the estimator about.
-    """
-
-    X: np.ndarray
-    outcome: np.ndarray
-    distance: np.ndarray
-    l2_norm: np.ndarray
-    attack: np.ndarray
-    n_queries: np.ndarray
-
-    @property
-    def clean_accuracy(self):
-        """Share of rows that are right when clean."""
-        return float(np.mean(self.outcome != "wrong_when_clean"))
-
-    @property
-    def robust_accuracy(self):
-        """Share of rows that are right when clean and under attack."""
-        return float(np.mean(self.outcome == "standing"))
-
-
-@dataclass(frozen=True)
-class CriticalPerturbations:
-    """What `critical_perturbations` found, one entry per row of `X`.
-
-    Attributes
-    ----------
-    radius : ndarray of shape (n_samples,)
-        Smallest radius found that changes the prediction, in the requested norm and in units of
-        `scale`; 0 where the row is wrong when clean, inf where none was found.
-    l2_norm : ndarray of shape (n_samples,)
-        Its Euclidean length in raw units (the critical norm of the paper); 0 and inf likewise.
-    X : ndarray or DataFrame of shape (n_samples, n_features)
-        The adversarial rows; the clean row wherever none was found.
-    outcome : ndarray of str of shape (n_samples,)
-        ``"wrong_when_clean"``, ``"broken"`` or ``"standing"``.
-    attack : ndarray of str of shape (n_samples,)
-        Name of the attack that found the perturbation, ``""`` where none did.
-    n_queries : ndarray of int of shape (n_samples,)
-        How many points around this row a black box asked the estimator about.
-    """
-
-    radius: np.ndarray
-    l2_norm: np.ndarray
-    X: np.ndarray
-    outcome: np.ndarray
-    attack: np.ndarray
-    n_queries: np.ndarray
-
-
-@dataclass(frozen=True)
-class RobustnessCurve:
-    """What `robustness_curve` found.
-
-    Attributes
-    ----------
-    eps : ndarray of shape (n_eps,)
-        Radii, rising, in units of `scale`.
-    accuracy : ndarray of shape (n_eps,)
-        Share of all rows that are right when clean and under every attack up to this radius; never rises.
-    relative_accuracy : ndarray of shape (n_eps,)
-        The same as a share of the rows that are right when clean.
-    clean_accuracy : float
-        Share of rows that are right when clean.
-    radius : ndarray of shape (n_samples,)
-        Per row, the smallest radius of the curve that broke it; 0 where the row is wrong when clean,
-        inf where none did.
-    l2_norm : ndarray of shape (n_samples,)
-        Euclidean length of that perturbation in raw units; 0 and inf likewise.
-    """
-
-    eps: np.ndarray
-    accuracy: np.ndarray
-    relative_accuracy: np.ndarray
-    clean_accuracy: float
-    radius: np.ndarray
-    l2_norm: np.ndarray
+from .._base import check_choice, check_number
+from ._checks import check_grid, check_weight, lay_siege
+from ._radius import bisect, climb_grid, paper_grid
+from ._results import critical_from, curve_from, examples_at
+from ._siege import warn_about
 
 
 def adversarial_examples(
@@ -212,22 +112,6 @@ def adversarial_examples(
     return found
 
 
-def examples_at(siege, eps):
-    """Attack every row that is right at one radius and return the `AdversarialExamples`."""
-    rows = np.flatnonzero(siege.victim.right)
-    X, by = siege.table.matrix.copy(), np.full(len(siege.table), "", dtype=object)
-    X[rows], _, by[rows] = siege.storm(rows, np.full(len(rows), float(eps)))
-    everyone = np.arange(len(siege.table))
-    return AdversarialExamples(
-        X=siege.table.restore(X, everyone),
-        outcome=_outcome(siege, by),
-        distance=siege.threat.distance(X, siege.table.matrix),
-        l2_norm=_l2(siege, X),
-        attack=by.astype(str),
-        n_queries=siege.n_queries.copy(),
-    )
-
-
 def critical_perturbations(
     estimator,
     X,
@@ -257,7 +141,8 @@ def critical_perturbations(
     estimator, X, y, attack : see adversarial_examples
         What is attacked, and how.
     method : {"bisect", "grid"}, default="bisect"
-        ``"bisect"`` closes in on each row's radius from both sides, to one percent. ``"grid"`` is the
+        ``"bisect"`` closes in on each row's radius from both sides, to one percent, or to five where
+        the estimator has no gradient. ``"grid"`` is the
         protocol of the paper: attack at every radius of a rising grid, and keep the first that succeeds.
     eps : array-like of shape (n_eps,), default=None
         The grid, for ``method="grid"``; None is the paper's 400 radii, from 1e-6 to 10**-1.5 on a
@@ -338,7 +223,7 @@ def critical_perturbations(
         verbose=verbose,
     )
     if method == "grid":
-        grid = paper_grid(attack) if eps is None else _check_grid(owner, eps)
+        grid = paper_grid(attack) if eps is None else check_grid(owner, eps)
         radii, _ = climb_grid(siege, grid)
         max_eps = grid[-1]
     else:
@@ -347,19 +232,6 @@ def critical_perturbations(
     found = critical_from(siege, radii)
     warn_about(siege, eps=max_eps, n_standing=int(np.isinf(found.radius).sum()))
     return found
-
-
-def critical_from(siege, radii):
-    """Return what a search for radii found as `CriticalPerturbations`."""
-    l2_norm = np.where(np.isinf(radii.radius), np.inf, _l2(siege, radii.X))
-    return CriticalPerturbations(
-        radius=radii.radius,
-        l2_norm=l2_norm,
-        X=siege.table.restore(radii.X, np.arange(len(siege.table))),
-        outcome=_outcome(siege, radii.by),
-        attack=radii.by.astype(str),
-        n_queries=siege.n_queries.copy(),
-    )
 
 
 def robustness_curve(
@@ -438,7 +310,7 @@ def robustness_curve(
     owner = "robustness_curve"
     check_choice(owner, "method", method, ("bisect", "grid"))
     if eps is not None:
-        eps = _check_grid(owner, eps)
+        eps = check_grid(owner, eps)
     siege = lay_siege(
         owner,
         estimator,
@@ -469,95 +341,3 @@ def robustness_curve(
     curve = curve_from(siege, radii, eps, weight)
     warn_about(siege, eps=eps[-1], n_standing=int(np.isinf(curve.radius).sum()))
     return curve
-
-
-def curve_from(siege, radii, eps, weight):
-    """Return the `RobustnessCurve` that radii per row mean."""
-    place = np.searchsorted(eps, radii.radius)
-    radius = np.append(eps, np.inf)[place] * (radii.radius > 0)
-    standing = (radii.radius > 0)[:, None] & (radius[:, None] > eps[None])
-    clean = float(np.average(siege.victim.right, weights=weight))
-    accuracy = np.average(standing, axis=0, weights=weight)
-    return RobustnessCurve(
-        eps=eps,
-        accuracy=accuracy,
-        relative_accuracy=accuracy / clean if clean else np.full(len(eps), np.nan),
-        clean_accuracy=clean,
-        radius=radius,
-        l2_norm=np.where(np.isinf(radius), np.inf, _l2(siege, radii.X)),
-    )
-
-
-def lay_siege(owner, estimator, X, y, *, norm, scale, reference_X, bounds, constraints, **effort):
-    """Check every parameter and return the `Siege` that answers all questions about these rows."""
-    check_attack(owner, effort["attack"])
-    for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
-        check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral)
-    table = Table(owner, X)
-    threat = resolve_threat(
-        owner,
-        table,
-        norm=norm,
-        scale=scale,
-        reference_X=reference_X,
-        bounds=bounds,
-        constraints=constraints,
-    )
-    return Siege(owner, estimator, table, y, threat, **effort)
-
-
-def check_attack(owner, attack):
-    """Check the parameter `attack`: a name, a callable, or several of them."""
-    wanted = [attack] if isinstance(attack, str) or callable(attack) else attack
-    rule = f"a callable, one of {', '.join(map(repr, ATTACKS))}, or a list of such"
-    if not isinstance(wanted, (list, tuple)) or len(wanted) == 0:
-        raise parameter_error(owner, "attack", rule, attack)
-    for item in wanted:
-        if not callable(item) and not (isinstance(item, str) and item in ATTACKS):
-            raise parameter_error(owner, "attack", rule, item)
-
-
-def check_weight(sample_weight, table):
-    """Return weights of the rows as an array, or None."""
-    if sample_weight is None:
-        return None
-    weight = np.asarray(sample_weight, dtype=float)
-    if weight.shape != (len(table),) or not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError(
-            f"sample_weight must be {len(table)} finite numbers, none negative. "
-            f"Got an array of shape {weight.shape}."
-        )
-    if weight.sum() == 0:
-        raise ValueError("sample_weight must not be all zero.")
-    return weight
-
-
-def paper_grid(attack):
-    """Return the 400 radii of the paper: from 1e-6 to 10**-1.5, or to 8 for noise."""
-    top = 8.0 if attack in ("random", "gaussian") else 10**-1.5
-    return np.geomspace(1e-6, top, 400)
-
-
-def _check_grid(owner, eps):
-    rule = "a rising sequence of numbers in (0, inf)"
-    try:
-        grid = np.asarray(eps, dtype=float)
-    except (TypeError, ValueError):
-        raise parameter_error(owner, "eps", rule, eps, TypeError) from None
-    if (
-        grid.ndim != 1
-        or len(grid) == 0
-        or not np.isfinite(grid).all()
-        or grid[0] <= 0
-        or (np.diff(grid) <= 0).any()
-    ):
-        raise parameter_error(owner, "eps", rule, eps, ValueError)
-    return grid
-
-
-def _outcome(siege, by):
-    return np.where(siege.victim.right, np.where(by == "", "standing", "broken"), "wrong_when_clean")
-
-
-def _l2(siege, X):
-    return np.linalg.norm(X.astype(float) - siege.table.matrix, axis=1)

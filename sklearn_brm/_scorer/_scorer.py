@@ -9,8 +9,9 @@ from sklearn.utils import check_random_state, resample
 from sklearn.utils.metadata_routing import UNUSED
 
 from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
+from ._checks import check_weight, lay_siege
 from ._radius import bisect
-from ._robustness import check_weight, examples_at, lay_siege
+from ._results import examples_at
 from ._siege import RobustnessWarning, doubts
 from ._table import Table
 

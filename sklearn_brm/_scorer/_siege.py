@@ -20,7 +20,7 @@ from ._attacks import (
 )
 from ._table import Table
 from ._trees import split_draw
-from ._victim import Victim, model_dtype
+from ._victim import Victim, model_dtypes
 
 # Rows among which a black box looks for other classes.
 _POOL = 500
@@ -33,14 +33,15 @@ class RobustnessWarning(UserWarning):
 
 @dataclass
 class Findings:
-    """What should be known about the numbers before they are believed."""
+    """What should be known about the numbers before they are believed; counts of rows.
 
-    n_attacked: int = 0
-    n_flat: int = 0
-    n_only_black_box: int = 0
-    n_weaker_at_larger_eps: int = 0
-    n_changed_minds: int = 0
+    `n_changed_minds` is how many of how many rows were answered differently when asked twice.
+    """
+
+    n_attacked: int
+    n_changed_minds: tuple
     n_mismatched: int = 0
+    n_weaker_at_larger_eps: int = 0
 
 
 class Siege:
@@ -224,18 +225,18 @@ class Siege:
         return plan
 
     def _make_model(self, *, may_fail):
-        self.dtype = model_dtype(self.table.matrix, self.device)
-        try:
-            model, n_wrong = self.victim.differentiable(device=self.device, dtype=self.dtype)
-        except NotConvertibleError:
-            if may_fail:
-                return False
-            raise
-        if n_wrong:
+        for dtype in model_dtypes(self.table.matrix, self.device):
+            try:
+                model, n_wrong = self.victim.differentiable(device=self.device, dtype=dtype)
+            except NotConvertibleError:
+                if may_fail:
+                    return False
+                raise
             self.findings.n_mismatched = n_wrong
-            return False
-        self.model = model
-        return True
+            if n_wrong == 0:
+                self.model, self.dtype = model, dtype
+                return True
+        return False
 
 
 def warn_about(siege, *, eps, n_standing):
@@ -250,10 +251,11 @@ def doubts(siege, *, eps, n_standing):
     findings, n = siege.findings, siege.findings.n_attacked
     n_flat, n_blind = int(siege.flat.sum()), int(siege.only_black_box.sum())
     found = {}
-    if findings.n_changed_minds:
+    n_changed, n_asked = findings.n_changed_minds
+    if n_changed:
         found["random"] = (
-            f"The estimator answers {findings.n_changed_minds} of {len(siege.table)} rows differently when "
-            "asked twice: an attack has to be lucky only once, so fix its random state."
+            f"The estimator answers {n_changed} of {n_asked} rows differently when asked twice: "
+            "an attack has to be lucky only once, so fix its random state."
         )
     if findings.n_mismatched:
         found["mismatch"] = (

@@ -89,7 +89,7 @@ class Threat:
             if X.shape != X_clean.shape:
                 rule = f"a callable that returns rows of shape {X_clean.shape}"
                 raise parameter_error("FeatureConstraints", "project", rule, X.shape, ValueError)
-        inside = np.isfinite(X).all(axis=1) & ((low <= X) & (X <= high)).all(axis=1)  # noqa: SIM300
+        inside = np.isfinite(X).all(axis=1) & (np.clip(X, low, high) == X).all(axis=1)
         near = self.distance(X, X_clean) <= eps * (1 + _SLACK) + self._rounding(X_clean)
         return X, inside & near & obeys_discrete(self.rules, X)
 

@@ -21,19 +21,20 @@ from sklearn_brm._base import (
 )
 from sklearn_brm.functional.spectra import (
     StreamingCovariance,
+    bootstrap_cv_exponent,
     bootstrap_exponent,
-    choose_window,
     compare_models,
     cv_pca,
     effective_rank,
     fit_power_law,
+    float64_device,
     last_trusted_rank,
     participation_ratio,
     sample_eigenvalues,
 )
 
 _DTYPES = [np.float64, np.float32]
-_METHODS = ("ols", "weighted", "robust")
+METHODS = ("ols", "weighted", "robust")
 # Results of a measurement; partial_fit removes them, and they come back when one is asked for.
 _MEASURED = (
     "eigenvalues_",
@@ -102,8 +103,8 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         Confidence interval for the exponent of the population, corrected for the bias of finite samples; it
         may therefore leave out `exponent_`. Only with `n_bootstrap` > 0.
     exponent_bias_ : float
-        Estimated bias; ``exponent_ - exponent_bias_`` is the centre of what the interval covers. Only with
-        `n_bootstrap` > 0.
+        Estimated bias of `exponent_`; ``exponent_ - exponent_bias_`` is the estimate for the population. Only
+        with `n_bootstrap` > 0, and NaN with `X_repeat`.
     intercept_ : float
         Natural logarithm of the fitted eigenvalue of rank 1.
     r2_ : float
@@ -288,16 +289,14 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         return _identity
 
     def _check_parameters(self):
-        _check_window(self)
-        check_choice(self, "method", self.method, _METHODS)
+        check_window(self, self.window)
+        check_choice(self, "method", self.method, METHODS)
         check_number(self, "n_components", self.n_components, "[1, inf)", kind=numbers.Integral, also=(None,))
         check_number(self, "confidence", self.confidence, "(0, 1)")
         check_number(self, "n_bootstrap", self.n_bootstrap, "[0, inf)", kind=numbers.Integral)
         check_number(self, "n_shuffles", self.n_shuffles, "[1, inf)", kind=numbers.Integral)
         check_number(self, "verbose", self.verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
-        device = resolve_device(self, self.device)
-        # Apple's devices have no float64, and a covariance in float32 is not worth having.
-        return torch.device("cpu") if device.type == "mps" else device
+        return float64_device(resolve_device(self, self.device))
 
     def _check_shape(self, n_samples, n_features):
         n_eigenvalues = n_features if n_samples is None else min(n_samples, n_features)
@@ -330,7 +329,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             n_constant = int((rows == rows[0]).all(dim=0).sum())
             line = self._measure(sample_eigenvalues(rows), n_constant)
         if self.n_bootstrap:
-            self._bootstrap(rows, line)
+            self._bootstrap(bootstrap_exponent, rows, line, rng=check_random_state(self.random_state))
 
     def _measure_covariance(self):
         covariance = self._covariance
@@ -341,20 +340,18 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
 
     def _fit_repeats(self, rows, repeat):
         random_state = check_random_state(self.random_state)
+        eigenvalues = cv_pca(rows, repeat, n_shuffles=self.n_shuffles, rng=random_state).mean(axis=0)
+        line = self._measure(eigenvalues, n_constant=0)
+        if self.n_bootstrap:
+            self._bootstrap(bootstrap_cv_exponent, rows, repeat, line, rng=random_state)
 
-        def eigenvalues(first, second, n_shuffles):
-            return cv_pca(first, second, n_shuffles=n_shuffles, rng=random_state).mean(axis=0)
-
-        self._measure(eigenvalues(rows, repeat, self.n_shuffles), n_constant=0)
-
-    def _bootstrap(self, rows, line):
-        bootstrap = bootstrap_exponent(
-            rows,
-            line,
+    def _bootstrap(self, resample, *data, rng):
+        bootstrap = resample(
+            *data,
             method=self.method,
             confidence=self.confidence,
             n_resamples=self.n_bootstrap,
-            rng=check_random_state(self.random_state),
+            rng=rng,
             progress=partial(progress, verbose=self.verbose, description="bootstrap"),
         )
         self.exponent_interval_ = bootstrap.interval
@@ -364,8 +361,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         """Store and return what follows from the eigenvalues, and warn of what makes it doubtful."""
         kept = eigenvalues[: self.n_components]
         sizes = {"n_samples": self.n_samples_seen_, "n_features": self.n_features_in_}
-        window = choose_window(kept, **sizes) if isinstance(self.window, str) else self.window
-        fit = fit_power_law(kept, window, method=self.method)
+        fit = fit_power_law(kept, self.window, method=self.method, **sizes)
         self.eigenvalues_ = kept
         self.effective_rank_ = effective_rank(eigenvalues)
         self.participation_ratio_ = participation_ratio(eigenvalues)
@@ -402,15 +398,16 @@ def _doubts(fit, *, n_samples, n_features, n_eigenvalues, n_constant):
         yield f"the window holds {fit.n_points} eigenvalues where {_FEW_POINTS} are few (widen it)"
 
 
-def _check_window(spectrum):
-    window, rule = spectrum.window, "'auto' or (first, last) with ints 1 <= first < last, counted from 1"
+def check_window(owner, window, name="window"):
+    """Raise unless `window` is "auto" or two ranks."""
+    rule = "'auto' or (first, last) with ints 1 <= first < last, counted from 1"
     if isinstance(window, str) and window == "auto":
         return
     if not isinstance(window, (tuple, list)):
-        raise parameter_error(spectrum, "window", rule, window)
+        raise parameter_error(owner, name, rule, window)
     integers = all(isinstance(end, numbers.Integral) and not isinstance(end, bool) for end in window)
     if len(window) != 2 or not integers or not 1 <= window[0] < window[1]:
-        raise parameter_error(spectrum, "window", rule, window, ValueError)
+        raise parameter_error(owner, name, rule, window, ValueError)
 
 
 def _identity(X):

@@ -12,13 +12,17 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-# Rows of W handled at a time: the temporaries stay in the processor's cache and out of the peak memory.
-_BLOCK = 256
+# Rows handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
+_BLOCK = 64
 
 
 def lebesgue_norms(X: Tensor, p: float) -> Tensor:
     """Return the p-norm of each row, shape (n, 1); rows of zeros have norm 0 and a gradient of 0."""
-    return torch.cat([_norms_of_block(block, p) for block in X.split(_BLOCK)])
+    return torch.cat([_norms_of_block(block, p) for block in _blocks(X)])
+
+
+def _blocks(X):
+    return X.split(_BLOCK if X.device.type == "cpu" else max(len(X), 1))
 
 
 def _norms_of_block(X, p):
@@ -106,6 +110,7 @@ class PlasticLayer:
         self.W = W
         self.p = p
         self.product_dtype = product_dtype or W.dtype
+        self._memory: dict[str, Tensor] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -114,16 +119,29 @@ class PlasticLayer:
             self.A = self.W
             return
         self.A = torch.empty_like(self.W, dtype=self.product_dtype)
-        for W, A in zip(self.W.split(_BLOCK), self.A.split(_BLOCK)):
+        for W, A in zip(_blocks(self.W), _blocks(self.A)):
             A.copy_(power_weights(W, self.p))
 
     def overlaps(self, X: Tensor) -> Tensor:
-        """Return ``h = X A^T`` in the precision of the weights, shape (n, n_units)."""
-        return (X.to(self.product_dtype) @ self.A.T).to(self.W.dtype)
+        """Return ``h = X A^T`` of shape (n, n_units), which the next call overwrites."""
+        out = self._room("overlaps", len(X), len(X), len(self.A), self.product_dtype)
+        return torch.mm(X.to(self.product_dtype), self.A.T, out=out)
+
+    def zeros(self, n_rows: int, *, at_most: int) -> Tensor:
+        """Return zeros of shape (n_rows, n_features), which the next call, up to `at_most`, overwrites."""
+        at_most = min(at_most, len(self.W))
+        return self._room("zeros", n_rows, at_most, self.W.shape[1], self.W.dtype).zero_()
+
+    def _room(self, name, n_rows, at_most, n_columns, dtype):
+        """Return memory used again: a fresh block per update costs page faults and fragments the memory."""
+        room = self._memory.get(name)
+        if room is None or len(room) < n_rows:
+            room = self._memory[name] = self.W.new_empty(at_most, n_columns, dtype=dtype)
+        return room[:n_rows]
 
     def add_(self, rows: Tensor, change: Tensor) -> None:
         """Add `change` to the distinct `rows` of the weights and compute the powers of these rows only."""
-        for block, step in zip(rows.split(_BLOCK), change.split(_BLOCK)):
+        for block, step in zip(_blocks(rows), _blocks(change)):
             W = self.W[block].add_(step)
             self.W.index_copy_(0, block, W)
             if self.A is not self.W:
@@ -153,6 +171,7 @@ def minibatch_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> t
     """
     strengths = rule.strengths(len(layer.W))
     h, units = layer.overlaps(X).topk(len(strengths), dim=1)
+    h = h.to(X.dtype)
     rows, change = _summed_increments(layer, X, h, units, strengths, rule.R)
     low, high = change.aminmax()
     # Below this floor the increments are rounding noise, which must not be blown up to a full step.
@@ -165,12 +184,12 @@ def _summed_increments(layer, X, h, units, strengths, R):
     """Return the units that a batch changes and their summed increments, shape (n_changed, n_features)."""
     ranks = [rank for rank, g in enumerate(strengths) if g != 0]
     rows, slots = _changed_rows(units[:, ranks], len(layer.W))
-    change = X.new_zeros(len(rows), X.shape[1])
+    change = layer.zeros(len(rows), at_most=slots.numel())
     decay = X.new_zeros(len(rows))
     for column, rank in enumerate(ranks):
         change.index_add_(0, slots[:, column], X, alpha=strengths[rank] * R**layer.p)
         decay.index_add_(0, slots[:, column], h[:, rank], alpha=strengths[rank])
-    for block, part, factor in zip(rows.split(_BLOCK), change.split(_BLOCK), decay.split(_BLOCK)):
+    for block, part, factor in zip(_blocks(rows), _blocks(change), _blocks(decay)):
         part.addcmul_(layer.W[block], factor[:, None], value=-1)
     return rows, change
 
@@ -201,7 +220,7 @@ def sample_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tupl
 
 
 def _sample_update(layer, row, strengths, R, inverse_tau, scales):
-    h = layer.overlaps(row)[0]
+    h = layer.overlaps(row)[0].to(row.dtype)
     units = (h * scales[:, 0]).topk(len(strengths)).indices
     g = strengths[:, None] * inverse_tau
     layer.add_(units, g * (R**layer.p * row - h[units, None] * layer.W[units]))

@@ -13,10 +13,10 @@ def rectify(u: Tensor, power: float = 1.0) -> Tensor:
 
 def rectifier_slope(u: Tensor, power: float = 1.0) -> Tensor:
     """Return the derivative power * max(0, u)^(power - 1), which is 0 where u <= 0."""
-    active = u > 0
     if power == 1:
-        return active.to(u.dtype)
+        return u.detach().relu().sign()
     if power == 2:
         return 2 * u.relu()
+    active = u > 0
     # A power below 2 has an infinite second derivative at 0: the inner `where` keeps it out of the gradient.
     return torch.where(active, power * torch.where(active, u, 1.0).pow(power - 1), 0.0)

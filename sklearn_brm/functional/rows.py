@@ -56,7 +56,10 @@ class RowFeed:
 
     def take(self, indices: np.ndarray) -> Tensor:
         """Return the rows at `indices` as a tensor of their own."""
-        return torch.cat([batch.clone() for batch in self.batches(indices, _CHUNK)])
+        rows = torch.empty(len(indices), self.X.shape[1], dtype=self.dtype, device=self.device)
+        for place, batch in zip(rows.split(_CHUNK), self.batches(indices, _CHUNK)):
+            place.copy_(batch)
+        return rows
 
     def _gather(self, indices, indices_on_device):
         if self._resident is not None:

@@ -27,7 +27,7 @@ def random_search(
     """Change a few random coordinates, keep what lowers the lead of the true class, repeat.
 
     The idea is Square's (Andriushchenko et al. 2020) without images: the share of coordinates that
-    change falls from a half to a single one as the budget is used up. Every iteration asks about
+    change falls from a fifth to a single one as the budget is used up. Every iteration asks about
     `n_proposals` points of every row still standing in one call.
 
     Parameters
@@ -54,7 +54,7 @@ def random_search(
     best, lead = ball.centre.clone(), torch.full((len(ball),), -torch.inf, dtype=torch.float64)
     n_iterations = max(1, n_queries // n_proposals)
     for i in range(n_iterations):
-        share = 1.0 if i == 0 else 0.5 * (1 - i / n_iterations) ** 2
+        share = 1.0 if i == 0 else 0.2 * (1 - i / n_iterations) ** 2
         proposals = torch.cat(
             [_mutated(ball, best, share, draw, seed, i * n_proposals + j) for j in range(n_proposals)]
         )
@@ -79,13 +79,20 @@ def _mutated(ball: Ball, x: Tensor, share: float, draw: Draw, seed: int, stream:
     """Return `x` with about `share` of its coordinates, and at least one, drawn anew inside the ball."""
     n_features = x.shape[1]
     u = noise.uniform(seed, ball.rows, stream, 2 * n_features + 1)
-    changed = u[:, :n_features] < share
-    changed[torch.arange(len(x)), (u[:, -1] * n_features).long()] = True
-    mutant = torch.where(changed, draw(ball, u[:, n_features:-1].to(x)), x)
+    order, values, one = u[:, :n_features], u[:, n_features:-1], u[:, -1]
+    changed = _some(order, share, one)
+    mutant = torch.where(changed, draw(ball, values.to(x)), x)
     if ball.norm != torch.inf:
-        mutant = _fit(ball, mutant, u[:, :n_features] - changed.to(u))
+        mutant = _fit(ball, mutant, order - changed.to(order))
     mutant = ball.clip(mutant)
     return mutant if ball.snap is None else ball.snap(mutant, ball)
+
+
+def _some(u: Tensor, share: float | Tensor, one: Tensor) -> Tensor:
+    """Choose about `share` of the coordinates, and in any case the one that `one` in [0, 1) points to."""
+    chosen = u < share
+    chosen[torch.arange(len(u)), (one * u.shape[1]).long()] = True
+    return chosen
 
 
 def _ends(ball: Ball, u: Tensor) -> Tensor:
@@ -182,21 +189,27 @@ def _nearest_start(ask: Ask, ball: Ball, starts: Tensor, index: Tensor) -> tuple
     return starts[top, index].clone(), radius
 
 
-def _smaller(ball, best, radius, shrink, seed, stream, n_proposals, draw):
+def _smaller(
+    ball: Ball,
+    best: Tensor,
+    radius: Tensor,
+    shrink: Tensor,
+    seed: int,
+    stream: int,
+    n_proposals: int,
+    draw: Draw | None,
+) -> Tensor:
     """Return candidates (n_proposals, n, d) smaller than the best; the first one lies on its ray."""
     draw = _ends if draw is None else draw
     n_features = best.shape[1]
-    along = [ball.centre + (best - ball.centre) * (1 - shrink)[:, None]]
     inner = ball.with_eps(radius * (1 - shrink.clamp(max=0.02)))
+    candidates = [ball.centre + (best - ball.centre) * (1 - shrink)[:, None]]
     for j in range(1, n_proposals):
         u = noise.uniform(seed, ball.rows, stream + j, 2 * n_features + 3)
-        share = 2 ** (-1 - 6 * u[:, -2:-1])
-        changed = u[:, :n_features] < share
-        changed[torch.arange(len(best)), (u[:, -1] * n_features).long()] = True
-        back = u[:, -3:-2] < 0.5
-        fresh = torch.where(back, ball.centre, draw(inner, u[:, n_features:-3].to(best)))
-        along.append(torch.where(changed, fresh, best))
-    candidates = torch.stack([inner.project(x) if j else x for j, x in enumerate(along)])
-    if ball.snap is None:
-        return candidates
-    return torch.stack([inner.snap(x, inner) for x in candidates])
+        order, values = u[:, :n_features], u[:, n_features:-3]
+        back, exponent, one = u[:, -3:-2] < 0.5, 1 + 6 * u[:, -2:-1], u[:, -1]
+        fresh = torch.where(back, ball.centre, draw(inner, values.to(best)))
+        candidates.append(inner.project(torch.where(_some(order, 2**-exponent, one), fresh, best)))
+    if ball.snap is not None:
+        candidates = [inner.snap(x, inner) for x in candidates]
+    return torch.stack(candidates)

@@ -3,9 +3,10 @@
 from sklearn_brm.functional.spectra._covariance import (
     StreamingCovariance,
     effective_rank,
+    float64_device,
     participation_ratio,
     sample_eigenvalues,
-    symmetric_eigenvalues,
+    scatter_eigenvalues,
 )
 from sklearn_brm.functional.spectra._cross_validation import cv_pca
 from sklearn_brm.functional.spectra._power_law import (
@@ -15,13 +16,18 @@ from sklearn_brm.functional.spectra._power_law import (
     fit_power_law,
     rank_to_density_exponent,
 )
-from sklearn_brm.functional.spectra._resampling import ExponentBootstrap, bootstrap_exponent
+from sklearn_brm.functional.spectra._resampling import (
+    ExponentBootstrap,
+    bootstrap_cv_exponent,
+    bootstrap_exponent,
+)
 from sklearn_brm.functional.spectra._window import choose_window, last_trusted_rank
 
 __all__ = [
     "ExponentBootstrap",
     "PowerLawFit",
     "StreamingCovariance",
+    "bootstrap_cv_exponent",
     "bootstrap_exponent",
     "choose_window",
     "compare_models",
@@ -29,9 +35,10 @@ __all__ = [
     "density_to_rank_exponent",
     "effective_rank",
     "fit_power_law",
+    "float64_device",
     "last_trusted_rank",
     "participation_ratio",
     "rank_to_density_exponent",
     "sample_eigenvalues",
-    "symmetric_eigenvalues",
+    "scatter_eigenvalues",
 ]

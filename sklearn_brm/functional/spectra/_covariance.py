@@ -24,8 +24,7 @@ class StreamingCovariance:
     """
 
     def __init__(self, n_features: int, *, device: torch.device | str = "cpu"):
-        device = torch.device(device)
-        device = torch.device("cpu") if device.type == "mps" else device
+        device = float64_device(device)
         self.n_samples = 0
         self.mean = torch.zeros(n_features, dtype=torch.float64, device=device)
         # Only the lower triangle is kept up to date: the symmetric product costs half the multiplications.
@@ -46,7 +45,7 @@ class StreamingCovariance:
         rows[:n] -= block_mean
         shift = block_mean - self.mean
         rows[n] = shift * (self.n_samples * n / total) ** 0.5
-        _add_product(self._scatter, rows.T)
+        add_product(self._scatter, rows.T)
         self.mean += shift * (n / total)
         self.n_samples = total
 
@@ -61,12 +60,11 @@ class StreamingCovariance:
 
     def eigenvalues(self, *, correction: int = 1) -> np.ndarray:
         """Return the min(n_samples, n_features) leading eigenvalues of the covariance, falling."""
-        values = symmetric_eigenvalues(self._scatter) / (self.n_samples - correction)
-        return values[: self.n_samples].clip(min=0)
+        return scatter_eigenvalues(self._scatter)[: self.n_samples] / (self.n_samples - correction)
 
     def to(self, device: torch.device | str) -> "StreamingCovariance":
         """Move to another device, in place."""
-        device = "cpu" if torch.device(device).type == "mps" else device
+        device = float64_device(device)
         self.mean, self._scatter = self.mean.to(device), self._scatter.to(device)
         return self
 
@@ -92,24 +90,36 @@ def sample_eigenvalues(X: Tensor) -> np.ndarray:
     n, d = X.shape
     if n >= d:
         return StreamingCovariance(d, device=X.device).update(X).eigenvalues()
-    centred = centre(X)
-    gram = centred.new_zeros(n, n)
-    _add_product(gram, centred)
-    return symmetric_eigenvalues(gram).clip(min=0) / (n - 1)
+    return scatter_eigenvalues(lower_product(centre(X))) / (n - 1)
 
 
-def symmetric_eigenvalues(matrix: Tensor) -> np.ndarray:
-    """Return the eigenvalues of a symmetric matrix, falling; only its lower triangle is read."""
+def scatter_eigenvalues(matrix: Tensor) -> np.ndarray:
+    """Return the eigenvalues of a matrix of sums of squares, falling; only its lower triangle is read.
+
+    They cannot be negative, and those that are only rounding beside the largest are returned as 0.
+    """
     # NumPy's LAPACK is the faster of the two on the processors tried.
-    if matrix.device.type == "cpu":
-        return np.linalg.eigvalsh(matrix.numpy())[::-1].copy()
-    return _to_numpy(torch.linalg.eigvalsh(matrix).flip(0))
+    if _on_processor(matrix):
+        values = np.linalg.eigvalsh(matrix.numpy())[::-1]
+    else:
+        values = _to_numpy(torch.linalg.eigvalsh(matrix).flip(0))
+    return np.where(values > negligible(values), values, 0)
+
+
+def negligible(values: np.ndarray) -> float:
+    """Return the size at and below which an eigenvalue is only rounding beside the largest."""
+    return float(np.abs(values).max() * len(values) * np.finfo(np.float64).eps)
+
+
+def float64_device(device: torch.device | str) -> torch.device:
+    """Return `device`, or the processor in place of a device without float64 (Apple's "mps")."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def centre(X: Tensor) -> Tensor:
-    """Return `X` minus its column means, in float64, where float64 exists."""
-    X = X.to("cpu") if X.device.type == "mps" else X
-    X = X.to(torch.float64)
+    """Return `X` minus its column means, in float64, on a device that has it."""
+    X = X.to(float64_device(X.device), torch.float64)
     return X - X.mean(dim=0)
 
 
@@ -127,15 +137,26 @@ def participation_ratio(eigenvalues: ArrayLike) -> float:
     return float(values.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
-def _add_product(target: Tensor, A: Tensor) -> None:
+def lower_product(A: Tensor) -> Tensor:
+    """Return A @ A.T with zeros above its diagonal."""
+    product = A.new_zeros(len(A), len(A))
+    add_product(product, A)
+    return product.tril()
+
+
+def add_product(target: Tensor, A: Tensor) -> None:
     """Add A @ A.T to the lower triangle of `target`, in place."""
-    if target.device.type != "cpu":
+    if not _on_processor(target):
         target.addmm_(A, A.T)
         return
     array = A.numpy()
     factor, trans = (array, 0) if array.flags.f_contiguous else (array.T, 1)
     # BLAS counts columns first: its upper triangle is our lower one, and the view is written in place.
     dsyrk(1.0, factor, beta=1.0, c=target.numpy().T, trans=trans, lower=0, overwrite_c=1)
+
+
+def _on_processor(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -44,7 +44,12 @@ class PowerLawFit:
 
 
 def fit_power_law(
-    eigenvalues: ArrayLike, window: tuple[int, int] | str = "auto", *, method: str = "ols"
+    eigenvalues: ArrayLike,
+    window: tuple[int, int] | str = "auto",
+    *,
+    method: str = "ols",
+    n_samples: int | None = None,
+    n_features: int | None = None,
 ) -> PowerLawFit:
     """Fit a power law to the eigenvalues in a window of ranks.
 
@@ -53,10 +58,14 @@ def fit_power_law(
     eigenvalues : array-like of shape (n_eigenvalues,)
         In falling order. Eigenvalues that are not positive have no logarithm and are left out, never folded.
     window : (first, last) or "auto"
-        Ranks to fit, 1-based and inclusive; a window that reaches past the last eigenvalue ends there.
+        Ranks to fit, 1-based and inclusive; a window that reaches past the last eigenvalue ends there. "auto"
+        calls `choose_window`.
     method : {"ols", "weighted", "robust"}
         Ordinary least squares; least squares weighted by 1/n, as in Stringer et al. (2019), which gives every
         octave of ranks the same say; or the Theil-Sen median of pairwise slopes.
+
+    n_samples, n_features : int, optional
+        Shape of the data behind the eigenvalues, for "auto".
 
     Returns
     -------
@@ -84,17 +93,16 @@ def fit_power_law(
     if method not in _METHODS:
         raise ValueError(f"method must be one of {sorted(_METHODS)}. Got {method!r} instead.")
     values = check_spectrum(eigenvalues)
-    first, last = (
-        choose_window(values) if isinstance(window, str) and window == "auto" else _check_window(window)
-    )
-    last = min(last, len(values))
-    ranks = np.arange(first, last + 1)
-    ranks = ranks[values[ranks - 1] > 0]
-    line = (
-        _METHODS[method](np.log(ranks), np.log(values[ranks - 1]), ranks) if len(ranks) > 1 else (np.nan,) * 4
-    )
+    if isinstance(window, str) and window == "auto":
+        window = choose_window(values, n_samples=n_samples, n_features=n_features)
+    first, last = _check_window(window)
+    last = max(first, min(last, len(values)))
+    ranks = _positive_ranks(values, first, last)
+    if len(ranks) < 2:
+        return PowerLawFit(np.nan, np.nan, np.nan, np.nan, (first, last), len(ranks))
+    line = _METHODS[method](np.log(ranks), np.log(values[ranks - 1]), ranks)
     slope, stderr, intercept, r2 = (float(number) for number in line)
-    return PowerLawFit(-slope, stderr, intercept, r2, (first, max(first, last)), len(ranks))
+    return PowerLawFit(-slope, stderr, intercept, r2, (first, last), len(ranks))
 
 
 def compare_models(eigenvalues: ArrayLike, window: tuple[int, int]) -> dict[str, float]:
@@ -117,9 +125,7 @@ def compare_models(eigenvalues: ArrayLike, window: tuple[int, int]) -> dict[str,
         NaN where the window has too few positive eigenvalues for the law.
     """
     values = check_spectrum(eigenvalues)
-    first, last = _check_window(window)
-    ranks = np.arange(first, min(last, len(values)) + 1)
-    ranks = ranks[values[ranks - 1] > 0]
+    ranks = _positive_ranks(values, *_check_window(window))
     x, y, one = np.log(ranks), np.log(values[ranks - 1]), np.ones(len(ranks))
     # Both pieces of a broken law need three points to be more than a link between two eigenvalues.
     joints = np.unique(np.geomspace(1, max(len(ranks), 1), 50).astype(int))
@@ -157,6 +163,11 @@ def _check_window(window):
     if not 1 <= first <= last:
         raise ValueError(f"window must be (first, last) with 1 <= first <= last. Got {window!r} instead.")
     return int(first), int(last)
+
+
+def _positive_ranks(values, first, last):
+    ranks = np.arange(first, min(last, len(values)) + 1)
+    return ranks[values[ranks - 1] > 0]
 
 
 def _ols(x, y, ranks):

@@ -7,12 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_brm.functional.spectra._covariance import centre, symmetric_eigenvalues
+from sklearn_brm.functional.spectra._covariance import (
+    centre,
+    lower_product,
+    negligible,
+    scatter_eigenvalues,
+)
+from sklearn_brm.functional.spectra._cross_validation import cv_pca
 from sklearn_brm.functional.spectra._power_law import PowerLawFit, fit_power_law
-from sklearn_brm.functional.spectra._window import negligible
 
-# More rounds recover the tail of the population's spectrum more sharply and more noisily: four is where they
-# balance.
+# More rounds recover the tail of the population's spectrum more sharply and more noisily; four balance.
 _N_ROUNDS = 4
 _N_CALIBRATION = 20
 _TILT = 0.1
@@ -29,9 +33,9 @@ class ExponentBootstrap:
     interval : tuple of two float
         Confidence interval for the exponent of the population.
     bias : float
-        By how much the fitted exponent exceeds the population's, as estimated.
+        By how much the fitted exponent exceeds the population's, as estimated; NaN where it is not.
     exponents : ndarray of shape (n_resamples,)
-        Draws of the bias-corrected exponent.
+        Draws of the population's exponent.
     """
 
     interval: tuple[float, float]
@@ -78,10 +82,18 @@ def bootstrap_exponent(
 
     Notes
     -----
-    Whitened rows resampled n times from n have, with d/n, the limiting spectrum of new rows up to the third
-    free cumulant, and keep the kurtosis of the data. The construction follows bootstrap eigenvalue correction
-    (Hendrikse, Spreeuwers and Veldhuis 2009); that the plain bootstrap fails here is shown by El Karoui and
-    Purdom (2019). Costs `n_resamples` + 160 eigenvalue problems.
+    Whitened rows resampled n times from n have the limiting spectrum of new rows up to the third free
+    cumulant, and keep the kurtosis of the data. That resampling rows as they are fails is shown in [2]_;
+    finding the population's spectrum by resampling is the idea of [1]_. Costs `n_resamples` + 160 eigenvalue
+    problems.
+
+    References
+    ----------
+    .. [1] A. Hendrikse, L. Spreeuwers, R. Veldhuis, "A bootstrap approach to eigenvalue correction", ICDM
+    2009.
+    .. [2] N. El Karoui, E. Purdom, "The bootstrap, covariance matrices and PCA in moderate and
+    high-dimensions",
+       arXiv 1608.00948, 2016.
     """
     if fit.n_points < 3:
         return ExponentBootstrap((np.nan, np.nan), np.nan, np.full(n_resamples, np.nan))
@@ -102,15 +114,45 @@ def bootstrap_exponent(
     draws = np.array([refit(population, draw_counts())[0] for _ in progress(range(n_resamples))])
     estimate = exponent + (fit.exponent - draws.mean()) / response
     exponents = estimate + (draws.mean() - draws) / response
-    low, high = np.quantile(exponents, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return ExponentBootstrap((float(low), float(high)), float(fit.exponent - estimate), exponents)
+    return ExponentBootstrap(_interval(exponents, confidence), float(fit.exponent - estimate), exponents)
+
+
+def bootstrap_cv_exponent(
+    X: Tensor,
+    X_repeat: Tensor,
+    fit: PowerLawFit,
+    *,
+    method: str = "ols",
+    confidence: float = 0.95,
+    n_resamples: int = 200,
+    rng: np.random.Generator | np.random.RandomState,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> ExponentBootstrap:
+    """Return an interval for a `fit` to cross-validated eigenvalues, by resampling the rows of both repeats.
+
+    The interval is the scatter of the resamples' exponents about `fit`; no bias is estimated. Parameters and
+    result are those of `bootstrap_exponent`.
+    """
+    draws = np.full(n_resamples, np.nan)
+    for i in progress(range(n_resamples)):
+        drawn = torch.as_tensor(rng.choice(len(X), len(X)), device=X.device)
+        values = cv_pca(X[drawn], X_repeat[drawn], n_shuffles=1, rng=rng)[0]
+        draws[i] = fit_power_law(values, fit.window, method=method).exponent
+    exponents = fit.exponent + draws.mean() - draws
+    return ExponentBootstrap(_interval(exponents, confidence), np.nan, exponents)
+
+
+def _interval(exponents, confidence):
+    # Quantile p of B draws is order statistic p (B + 1), which keeps the coverage at small B.
+    ends = np.quantile(exponents, [(1 - confidence) / 2, (1 + confidence) / 2], method="weibull")
+    return float(ends[0]), float(ends[1])
 
 
 def whiten(X: Tensor) -> tuple[Tensor, np.ndarray]:
     """Return rows Z, shape (n, r), with Z.T @ Z = n I in the principal axes of `X`, and r eigenvalues."""
     centred = centre(X)
     n, d = centred.shape
-    matrix = centred.T @ centred if n >= d else centred @ centred.T
+    matrix = lower_product(centred.T if n >= d else centred)
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(matrix / (n - 1)))
     kept = values > negligible(values.cpu().numpy())
     values, vectors = values[kept], vectors[:, kept]
@@ -148,7 +190,4 @@ def _resampled_eigenvalues(rows, log_spectrum, counts):
     scaled = rows[drawn] * torch.as_tensor(np.exp(log_spectrum / 2), device=rows.device)
     mean = (weights * scaled).sum(dim=0) / n
     scaled = (scaled - mean) * weights.sqrt()
-    values = symmetric_eigenvalues(scaled.T @ scaled / (n - 1))
-    # A resample of few rows has fewer dimensions than the sample; what rounding leaves of the others is no
-    # eigenvalue.
-    return np.where(values > negligible(values), values, 0)
+    return scatter_eigenvalues(lower_product(scaled.T)) / (n - 1)

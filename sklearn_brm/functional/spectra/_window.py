@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_brm.functional.spectra._covariance import negligible
+
 # Candidate ends of a window, evenly spaced in log rank.
 _N_EDGES = 24
 _MIN_POINTS = 10
@@ -67,11 +69,6 @@ def last_trusted_rank(n_features: int, n_samples: int | None = None) -> int:
     """
     share = 1 / n_features + (5 / n_samples if n_samples else 0)
     return max(int(0.9 / share), 1)
-
-
-def negligible(values: np.ndarray) -> float:
-    """Return the size at and below which an eigenvalue is only rounding beside the largest."""
-    return float(np.abs(values).max() * len(values) * np.finfo(np.float64).eps)
 
 
 def check_spectrum(eigenvalues: ArrayLike) -> np.ndarray:

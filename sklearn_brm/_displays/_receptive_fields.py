@@ -1,0 +1,245 @@
+"""What the units of an encoder have learned, as images, and the variances that tell learned from noise."""
+
+import numbers
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .._base import check_number, parameter_error
+from ._style import PALETTE, legend_above, new_axes
+
+_LARGEST_GRID = 100
+
+
+class ReceptiveFieldDisplay:
+    """Weights of units as a grid of images, beside the histogram of their variances.
+
+    Each unit is scaled by its largest absolute weight, so that zero has the same colour everywhere: white
+    for one channel, mid-grey for three. Dead units are framed, pruned ones framed and crossed out. It is
+    recommended to use `from_estimator` to create one. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_shown, n_features)
+        The units of the grid, row by row.
+    image_shape : tuple of int
+        ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` with 1 or 3
+        channels.
+    variances : ndarray of shape (n_units,)
+        Variance over the features of every unit, before pruning.
+    dead, pruned : ndarray of shape (n_units,), dtype=bool
+        State of every unit.
+    threshold : float, default=inf
+        Units of a larger variance were pruned.
+    units : ndarray of shape (n_shown,), default=None
+        Which units the grid shows; None means the first ones.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the grid.
+    histogram_ax_ : matplotlib Axes or None
+        Axes with the histogram.
+    figure_ : matplotlib Figure
+        Figure that holds the grid.
+    image_ : matplotlib AxesImage
+        The grid.
+    frames_ : list of matplotlib Rectangle
+        The frames of dead and pruned units.
+    cut_ : matplotlib Line2D or None
+        The cut in the histogram, where there is one.
+
+    See Also
+    --------
+    WTAEncoder : The encoder whose units these are.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_brm import ReceptiveFieldDisplay, WTAEncoder
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> encoder = WTAEncoder(n_components=25, random_state=0).fit(X)
+    >>> display = ReceptiveFieldDisplay.from_estimator(encoder, image_shape=(8, 8))
+    >>> display.image_.get_array().shape
+    (44, 44, 4)
+    """
+
+    def __init__(self, weights, *, image_shape, variances, dead, pruned, threshold=np.inf, units=None):
+        self.weights = weights
+        self.image_shape = image_shape
+        self.variances = variances
+        self.dead = dead
+        self.pruned = pruned
+        self.threshold = threshold
+        self.units = units
+
+    @classmethod
+    def from_estimator(
+        cls, encoder, *, image_shape, n_units=_LARGEST_GRID, ax=None, histogram_ax=None, **kwargs
+    ):
+        """Draw the units of a fitted encoder.
+
+        Parameters
+        ----------
+        encoder : WTAEncoder
+            Fitted on images, one per row.
+        image_shape : tuple of int
+            ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` with 1 or 3
+            channels.
+        n_units : int, default=100
+            How many units to show, evenly spaced; all where there are fewer.
+        ax, histogram_ax : matplotlib Axes, default=None
+            Where to draw. With neither a new figure holds both; with `ax` alone there is no histogram.
+        **kwargs : dict
+            Handed to matplotlib's `imshow`.
+
+        Returns
+        -------
+        display : ReceptiveFieldDisplay
+            The picture and what is in it.
+
+        Raises
+        ------
+        ValueError
+            If `image_shape` has not as many pixels as the encoder has features, or not 1 or 3 channels.
+        """
+        check_is_fitted(encoder)
+        owner = f"{cls.__name__}.from_estimator"
+        check_number(owner, "n_units", n_units, "[1, inf)", kind=numbers.Integral)
+        _check_image_shape(owner, image_shape, encoder.components_.shape[1])
+        n_shown = min(n_units, len(encoder.components_))
+        units = np.linspace(0, len(encoder.components_) - 1, n_shown).round().astype(int)
+        display = cls(
+            encoder.components_[units],
+            image_shape=image_shape,
+            variances=encoder.weight_variances_,
+            dead=encoder.dead_,
+            pruned=encoder.pruned_,
+            threshold=encoder.prune_threshold_,
+            units=units,
+        )
+        return display.plot(ax=ax, histogram_ax=histogram_ax, **kwargs)
+
+    def plot(self, ax=None, *, histogram_ax=None, **kwargs):
+        """Draw the grid and the histogram.
+
+        Parameters
+        ----------
+        ax, histogram_ax : matplotlib Axes, default=None
+            Where to draw. With neither a new figure holds both; with `ax` alone there is no histogram.
+        **kwargs : dict
+            Handed to matplotlib's `imshow`.
+
+        Returns
+        -------
+        display : ReceptiveFieldDisplay
+            This object.
+        """
+        if ax is None and histogram_ax is None:
+            ax, histogram_ax = new_axes(2, width=10.0, height=5.0, width_ratios=[1.2, 1])
+        elif ax is None:
+            ax = new_axes()[0]
+        self.ax_, self.histogram_ax_ = ax, histogram_ax
+        self.figure_ = ax.figure
+        self._plot_grid(kwargs)
+        self.cut_ = None if histogram_ax is None else self._plot_histogram()
+        return self
+
+    def _plot_grid(self, kwargs):
+        images = _as_colors(np.asarray(self.weights), self.image_shape)
+        n_columns = int(np.ceil(np.sqrt(len(images))))
+        self.image_ = self.ax_.imshow(_mosaic(images, n_columns), **({"interpolation": "nearest"} | kwargs))
+        self.ax_.set(xticks=[], yticks=[])
+        self.ax_.spines[:].set_visible(False)
+        self.frames_ = []
+        units = np.arange(len(images)) if self.units is None else np.asarray(self.units)
+        for name, (which, color) in self._states().items():
+            places = np.flatnonzero(which[units]) if name != "kept" else []
+            for count, place in enumerate(places):
+                row, column = divmod(place, n_columns)
+                label = None if count else f"{name} ({len(places)} of {len(units)} shown)"
+                self._frame(row, column, images.shape[1:3], color, label, crossed=name == "pruned")
+        if self.frames_:
+            legend_above(self.ax_)
+
+    def _states(self):
+        """Return which units are kept, dead and pruned, and the colour of each state."""
+        dead, pruned = np.asarray(self.dead), np.asarray(self.pruned)
+        return {
+            "kept": (~dead & ~pruned, PALETTE[0]),
+            "dead": (dead & ~pruned, PALETTE[1]),
+            "pruned": (pruned, PALETTE[6]),
+        }
+
+    def _frame(self, row, column, size, color, label, *, crossed):
+        from matplotlib.patches import Rectangle
+
+        height, width = size
+        x, y = column * (width + 1) - 0.5, row * (height + 1) - 0.5
+        frame = Rectangle((x, y), width, height, fill=False, edgecolor=color, linewidth=1.5, label=label)
+        self.frames_.append(self.ax_.add_patch(frame))
+        if crossed:
+            self.ax_.plot([x, x + width], [y, y + height], color=color, linewidth=1)
+
+    def _plot_histogram(self):
+        ax, variances = self.histogram_ax_, np.asarray(self.variances, dtype=float)
+        bins = _log_bins(variances[variances > 0])
+        below = np.zeros(len(bins) - 1)
+        for name, (which, color) in self._states().items():
+            counts = np.histogram(variances[which], bins)[0]
+            if which.any():
+                label = f"{name} ({which.sum()})"
+                ax.bar(bins[:-1], counts, np.diff(bins), below, align="edge", color=color, label=label)
+            below += counts
+        ax.set(xscale="log", xlabel="variance of the weights of a unit", ylabel="number of units")
+        cut = None
+        if np.isfinite(self.threshold):
+            cut = ax.axvline(self.threshold, color="black", linestyle="--", label="cut")
+        legend_above(ax)
+        return cut
+
+
+def _check_image_shape(owner, image_shape, n_features):
+    rule = f"(height, width), or with 1 or 3 channels before or after, for {n_features} features"
+    if not isinstance(image_shape, (tuple, list)) or not all(
+        isinstance(size, numbers.Integral) for size in image_shape
+    ):
+        raise parameter_error(owner, "image_shape", rule, image_shape)
+    channels_known = len(image_shape) == 2 or (
+        len(image_shape) == 3 and (image_shape[-1] in (1, 3) or image_shape[0] in (1, 3))
+    )
+    if not channels_known or np.prod(image_shape) != n_features:
+        raise parameter_error(owner, "image_shape", rule, image_shape, ValueError)
+
+
+def _as_colors(weights, image_shape):
+    """Return the weights as RGB images in [0, 1], shape (n_units, height, width, 3)."""
+    from matplotlib import colormaps
+
+    largest = np.abs(weights).max(axis=1, keepdims=True)
+    images = (weights / np.where(largest == 0, 1, largest)).reshape(len(weights), *image_shape)
+    if len(image_shape) == 2:
+        images = images[..., None]
+    elif image_shape[-1] not in (1, 3):
+        images = np.moveaxis(images, 1, -1)
+    shades = (images + 1) / 2
+    return colormaps["RdBu_r"](shades[..., 0])[..., :3] if shades.shape[-1] == 1 else shades
+
+
+def _mosaic(images, n_columns):
+    """Lay the images out in rows with gaps of one transparent pixel between them."""
+    n_rows = -(-len(images) // n_columns)
+    _, height, width, _ = images.shape
+    mosaic = np.zeros((n_rows * (height + 1) - 1, n_columns * (width + 1) - 1, 4))
+    for place, image in enumerate(images):
+        row, column = divmod(place, n_columns)
+        top, left = row * (height + 1), column * (width + 1)
+        mosaic[top : top + height, left : left + width, :3] = image
+        mosaic[top : top + height, left : left + width, 3] = 1
+    return mosaic
+
+
+def _log_bins(values, n_bins=40):
+    """Return edges of bins of equal width on a logarithmic axis."""
+    low, high = (values.min(), values.max()) if len(values) else (1.0, 1.0)
+    return np.geomspace(low / 1.05, high * 1.05, n_bins + 1)

@@ -1,0 +1,276 @@
+"""Accuracy under attack against the size of the perturbation, beside the critical norms."""
+
+import numpy as np
+
+from .._base import parameter_error
+from .._scorer import RobustnessCurve, robustness_curve
+from ._style import MARKERS, legend_above, resolve_axes, spans_decades
+
+_OWNER = "RobustnessCurveDisplay"
+
+
+class RobustnessCurveDisplay:
+    """Accuracy of one or several classifiers under attack, and their critical norms as box plots.
+
+    It is recommended to use `from_estimator` or `from_predictions` to create one. All parameters are
+    stored as attributes.
+
+    Parameters
+    ----------
+    curves : dict of str to RobustnessCurve
+        Results of `robustness_curve` by name. One without `l2_norm` has no box.
+    norm : {inf, 1, 2}, default=inf
+        Norm of the perturbations, for the label.
+    scale : None, "std", "range" or array-like, default=None
+        Unit of `eps`, for the label.
+    relative : bool, default=False
+        Whether to show the share of the rows that are right when clean, instead of all rows.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The axes of the curves and, where there are boxes, those of the boxes.
+    ax_ : matplotlib Axes
+        The axes of the curves.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+    lines_ : list of matplotlib Line2D
+        One curve per classifier.
+    boxes_ : dict of lists of matplotlib artists or None
+        What matplotlib's `boxplot` returns.
+
+    See Also
+    --------
+    robustness_curve : Computes a curve.
+    TradeOffDisplay : Two scores of many candidates of a search.
+
+    Notes
+    -----
+    A box shows the quartiles of the Euclidean lengths, in raw units, of the smallest perturbations on the
+    curve that broke a row, over the rows that were right when clean and were broken; whiskers reach to 1.5
+    times the distance between the quartiles. The share of such rows that were broken stands below: a box
+    over few rows is that of the weakest. The marker on its median is that of the curve.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_brm import RobustnessCurveDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> models = {f"C={C}": LogisticRegression(C=C, max_iter=1000).fit(X, y) for C in (0.01, 100)}
+    >>> display = RobustnessCurveDisplay.from_estimator(models, X, y, attack="pgd", random_state=0)
+    >>> bool((display.curves["C=100"].accuracy[1:] <= display.curves["C=100"].accuracy[:-1]).all())
+    True
+    """
+
+    def __init__(self, *, curves, norm=np.inf, scale=None, relative=False):
+        self.curves = curves
+        self.norm = norm
+        self.scale = scale
+        self.relative = relative
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, name=None, relative=False, ax=None, **parameters):
+        """Attack one or several fitted classifiers and draw what is left of their accuracy.
+
+        Parameters
+        ----------
+        estimator : classifier, list of classifiers or dict of str to classifier
+            Fitted classifiers or Pipelines.
+        X : array-like of shape (n_samples, n_features)
+            Clean rows.
+        y : array-like of shape (n_samples,)
+            True labels.
+        name : str or list of str, default=None
+            Names for the legend; None takes the keys of a dict, else the names of the classes.
+        relative : bool, default=False
+            Whether to show the share of the rows that are right when clean, instead of all rows.
+        ax : matplotlib Axes or pair of them, default=None
+            Where to draw the curves or, given two, the curves and the boxes. None makes a new figure.
+        **parameters : dict
+            Handed to `robustness_curve`, such as `eps`, `attack`, `norm`, `scale`, `random_state`.
+
+        Returns
+        -------
+        display : RobustnessCurveDisplay
+            The picture and what is in it.
+        """
+        estimators = _named_estimators(estimator, name)
+        curves = {key: robustness_curve(one, X, y, **parameters) for key, one in estimators.items()}
+        described = {key: parameters[key] for key in ("norm", "scale") if key in parameters}
+        return cls(curves=curves, relative=relative, **described).plot(ax=ax)
+
+    @classmethod
+    def from_predictions(
+        cls, y_true, y_pred, *, eps, l2_norm=None, name=None, norm=np.inf, scale=None, relative=False, ax=None
+    ):
+        """Draw the accuracy of predictions made elsewhere, one set for each size of perturbation.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,)
+            True labels.
+        y_pred : array-like of shape (n_eps, n_samples) or dict of str to such
+            What was predicted for the same rows under each perturbation. A row counts as broken from the
+            first wrong answer on, so that the accuracy never rises.
+        eps : array-like of shape (n_eps,)
+            Sizes of the perturbations, rising. The first one is 0: the answers to the clean rows.
+        l2_norm : array-like of shape (n_eps, n_samples) or dict of str to such, default=None
+            Euclidean lengths of the perturbations, for the boxes.
+        name : str, default=None
+            Name for the legend, where `y_pred` is no dict.
+        norm : {inf, 1, 2}, default=inf
+            Norm in which `eps` is measured, for the label.
+        scale : None, "std", "range" or array-like, default=None
+            Unit of `eps`, for the label.
+        relative : bool, default=False
+            Whether to show the share of the rows that are right when clean, instead of all rows.
+        ax : matplotlib Axes or pair of them, default=None
+            Where to draw the curves or, given two, the curves and the boxes. None makes a new figure.
+
+        Returns
+        -------
+        display : RobustnessCurveDisplay
+            The picture and what is in it.
+
+        Raises
+        ------
+        ValueError
+            If `eps` does not start with 0 and rise, or the shapes do not fit.
+        """
+        eps = np.asarray(eps, dtype=float)
+        if eps.ndim != 1 or len(eps) < 2 or eps[0] != 0 or not (np.diff(eps) > 0).all():
+            rule = "two or more rising numbers of which the first is 0, the clean rows"
+            raise parameter_error(f"{_OWNER}.from_predictions", "eps", rule, eps, ValueError)
+        if not isinstance(y_pred, dict):
+            name = "classifier" if name is None else name
+            y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
+        lengths = l2_norm or {}
+        curves = {key: _curve_of(y_true, answers, eps, lengths.get(key)) for key, answers in y_pred.items()}
+        return cls(curves=curves, norm=norm, scale=scale, relative=relative).plot(ax=ax)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the curves and, beside them, the boxes.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or pair of them, default=None
+            Where to draw the curves or, given two, the curves and the boxes. None makes a new figure.
+        **kwargs : dict
+            Handed to matplotlib's `plot` of every curve.
+
+        Returns
+        -------
+        display : RobustnessCurveDisplay
+            This object.
+        """
+        with_norms = {name: curve for name, curve in self.curves.items() if curve.l2_norm is not None}
+        box_width = 1.4 + 0.6 * len(with_norms)
+        ratios = [5.5, box_width] if with_norms else None
+        axes = resolve_axes(
+            ax, 2 if with_norms else 1, width=5.5 + (box_width if with_norms else 0), width_ratios=ratios
+        )
+        self.axes_ = np.array(axes, dtype=object)
+        self.ax_, self.figure_ = axes[0], axes[0].figure
+        self.lines_ = self._plot_curves(self.ax_, kwargs)
+        self.boxes_ = self._plot_boxes(axes[1], with_norms) if with_norms and len(axes) > 1 else None
+        return self
+
+    def _plot_curves(self, ax, kwargs):
+        is_log = spans_decades(np.concatenate([curve.eps[curve.eps > 0] for curve in self.curves.values()]))
+        lines = []
+        for i, (name, curve) in enumerate(self.curves.items()):
+            eps, accuracy = _points(curve, self.relative, is_log)
+            style = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4}
+            style["label"] = f"{name} (clean {curve.clean_accuracy:.2f})"
+            lines += ax.plot(eps, accuracy, **(style | kwargs))
+        ax.set_xscale("log" if is_log else "linear")
+        share = "of rows right when clean" if self.relative else "of all rows"
+        ax.set(xlabel=self._eps_label(), ylabel=f"accuracy under attack (share {share})", ylim=(-0.02, 1.02))
+        legend_above(ax)
+        return lines
+
+    def _plot_boxes(self, ax, curves):
+        broken = {name: _critical_norms(curve) for name, curve in curves.items()}
+        positions = np.arange(len(broken))
+        boxes = ax.boxplot(
+            [norms for norms, _ in broken.values()],
+            positions=positions,
+            widths=0.6,
+            patch_artist=True,
+            medianprops={"color": "black"},
+            showfliers=False,
+        )
+        lines = dict(zip(self.curves, self.lines_))
+        for position, (name, (norms, _)), box in zip(positions, broken.items(), boxes["boxes"]):
+            box.set(facecolor=lines[name].get_color(), alpha=0.7)
+            # The curve's marker, since colours alone do not tell everyone which box is whose.
+            median = np.median(norms) if len(norms) else np.nan
+            ax.plot(position, median, lines[name].get_marker(), color="black", markersize=6)
+        ax.set_xticks(positions, [f"{share:.0%}" for _, share in broken.values()])
+        if spans_decades(np.concatenate([norms for norms, _ in broken.values()])):
+            ax.set_yscale("log")
+        ax.set(xlabel="rows broken", ylabel="critical norm (Euclidean length, raw units)")
+        return boxes
+
+    def _eps_label(self):
+        norm = {np.inf: "largest change of a feature", 2: "Euclidean length", 1: "sum of changes"}[self.norm]
+        if self.scale is None:
+            return f"perturbation size ({norm}, raw units)"
+        unit = {"std": "standard deviations", "range": "ranges of the features"}
+        named = isinstance(self.scale, str) and self.scale in unit
+        return f"perturbation size ({norm}, in {unit[self.scale] if named else 'units of scale'})"
+
+
+def _named_estimators(estimator, name):
+    """The classifiers by the names that the legend shows, each name once."""
+    if isinstance(estimator, dict):
+        return estimator
+    estimators = list(estimator) if isinstance(estimator, (list, tuple)) else [estimator]
+    names = [name] if isinstance(name, str) else name
+    names = [type(one).__name__ for one in estimators] if names is None else list(names)
+    if len(names) != len(estimators) or len(set(names)) != len(names):
+        rule = f"{len(estimators)} different names, one per estimator"
+        raise parameter_error(f"{_OWNER}.from_estimator", "name", rule, names, ValueError)
+    return dict(zip(names, estimators))
+
+
+def _curve_of(y_true, y_pred, eps, l2_norm):
+    """The `RobustnessCurve` of predictions at each size of perturbation."""
+    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    lengths = np.full(y_pred.shape, np.nan) if l2_norm is None else np.asarray(l2_norm, dtype=float)
+    expected = (len(eps), len(y_true))
+    for parameter, array in {"y_pred": y_pred, "l2_norm": lengths}.items():
+        if array.shape != expected:
+            rule = f"of shape (n_eps, n_samples) = {expected}"
+            raise parameter_error(f"{_OWNER}.from_predictions", parameter, rule, array.shape, ValueError)
+    is_wrong = np.logical_or.accumulate(y_pred != y_true, axis=0)
+    is_broken, first = is_wrong[-1], is_wrong.argmax(axis=0)
+    accuracy, clean = 1 - is_wrong.mean(axis=1), 1 - is_wrong[0].mean()
+    length = np.where(is_broken, lengths[first, np.arange(len(y_true))], np.inf)
+    return RobustnessCurve(
+        eps=eps,
+        accuracy=accuracy,
+        relative_accuracy=accuracy / clean if clean else np.full(len(eps), np.nan),
+        clean_accuracy=float(clean),
+        radius=np.where(is_broken, eps[first], np.inf),
+        l2_norm=None if l2_norm is None else np.where(is_wrong[0], 0.0, length),
+    )
+
+
+def _points(curve, relative, is_log):
+    """What to draw of a curve: from the clean rows on, which a logarithmic scale cannot show."""
+    accuracy = curve.relative_accuracy if relative else curve.accuracy
+    if is_log:
+        return curve.eps[curve.eps > 0], accuracy[curve.eps > 0]
+    if curve.eps[0] == 0:
+        return curve.eps, accuracy
+    clean = 1.0 if relative else curve.clean_accuracy
+    return np.append(0.0, curve.eps), np.append(clean, accuracy)
+
+
+def _critical_norms(curve):
+    """Norms of the rows that were broken, and their share of those that were right when clean."""
+    attacked = curve.radius > 0
+    broken = attacked & np.isfinite(curve.l2_norm)
+    return curve.l2_norm[broken], broken.sum() / max(attacked.sum(), 1)

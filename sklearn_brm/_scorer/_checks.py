@@ -1,0 +1,73 @@
+"""Every parameter is checked before any work starts."""
+
+import numbers
+
+import numpy as np
+
+from .._base import check_number, parameter_error
+from ._attacks import ATTACKS
+from ._siege import Siege
+from ._table import Table
+from ._threat import resolve_threat
+
+
+def lay_siege(owner, estimator, X, y, *, norm, scale, reference_X, bounds, constraints, **effort):
+    """Check every parameter and return the `Siege` that answers all questions about these rows."""
+    check_attack(owner, effort["attack"])
+    for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
+        check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral)
+    table = Table(owner, X)
+    threat = resolve_threat(
+        owner,
+        table,
+        norm=norm,
+        scale=scale,
+        reference_X=reference_X,
+        bounds=bounds,
+        constraints=constraints,
+    )
+    return Siege(owner, estimator, table, y, threat, **effort)
+
+
+def check_attack(owner, attack):
+    """Check the parameter `attack`: a name, a callable, or several of them."""
+    wanted = [attack] if isinstance(attack, str) or callable(attack) else attack
+    rule = f"a callable, one of {', '.join(map(repr, ATTACKS))}, or a list of such"
+    if not isinstance(wanted, (list, tuple)) or len(wanted) == 0:
+        raise parameter_error(owner, "attack", rule, attack)
+    for item in wanted:
+        if not callable(item) and not (isinstance(item, str) and item in ATTACKS):
+            raise parameter_error(owner, "attack", rule, item)
+
+
+def check_weight(sample_weight, table):
+    """Return weights of the rows as an array, or None."""
+    if sample_weight is None:
+        return None
+    weight = np.asarray(sample_weight, dtype=float)
+    if weight.shape != (len(table),) or not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(
+            f"sample_weight must be {len(table)} finite numbers, none negative. "
+            f"Got an array of shape {weight.shape}."
+        )
+    if weight.sum() == 0:
+        raise ValueError("sample_weight must not be all zero.")
+    return weight
+
+
+def check_grid(owner, eps):
+    """Return radii as a rising array."""
+    rule = "a rising sequence of numbers in (0, inf)"
+    try:
+        grid = np.asarray(eps, dtype=float)
+    except (TypeError, ValueError):
+        raise parameter_error(owner, "eps", rule, eps, TypeError) from None
+    if (
+        grid.ndim != 1
+        or len(grid) == 0
+        or not np.isfinite(grid).all()
+        or grid[0] <= 0
+        or (np.diff(grid) <= 0).any()
+    ):
+        raise parameter_error(owner, "eps", rule, eps, ValueError)
+    return grid

@@ -1,0 +1,155 @@
+"""What the attacks found, as documented objects."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class AdversarialExamples:
+    """What `adversarial_examples` found, one entry per row of `X`.
+
+    Attributes
+    ----------
+    X : ndarray or DataFrame of shape (n_samples, n_features)
+        The adversarial rows; the clean row wherever none was found.
+    outcome : ndarray of str of shape (n_samples,)
+        ``"wrong_when_clean"`` (never attacked), ``"broken"`` or ``"standing"``.
+    distance : ndarray of shape (n_samples,)
+        Size of the perturbation in the requested norm, in units of `scale`; 0 where there is none.
+    l2_norm : ndarray of shape (n_samples,)
+        Euclidean length of the perturbation in raw units; 0 where there is none.
+    attack : ndarray of str of shape (n_samples,)
+        Name of the attack that broke the row, ``""`` where none did.
+    n_queries : ndarray of int of shape (n_samples,)
+        How many points around this row a black box asked the estimator about.
+    """
+
+    X: np.ndarray
+    outcome: np.ndarray
+    distance: np.ndarray
+    l2_norm: np.ndarray
+    attack: np.ndarray
+    n_queries: np.ndarray
+
+    @property
+    def clean_accuracy(self):
+        """Share of rows that are right when clean."""
+        return float(np.mean(self.outcome != "wrong_when_clean"))
+
+    @property
+    def robust_accuracy(self):
+        """Share of rows that are right when clean and under attack."""
+        return float(np.mean(self.outcome == "standing"))
+
+
+@dataclass(frozen=True)
+class CriticalPerturbations:
+    """What `critical_perturbations` found, one entry per row of `X`.
+
+    Attributes
+    ----------
+    radius : ndarray of shape (n_samples,)
+        Smallest radius found that changes the prediction, in the requested norm and in units of
+        `scale`; 0 where the row is wrong when clean, inf where none was found.
+    l2_norm : ndarray of shape (n_samples,)
+        Its Euclidean length in raw units (the critical norm of the paper); 0 and inf likewise.
+    X : ndarray or DataFrame of shape (n_samples, n_features)
+        The adversarial rows; the clean row wherever none was found.
+    outcome : ndarray of str of shape (n_samples,)
+        ``"wrong_when_clean"``, ``"broken"`` or ``"standing"``.
+    attack : ndarray of str of shape (n_samples,)
+        Name of the attack that found the perturbation, ``""`` where none did.
+    n_queries : ndarray of int of shape (n_samples,)
+        How many points around this row a black box asked the estimator about.
+    """
+
+    radius: np.ndarray
+    l2_norm: np.ndarray
+    X: np.ndarray
+    outcome: np.ndarray
+    attack: np.ndarray
+    n_queries: np.ndarray
+
+
+@dataclass(frozen=True)
+class RobustnessCurve:
+    """What `robustness_curve` found.
+
+    Attributes
+    ----------
+    eps : ndarray of shape (n_eps,)
+        Radii, rising, in units of `scale`.
+    accuracy : ndarray of shape (n_eps,)
+        Share of all rows that are right when clean and under every attack up to this radius; never rises.
+    relative_accuracy : ndarray of shape (n_eps,)
+        The same as a share of the rows that are right when clean.
+    clean_accuracy : float
+        Share of rows that are right when clean.
+    radius : ndarray of shape (n_samples,)
+        Per row, the smallest radius of the curve that broke it; 0 where the row is wrong when clean,
+        inf where none did.
+    l2_norm : ndarray of shape (n_samples,)
+        Euclidean length of that perturbation in raw units; 0 and inf likewise.
+    """
+
+    eps: np.ndarray
+    accuracy: np.ndarray
+    relative_accuracy: np.ndarray
+    clean_accuracy: float
+    radius: np.ndarray
+    l2_norm: np.ndarray
+
+
+def examples_at(siege, eps):
+    """Attack every row that is right at one radius and return the `AdversarialExamples`."""
+    rows = np.flatnonzero(siege.victim.right)
+    X, by = siege.table.matrix.copy(), np.full(len(siege.table), "", dtype=object)
+    X[rows], _, by[rows] = siege.storm(rows, np.full(len(rows), float(eps)))
+    everyone = np.arange(len(siege.table))
+    return AdversarialExamples(
+        X=siege.table.restore(X, everyone),
+        outcome=_outcome(siege, by),
+        distance=siege.threat.distance(X, siege.table.matrix),
+        l2_norm=_l2(siege, X),
+        attack=by.astype(str),
+        n_queries=siege.n_queries.copy(),
+    )
+
+
+def critical_from(siege, radii):
+    """Return what a search for radii found as `CriticalPerturbations`."""
+    l2_norm = np.where(np.isinf(radii.radius), np.inf, _l2(siege, radii.X))
+    return CriticalPerturbations(
+        radius=radii.radius,
+        l2_norm=l2_norm,
+        X=siege.table.restore(radii.X, np.arange(len(siege.table))),
+        outcome=_outcome(siege, radii.by),
+        attack=radii.by.astype(str),
+        n_queries=siege.n_queries.copy(),
+    )
+
+
+def curve_from(siege, radii, eps, weight):
+    """Return the `RobustnessCurve` that radii per row mean."""
+    place = np.searchsorted(eps, radii.radius)
+    radius = np.append(eps, np.inf)[place] * (radii.radius > 0)
+    standing = (radii.radius > 0)[:, None] & (radius[:, None] > eps[None])
+    clean = float(np.average(siege.victim.right, weights=weight))
+    accuracy = np.average(standing, axis=0, weights=weight)
+    return RobustnessCurve(
+        eps=eps,
+        accuracy=accuracy,
+        relative_accuracy=accuracy / clean if clean else np.full(len(eps), np.nan),
+        clean_accuracy=clean,
+        radius=radius,
+        l2_norm=np.where(np.isinf(radius), np.inf, _l2(siege, radii.X)),
+    )
+
+
+def _outcome(siege, by):
+    return np.where(siege.victim.right, np.where(by == "", "standing", "broken"), "wrong_when_clean")
+
+
+def _l2(siege, X):
+    return np.linalg.norm(X.astype(float) - siege.table.matrix, axis=1)

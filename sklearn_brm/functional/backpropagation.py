@@ -1,0 +1,84 @@
+"""Cross-entropy of a perceptron and its gradients in closed form, at half the cost of a recorded graph."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, log_softmax
+
+from .penalties import weighted_mean
+from .rectifier import rectifier_slope, rectify
+
+# With fewer outputs than this, products run two to three times faster if outputs are the outer dimension.
+_FEW_OUTPUTS = 32
+
+
+@torch.no_grad()
+def backpropagate(
+    X: Tensor,
+    y: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    power: float = 1.0,
+    sample_weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """Return the loss of a batch, the scores, and the gradients of the weights and of the biases.
+
+    Small layers spend more time on the bookkeeping of autograd than on arithmetic. This is for the plain
+    loss; autograd takes over where a penalty looks inside the network.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, n_features)
+    y : tensor of shape (n,)
+        Indices of the classes.
+    weights, biases : sequences of tensors of shape (n_in, n_out) and (n_out,)
+        One output stands for two classes: the score of the second against 0.
+    power : float
+        Exponent of the rectifier.
+    sample_weight : tensor of shape (n,), optional
+
+    Returns
+    -------
+    loss : scalar tensor
+        Mean of the (weighted) cross-entropy.
+    scores : tensor of shape (n, n_classes)
+    weight_gradients, bias_gradients : lists of tensors
+    """
+    inputs, slopes = [X], []
+    for weight, bias in zip(weights[:-1], biases[:-1]):
+        u = _affine(inputs[-1], weight, bias)
+        slopes.append(rectifier_slope(u, power))
+        inputs.append(rectify(u, power))
+    scores = two_columns(_affine(inputs[-1], weights[-1], biases[-1]))
+    log_probabilities = log_softmax(scores, dim=1)
+    losses = -log_probabilities.gather(1, y[:, None])[:, 0]
+    delta = log_probabilities.exp_()
+    delta.scatter_add_(1, y[:, None], delta.new_full((len(y), 1), -1.0))
+    delta *= 1 / len(y) if sample_weight is None else sample_weight[:, None] / len(y)
+    delta = delta[:, -weights[-1].shape[1] :]
+    weight_gradients, bias_gradients = [_outer(inputs[-1], delta)], [delta.sum(dim=0)]
+    for i in range(len(slopes) - 1, -1, -1):
+        delta = (delta @ weights[i + 1].T).mul_(slopes[i])
+        weight_gradients.insert(0, _outer(inputs[i], delta))
+        bias_gradients.insert(0, delta.sum(dim=0))
+    return weighted_mean(losses, sample_weight), scores, weight_gradients, bias_gradients
+
+
+def _affine(inputs, weight, bias):
+    if len(bias) < _FEW_OUTPUTS:
+        return linear(inputs, weight.T.contiguous(), bias)
+    return torch.addmm(bias, inputs, weight)
+
+
+def _outer(inputs, delta):
+    if delta.shape[1] < _FEW_OUTPUTS:
+        return (delta.T @ inputs).T.contiguous()
+    return inputs.T @ delta
+
+
+def two_columns(scores: Tensor) -> Tensor:
+    """Return scores with one column per class: a single column is the score of the second class against 0."""
+    if scores.shape[1] > 1:
+        return scores
+    return torch.cat([torch.zeros_like(scores), scores], dim=1)
