@@ -173,7 +173,15 @@ def sweep(n_units, n_candidates=N_CANDIDATES):
         WTAEncoder(n_units, max_iter=20, device="cpu", random_state=0),
         RegularizedClassifier((), penalty="l2", max_iter=40, tol=None, device="cpu", random_state=0),
     )
-    robust = AdversarialScorer(eps=1, bounds=(0, 16), max_samples=50, device="cpu", random_state=0)
+    robust = AdversarialScorer(
+        ["apgd", "apgd_margin"],
+        eps=1,
+        bounds=(0, 16),
+        n_steps=20,
+        max_samples=100,
+        device="cpu",
+        random_state=0,
+    )
     grid = {"regularizedclassifier__alpha": np.logspace(-5, 0, n_candidates)}
     scoring = {"accuracy": "accuracy", "robust": robust}
     search = GridSearchCV(pipeline, grid, scoring=scoring, cv=FOLDS, refit=False)
