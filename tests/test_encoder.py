@@ -69,6 +69,7 @@ def test_partial_fit_on_chunks_is_the_rule_at_a_constant_rate_in_the_order_given
     encoder = WTAEncoder(6, init=init, rule="sample", learning_rate=0.1, normalize=False)
     for chunk in (X[:1], X[1:7], X[7:]):
         encoder.partial_fit(chunk / 16)
+    assert encoder.n_updates_ == 10
     layer = PlasticLayer(torch.tensor(init), 3)
     sample_step(layer, torch.tensor(X / 16), Rule(), 0.1)
     np.testing.assert_allclose(encoder.components_, layer.W.numpy(), rtol=1e-10)

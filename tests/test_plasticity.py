@@ -97,10 +97,11 @@ def test_three_steps_equal_the_index_loop_to_the_last_digits(step, oracle, rule,
 
 @pytest.mark.parametrize("step", [minibatch_step, sample_step])
 @pytest.mark.parametrize("p", [2, 3])
-def test_the_powers_stay_in_step_with_the_weights(step, p):
+def test_the_powers_and_norms_stay_in_step_with_the_weights(step, p):
     layer = PlasticLayer(draw(0, 700, 5), p)
     step(layer, draw(1, 400, 5), Rule(), 0.1)
     torch.testing.assert_close(layer.A, power_weights(layer.W, p), rtol=0, atol=0)
+    torch.testing.assert_close(layer.inverse_norms, row_scales(layer.W, p), rtol=1e-15, atol=0)
 
 
 def test_an_accelerator_that_updates_all_rows_gets_the_same_weights(monkeypatch):

@@ -1,5 +1,5 @@
 """The learning room: winner-take-all encoder."""
 
-from sklearn_brm._encoder.estimator import WTAEncoder
+from ._estimator import WTAEncoder
 
 __all__ = ["WTAEncoder"]

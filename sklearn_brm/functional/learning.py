@@ -6,14 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_brm.functional.plasticity import (
+from .plasticity import (
     PlasticLayer,
     Rule,
     converged_units,
     lebesgue_norms,
     scale_to_radius,
 )
-from sklearn_brm.functional.rows import RowFeed
+from .rows import RowFeed
+
+__all__ = ["Learner"]
 
 # The largest change per epoch is measured on at most this many units, to spare a second copy of the weights.
 _WATCHED_UNITS = 256

@@ -12,8 +12,25 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
+from .rectifier import rectify
+
+__all__ = [
+    "PlasticLayer",
+    "Rule",
+    "converged_units",
+    "diverged_units",
+    "forward",
+    "lebesgue_norms",
+    "minibatch_step",
+    "mixture_order",
+    "power_weights",
+    "row_scales",
+    "sample_step",
+    "scale_to_radius",
+]
+
 # Rows handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
-_BLOCK = 64
+_BLOCK = 128
 
 
 def lebesgue_norms(X: Tensor, p: float) -> Tensor:
@@ -28,9 +45,10 @@ def _blocks(X):
 def _norms_of_block(X, p):
     # Scaled by their largest entry rows cannot overflow. The scale needs no gradient: the result does not
     # depend on it.
-    largest = X.detach().abs().amax(dim=1, keepdim=True)
-    scaled = X / largest.masked_fill(largest == 0, 1)
-    return scaled.abs().pow(p).sum(dim=1, keepdim=True).clamp(min=1).pow(1 / p) * largest
+    sizes = X.abs()
+    largest = sizes.detach().amax(dim=1, keepdim=True)
+    scaled = sizes / largest.masked_fill(largest == 0, 1)
+    return scaled.pow(p).sum(dim=1, keepdim=True).clamp(min=1).pow(1 / p) * largest
 
 
 def row_scales(X: Tensor, p: float) -> Tensor:
@@ -46,12 +64,7 @@ def scale_to_radius(W: Tensor, p: float, R: float) -> Tensor:
 
 def power_weights(W: Tensor, p: float) -> Tensor:
     """Return ``sign(W) |W|^(p-1)``, the factor of the input in the overlap."""
-    return W if p == 2 else W * W.abs().pow(p - 2)
-
-
-def rectify(h: Tensor, power: float) -> Tensor:
-    """Return ``relu(h)^power``."""
-    return h.relu() if power == 1 else h.relu().pow(power)
+    return W if p == 2 else W.abs().pow_(p - 2).mul_(W)
 
 
 def forward(X: Tensor, A: Tensor, *, p: float, power: float | None, normalize: bool) -> Tensor:
@@ -111,10 +124,12 @@ class PlasticLayer:
         self.p = p
         self.product_dtype = product_dtype or W.dtype
         self._memory: dict[str, Tensor] = {}
+        self._inverse_norms: Tensor | None = None
         self.refresh()
 
     def refresh(self) -> None:
         """Compute the powers anew after `W` was changed from outside."""
+        self._inverse_norms = None
         if self.p == 2 and self.product_dtype == self.W.dtype:
             self.A = self.W
             return
@@ -122,13 +137,23 @@ class PlasticLayer:
         for W, A in zip(_blocks(self.W), _blocks(self.A)):
             A.copy_(power_weights(W, self.p))
 
+    @property
+    def inverse_norms(self) -> Tensor:
+        """1 / p-norm of each unit, shape (n_units, 1): computed when first asked for, then kept in step."""
+        if self._inverse_norms is None:
+            self._inverse_norms = row_scales(self.W, self.p)
+        return self._inverse_norms
+
     def overlaps(self, X: Tensor) -> Tensor:
         """Return ``h = X A^T`` of shape (n, n_units), which the next call overwrites."""
         out = self._room("overlaps", len(X), len(X), len(self.A), self.product_dtype)
         return torch.mm(X.to(self.product_dtype), self.A.T, out=out)
 
     def zeros(self, n_rows: int, *, at_most: int) -> Tensor:
-        """Return zeros of shape (n_rows, n_features), which the next call, up to `at_most`, overwrites."""
+        """Return zeros of shape (n_rows, n_features); the next call overwrites them.
+
+        No call asks for more than `at_most` rows.
+        """
         at_most = min(at_most, len(self.W))
         return self._room("zeros", n_rows, at_most, self.W.shape[1], self.W.dtype).zero_()
 
@@ -146,6 +171,8 @@ class PlasticLayer:
             self.W.index_copy_(0, block, W)
             if self.A is not self.W:
                 self.A.index_copy_(0, block, power_weights(W, self.p).to(self.product_dtype))
+            if self._inverse_norms is not None:
+                self._inverse_norms.index_copy_(0, block, row_scales(W, self.p))
 
 
 def minibatch_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tuple[Tensor, Tensor]:
@@ -214,17 +241,16 @@ def sample_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tupl
     """
     strengths = X.new_tensor(rule.strengths(len(layer.W)))
     inverse_tau = rate / rule.R ** (layer.p - 1)
-    scales = row_scales(layer.W, layer.p) ** (layer.p - 1)
-    seen = [_sample_update(layer, row[None], strengths, rule.R, inverse_tau, scales) for row in X]
+    seen = [_sample_update(layer, row[None], strengths, rule.R, inverse_tau) for row in X]
     return torch.cat([h for h, _ in seen]), torch.cat([winner for _, winner in seen])
 
 
-def _sample_update(layer, row, strengths, R, inverse_tau, scales):
+def _sample_update(layer, row, strengths, R, inverse_tau):
     h = layer.overlaps(row)[0].to(row.dtype)
-    units = (h * scales[:, 0]).topk(len(strengths)).indices
+    Q = h * layer.inverse_norms[:, 0] ** (layer.p - 1)
+    units = Q.topk(len(strengths)).indices
     g = strengths[:, None] * inverse_tau
     layer.add_(units, g * (R**layer.p * row - h[units, None] * layer.W[units]))
-    scales[units] = row_scales(layer.W[units], layer.p) ** (layer.p - 1)
     return h[units[:1]], units[:1]
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_brm.functional.plasticity import row_scales
+from .plasticity import row_scales
+
+__all__ = ["RowFeed"]
 
 _CHUNK = 1024
 

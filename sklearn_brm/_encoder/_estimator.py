@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_brm._base import (
+from .._base import (
     DocLinkMixin,
     as_tensor,
     check_choice,
@@ -21,10 +21,8 @@ from sklearn_brm._base import (
     resolve_device,
     with_smaller_batches,
 )
-from sklearn_brm._encoder.initial import given_weights, initial_weights, rows_with_length
-from sklearn_brm._encoder.pruning import noise_cut
-from sklearn_brm.functional.learning import Learner
-from sklearn_brm.functional.plasticity import (
+from ..functional.learning import Learner
+from ..functional.plasticity import (
     PlasticLayer,
     Rule,
     converged_units,
@@ -35,7 +33,9 @@ from sklearn_brm.functional.plasticity import (
     sample_step,
     scale_to_radius,
 )
-from sklearn_brm.functional.rows import RowFeed
+from ..functional.rows import RowFeed
+from ._initial_weights import given_weights, initial_weights, rows_with_length
+from ._pruning import noise_cut
 
 _STEPS = {"minibatch": minibatch_step, "sample": sample_step}
 _SCHEDULES = {"linear": lambda progress: 1 - progress, "constant": lambda progress: 1.0}
@@ -54,7 +54,7 @@ _TOLERATED_DEAD = 0.2
 _TOLERATED_DIVERGED = 0.01
 _ROWS_PER_UNIT = 2
 
-_TRANSFORM_ROWS = 1024
+_TRANSFORM_ROWS = 512
 
 
 class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -174,9 +174,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     .. [1] D. Krotov and J. J. Hopfield, "Unsupervised learning by competing hidden units", PNAS 116 (2019),
        doi:10.1073/pnas.1820458116.
-    .. [2] L. Holzhausen et al., "Exploring biologically inspired mechanisms of adversarial robustness",
-    Neural
-       Computing and Applications (2025), doi:10.1007/s00521-025-11019-6.
+    .. [2] K. Holzhausen, M. Merlid, H. O. Torvik, A. Malthe-Sørenssen, M. E. Lepperød, "Exploring
+       biologically inspired mechanisms of adversarial robustness", Neural Computing and Applications (2025),
+       doi:10.1007/s00521-025-11019-6.
 
     Examples
     --------
@@ -259,14 +259,16 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._check_parameters()
         again = self.warm_start and hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
-        learner, random_state = with_smaller_batches(self, partial(self._train, X, again), self.batch_size)
+        learner, random_state = with_smaller_batches(
+            self, partial(self._train, X, again), self._rows_per_update()
+        )
         self._store(learner)
         self.history_ = learner.history
         self.n_iter_ = len(learner.history["converged"])
         self.n_updates_ = learner.n_updates
         if self.prune:
             self._prune_noise(random_state)
-        if self.n_iter_:
+        if self.n_updates_:
             self._warn_of_trouble(len(X))
         return self
 
@@ -300,7 +302,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             learner.learn(feed, np.arange(len(X)))
             return learner
 
-        learner = with_smaller_batches(self, learn, self.batch_size)
+        learner = with_smaller_batches(self, learn, self._rows_per_update())
         if again:
             learner.wins += torch.as_tensor(self.n_wins_, device=feed.device)
         self._store(learner)
@@ -386,8 +388,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         feed = self._feed(X)
         W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
         self._n_placed = self.n_components
-        n_epochs = self._n_epochs(len(X), batch_size)
-        learner = self._learner(W, batch_size, n_updates=n_epochs * math.ceil(len(X) / batch_size))
+        updates_per_epoch = math.ceil(len(X) / batch_size)
+        n_epochs = self._n_epochs(updates_per_epoch)
+        learner = self._learner(W, batch_size, n_updates=n_epochs * updates_per_epoch)
         learner.train(
             feed,
             progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
@@ -409,10 +412,13 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             batch_size=batch_size,
         )
 
-    def _n_epochs(self, n_samples, batch_size):
+    def _rows_per_update(self):
+        return 1 if self.rule == "sample" else self.batch_size
+
+    def _n_epochs(self, updates_per_epoch):
         if self.max_iter is not None:
             return self.max_iter
-        return max(_EPOCHS, math.ceil(_UPDATES / math.ceil(n_samples / batch_size)))
+        return max(_EPOCHS, math.ceil(_UPDATES / updates_per_epoch))
 
     def _starting_weights(self, feed, random_state):
         return initial_weights(

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from sklearn_brm.functional.plasticity import mixture_order
+from ..functional.plasticity import mixture_order
 
 _LARGEST_ORDER = 4
 

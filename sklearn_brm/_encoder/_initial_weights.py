@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.cluster import kmeans_plusplus
 
-from sklearn_brm.functional.plasticity import scale_to_radius
+from ..functional.plasticity import scale_to_radius
 
 # k-means++ is run on this many times the rows that are needed: its cost grows with both numbers.
 _CANDIDATES_PER_UNIT = 5
