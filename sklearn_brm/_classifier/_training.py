@@ -299,8 +299,8 @@ class Monitor(Callback):
         if training:
             return
         (_, weight), y = _split_weight(batch[0]), batch[1]
-        right = (y_pred[0].argmax(dim=1) == y).double()
-        weight = torch.ones_like(right) if weight is None else weight.double()
+        right = (y_pred[0].argmax(dim=1) == y).to(y_pred[0].dtype)
+        weight = torch.ones_like(right) if weight is None else weight
         self._n_right += float(right @ weight)
         self._n_seen += float(weight.sum())
 
