@@ -1,9 +1,9 @@
 """Strength and speed of the attacks against foolbox and the Adversarial Robustness Toolbox, in one process.
 
 Sections, by command line: `pgd` (CIFAR-10 and MNIST networks), `worst_case` (five models), `critical`
-(bisection against the grid of the paper), `curve` (20 radii against one), `trees` (black box against HopSkipJump), `search` (cost inside a
-grid search). The toolbox's AutoAttack also needs the package `multiprocess`. Without the image archives the
-first three use digits.
+(bisection against the grid of the paper), `curve` (20 radii against one), `trees` (black box against
+HopSkipJump), `search` (cost inside a grid search). The toolbox's AutoAttack also needs the package
+`multiprocess`. Without the image archives the first three use digits.
 """
 
 import argparse
