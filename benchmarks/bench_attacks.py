@@ -1,9 +1,9 @@
 """Strength and speed of the attacks against foolbox and the Adversarial Robustness Toolbox, in one process.
 
 Sections, by command line: `pgd` (CIFAR-10 and MNIST networks), `worst_case` (five models), `critical`
-(bisection against the grid of the paper), `trees` (black box against HopSkipJump), `search` (cost inside a
-grid search). The toolbox's AutoAttack also needs the package `multiprocess`. Without the image archives the
-first three use digits.
+(bisection against the grid of the paper), `curve` (20 radii against one), `trees` (black box against
+HopSkipJump), `search` (cost inside a grid search). The toolbox's AutoAttack also needs the package
+`multiprocess`. Without the image archives the first three use digits.
 """
 
 import argparse
@@ -289,13 +289,18 @@ def critical(n_test, n_train, max_iter):
     ]
     header = ["method", "rows", "median radius, L-inf", "median norm, L2", "seconds", "times the grid"]
     write_table("attacks_critical", "Critical perturbations: bisection and the paper's grid", header, rows)
+
+
+def curve(n_test, n_train, max_iter):
+    Xa, ya, X, y = images("cifar10", n_train, n_test)
+    model = network(Xa, ya, n_hidden=2000, max_iter=max_iter)
     one = {"attack": "worst_case", "bounds": BOUNDS, "random_state": 0}
-    middle = float(np.median(found["bisect"].radius))
+    found = critical_perturbations(model, X, y, attack="pgd", bounds=BOUNDS, max_eps=0.1, random_state=0)
+    middle = float(np.median(found.radius[found.radius > 0]))
     eps = np.geomspace(middle / 10, middle * 10, 20)
-    few, labels = X[:200], y[:200]
     contestants = {
-        "one eps": lambda: adversarial_examples(model, few, labels, eps=middle, **one),
-        "20 eps": lambda: robustness_curve(model, few, labels, eps=eps, **one),
+        "one eps": lambda: adversarial_examples(model, X, y, eps=middle, **one),
+        "20 eps": lambda: robustness_curve(model, X, y, eps=eps, **one),
     }
     times = median_times(contestants, n_rounds=1, warm_up=0)
     rows = [[name, f"{value:.2f}", f"{value / times['one eps']:.2f}"] for name, value in times.items()]
@@ -387,7 +392,7 @@ def search():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("section", choices=["pgd", "worst_case", "critical", "trees", "search"])
+    parser.add_argument("section", choices=["pgd", "worst_case", "critical", "curve", "trees", "search"])
     parser.add_argument("--n-test", type=int, default=1000)
     parser.add_argument("--n-train", type=int, default=10000)
     parser.add_argument("--max-iter", type=int, default=20)
@@ -400,7 +405,7 @@ def main():
     elif options.section == "search":
         search()
     else:
-        {"pgd": pgd, "worst_case": worst_case, "critical": critical}[options.section](*size)
+        {"pgd": pgd, "worst_case": worst_case, "critical": critical, "curve": curve}[options.section](*size)
 
 
 if __name__ == "__main__":
