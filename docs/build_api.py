@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 
 import sklearn_brm
-from sklearn_brm import functional
+from sklearn_brm import datasets, functional
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# Reference
@@ -18,6 +18,8 @@ def reference():
     """Return the text of the page."""
     names = [name for name in sklearn_brm.__all__ if name != "functional"]
     parts = [HEAD, "## sklearn_brm", *(entry(sklearn_brm, name) for name in names)]
+    parts += ['## <a id="datasets"></a>sklearn_brm.datasets', inspect.getdoc(datasets)]
+    parts += [entry(datasets, name) for name in datasets.__all__]
     parts += ['## <a id="functional"></a>sklearn_brm.functional', inspect.getdoc(functional)]
     for module_name in functional.__all__:
         module = getattr(functional, module_name)
