@@ -1,6 +1,7 @@
 """Write `docs/api.md`, the reference of every public name, from the docstrings."""
 
 import inspect
+import re
 from pathlib import Path
 
 import sklearn_brm
@@ -42,7 +43,8 @@ def entry(module, name, anchor=None):
 def signature(name, thing):
     """Return the call as one line; what has no signature is shown by its name."""
     try:
-        return f"{name}{inspect.signature(thing)}"
+        # A function as a default is shown by its name: its address changes with every run.
+        return re.sub(r"<function (\w+) at 0x\w+>", r"\1", f"{name}{inspect.signature(thing)}")
     except (TypeError, ValueError):
         return name
 
