@@ -158,7 +158,7 @@ def images():
         notes=[
             f"3072-2000-10, float32, {n_batches} batches of 1000; medians of 3 rounds. Once per epoch the",
             f"spectral penalty needs eigenvectors besides: {seconds_for_eigenvectors():.1f} seconds for the",
-            "decomposition of the 2000 x 2000 covariance, and its accumulation, which grows with the rows.",
+            "decomposition of the covariance, and the covariance itself, which grows with the rows.",
         ],
     )
 
