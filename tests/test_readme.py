@@ -17,6 +17,7 @@ PAGES = [
 
 
 def python_blocks(page):
+    """Return the blocks marked python; those marked py are fragments that need data of the reader's own."""
     return re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), flags=re.S | re.M)
 
 
