@@ -45,11 +45,9 @@ MODEL_FITS = 10_000
 MODEL_BYTES = 1e9
 BANDWIDTH = 1.25e9
 
-
 MEASURED_NOTE = """In one process without an engine: {:.1f} s on one thread, {:.1f} s with torch on all cores.
-Efficiency: the seconds on one thread, over seconds times workers. The scores are the same bits in every cell.
-With one job
-loky and Ray stay in this process.
+Efficiency: the seconds on one thread, over seconds times workers. With one job loky
+and Ray stay in this process.
 
 Overhead and bytes: fits of a DummyClassifier under two workers on {:,} bytes of rows and labels. Everything
 sent is counted and divided by the number of tasks: what workers read from their pipes (loky), messages of the
@@ -58,19 +56,20 @@ scheduler and scattered arrays (Dask), pickled tasks (Ray)."""
 MODEL_NOTE = f"""Start + {MODEL_BYTES / 1e9:.0f} GB of data down a tree at {8 * BANDWIDTH / 1e9:.0f} Gbit/s
 + the larger of (rounds of fits) and (fits x handing out a task: overhead + bytes with SharedArray over the
 network). Start, overhead, bytes and the shorter fit are measured on this machine. The model knows nothing of
-stragglers, of networks and file servers shared with others, or of machines of another speed. loky stays on one
-machine: its rows say what one with that many cores would do."""
+stragglers, of networks and file servers shared with others, or of machines of another speed. loky stays on
+one machine: its rows say what one with that many cores would do."""
 
 
 @dataclass
 class Measured:
-    """One engine: start, seconds of the sweep by number of workers, and what a task costs beside its fit."""
+    """What sweeps took under one engine; `n_different` candidates scored otherwise than in one process."""
 
     start: float
-    seconds: dict
+    seconds: dict  # by number of workers
     overhead: float
     array_bytes: float
     shared_bytes: float
+    n_different: int
 
 
 class LokyMeter:
@@ -173,7 +172,15 @@ def sweep(n_units, n_candidates=N_CANDIDATES):
         WTAEncoder(n_units, max_iter=20, device="cpu", random_state=0),
         RegularizedClassifier((), penalty="l2", max_iter=40, tol=None, device="cpu", random_state=0),
     )
-    robust = AdversarialScorer(eps=1, bounds=(0, 16), max_samples=50, device="cpu", random_state=0)
+    robust = AdversarialScorer(
+        ["apgd", "apgd_margin"],
+        eps=1,
+        bounds=(0, 16),
+        n_steps=20,
+        max_samples=100,
+        device="cpu",
+        random_state=0,
+    )
     grid = {"regularizedclassifier__alpha": np.logspace(-5, 0, n_candidates)}
     scoring = {"accuracy": "accuracy", "robust": robust}
     search = GridSearchCV(pipeline, grid, scoring=scoring, cv=FOLDS, refit=False)
@@ -196,19 +203,18 @@ def seconds_of(run):
 
 def measure(engine, n_units, expected, data, shared):
     """Run all sweeps under one engine and return what they cost."""
-    seconds = {}
+    seconds, n_different = {}, 0
     for n_workers in (1, 2):
         start = time.perf_counter()
         with engine(n_workers) as meter:
             sweep(5, n_candidates=1)
             started = time.perf_counter() - start
             seconds[n_workers], scores = sweep(n_units)
-            if not np.array_equal(scores, expected):
-                raise AssertionError("the scores depend on the engine")
+            n_different = max(n_different, int((scores != expected).sum()))
             if n_workers == 2:
                 array_bytes, _ = cost_of_task(meter, data)
                 shared_bytes, overhead = cost_of_task(meter, shared)
-    return Measured(started, seconds, overhead, array_bytes, shared_bytes)
+    return Measured(started, seconds, overhead, array_bytes, shared_bytes, n_different)
 
 
 def cost_of_task(meter, data):
@@ -249,6 +255,7 @@ def measured_rows(results, sequential):
             f"{m.array_bytes:,.0f}",
             f"{m.shared_bytes:,.0f}",
             f"{m.start:.1f}",
+            m.n_different,
         )
 
 
@@ -272,7 +279,7 @@ def write_results(results, sequential, with_all_threads):
         [
             *("engine", "1 worker (s)", "2 workers (s)", "speed-up", "efficiency of 1", "efficiency of 2"),
             *("task (s)", "overhead per task (ms)", "bytes per task", "bytes per task, SharedArray"),
-            "start with imports (s)",
+            *("start with imports (s)", "candidates whose score differs"),
         ],
         measured_rows(results, sequential),
         notes=[MEASURED_NOTE.format(sequential, with_all_threads, n_bytes)],

@@ -1,10 +1,11 @@
 """Write `docs/api.md`, the reference of every public name, from the docstrings."""
 
 import inspect
+import re
 from pathlib import Path
 
 import sklearn_brm
-from sklearn_brm import functional
+from sklearn_brm import datasets, functional
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# Reference
@@ -18,6 +19,8 @@ def reference():
     """Return the text of the page."""
     names = [name for name in sklearn_brm.__all__ if name != "functional"]
     parts = [HEAD, "## sklearn_brm", *(entry(sklearn_brm, name) for name in names)]
+    parts += ['## <a id="datasets"></a>sklearn_brm.datasets', inspect.getdoc(datasets)]
+    parts += [entry(datasets, name) for name in datasets.__all__]
     parts += ['## <a id="functional"></a>sklearn_brm.functional', inspect.getdoc(functional)]
     for module_name in functional.__all__:
         module = getattr(functional, module_name)
@@ -40,7 +43,8 @@ def entry(module, name, anchor=None):
 def signature(name, thing):
     """Return the call as one line; what has no signature is shown by its name."""
     try:
-        return f"{name}{inspect.signature(thing)}"
+        # A function as a default is shown by its name: its address changes with every run.
+        return re.sub(r"<function (\w+) at 0x\w+>", r"\1", f"{name}{inspect.signature(thing)}")
     except (TypeError, ValueError):
         return name
 

@@ -71,12 +71,12 @@ def make_search(folds):
     pipeline = Pipeline(
         [
             ("scale", MinMaxScaler()),
-            ("encode", WTAEncoder(100, device="cpu", random_state=0)),
+            ("encode", WTAEncoder(60, device="cpu", random_state=0)),
             ("classify", RegularizedClassifier((), penalty="l2", device="cpu", random_state=0)),
         ]
     )
-    robust = AdversarialScorer(eps=1.0, bounds=(0, 16), max_samples=100, device="cpu", random_state=0)
-    grid = {"classify__alpha": [1e-4, 1e-3, 1e-2, 1e-1]}
+    robust = AdversarialScorer(eps=1.0, bounds=(0, 16), max_samples=60, device="cpu", random_state=0)
+    grid = {"classify__alpha": [1e-6, 1e-5, 1e-4, 1e-3]}
     scoring = {"accuracy": "accuracy", "robust": robust}
     return GridSearchCV(
         pipeline, grid, scoring=scoring, refit=False, cv=folds, error_score="raise", verbose=1

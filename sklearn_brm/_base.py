@@ -150,10 +150,7 @@ def progress(iterable, *, verbose, description, **kwargs):
 def _is_out_of_memory(error):
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
-    # The processor's allocator and Apple's have no exception class of their own.
-    return any(
-        words in str(error) for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )
+    return any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _is_literal(value, literals):

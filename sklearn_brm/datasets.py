@@ -6,12 +6,16 @@ import importlib.util
 import io
 import numbers
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import fetch_openml, get_data_home
 
 from ._base import check_choice, check_number, parameter_error, progress
+
+# What NumPy raises for files that are no archive, or not a whole one; the last two for a plain array.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, AttributeError, TypeError)
 
 __all__ = ["fetch_cifar10", "fetch_mnist"]
 
@@ -215,9 +219,10 @@ def _from_file(images, path, n_samples, sha256, verbose):
     if sha256 is not None:
         _check_digest(images, path, sha256)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, since NumPy leaves a broken archive open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"{path} is not a whole .npz archive ({path.stat().st_size} bytes): {error}. It may be truncated "
             "or another kind of file; copy or download it again."

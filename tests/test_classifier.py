@@ -602,7 +602,8 @@ def test_grid_search_in_two_processes_gives_the_same_scores(table):
 def test_sample_weight_is_routed_on_request(table):
     X, y = table
     with config_context(enable_metadata_routing=True):
-        pipeline = make_pipeline(StandardScaler(), quick((7,)).set_fit_request(sample_weight=True))
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, quick((7,)).set_fit_request(sample_weight=True))
         weighted = pipeline.fit(X, y, sample_weight=np.arange(len(X))).predict_proba(X)
         plain = pipeline.fit(X, y).predict_proba(X)
     assert np.abs(weighted - plain).max() > 1e-6

@@ -382,6 +382,7 @@ def test_degenerate_tables_are_learned_without_harm(X):
         ("revive", 1, "True or False"),
         ("prune", True, "False or 'mixture'"),
         ("precision", "float16", "'float32' or 'bfloat16'"),
+        ("verbose", -1, "an int in [0, inf), True or False"),
         ("warm_start", None, "True or False"),
         ("device", "abacus", "'auto' or a device that torch finds on this machine"),
     ],

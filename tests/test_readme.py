@@ -1,5 +1,6 @@
 """What the README and the documentation promise is true."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ PAGES = [
 
 
 def python_blocks(page):
+    """Return the blocks marked python; those marked py are fragments that need data of the reader's own."""
     return re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), flags=re.S | re.M)
 
 
@@ -41,3 +43,11 @@ def test_links_to_files_lead_somewhere(page):
 @pytest.mark.parametrize("name", sklearn_brm.__all__)
 def test_every_public_name_has_its_anchor_in_the_reference(name):
     assert f'<a id="{name}"></a>' in (ROOT / "docs" / "api.md").read_text()
+
+
+def test_the_reference_is_what_the_docstrings_say():
+    spec = importlib.util.spec_from_file_location("build_api", ROOT / "docs" / "build_api.py")
+    build_api = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build_api)
+    written = (ROOT / "docs" / "api.md").read_text()
+    assert written == build_api.reference(), "docs/api.md is stale: run python docs/build_api.py"

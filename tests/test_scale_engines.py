@@ -471,6 +471,6 @@ def test_the_example_runs():
     *_, header, first, _, _, _, last = run.stdout.splitlines()
     assert header.split() == ["alpha", "accuracy", "robust"]
     alpha, accuracy, robust = map(float, first.split())
-    assert alpha == 1e-4
+    assert alpha == 1e-6
     assert 0 < robust < accuracy <= 1
     assert last.startswith("12 fits under loky in")

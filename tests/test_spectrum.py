@@ -480,3 +480,10 @@ def test_raw_pixels_of_cifar10_have_the_published_exponent(image_folder):
     assert PowerLawSpectrum(window=(11, 500)).fit(X).exponent_ == pytest.approx(1.49, abs=0.03)
     noise = np.random.default_rng(0).normal(size=X.shape)
     assert PowerLawSpectrum(window=(11, 100)).fit(noise).exponent_ == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("n_samples", [3, 30])
+def test_data_whose_squares_overflow_are_refused_in_words(n_samples):
+    X = np.random.default_rng(0).normal(size=(n_samples, 10)) * 1e300
+    with pytest.raises(ValueError, match="The covariance overflows float64: divide the data"):
+        PowerLawSpectrum(window=(1, 2)).fit(X)

@@ -64,7 +64,8 @@ class Target:
         """Return a dense copy of `array`, a parameter of a fitted estimator, as a tensor."""
         if sparse.issparse(array):
             array = array.toarray()
-        return as_tensor(array, device=self.device, dtype=self.dtype).clone()
+        # In two steps: not every device holds the type that the array comes in.
+        return as_tensor(array, dtype=self.dtype).clone().to(self.device)
 
     def convert(self, estimator, step=None, *, response="scores"):
         """Return the torch function of `estimator`, the part called `step` of the one being converted."""

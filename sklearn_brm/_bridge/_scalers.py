@@ -80,8 +80,9 @@ def convert_power_transformer(transformer, target):
 @converts(preprocessing.QuantileTransformer)
 def convert_quantile_transformer(transformer, target):
     """Piecewise linear in each feature, with the slope of the piece; flat beyond the data seen in fit."""
-    # In float64 throughout: the tails of the normal distribution need its digits close to 1.
-    target = dataclasses.replace(target, dtype=torch.float64)
+    # In float64 where the device has it: the tails of the normal distribution need its digits close to 1.
+    precise = target.dtype if target.device.type == "mps" else torch.float64
+    target = dataclasses.replace(target, dtype=precise)
     knots, levels = target.tensor(transformer.quantiles_.T), target.tensor(transformer.references_)
     low, high = knots[:, :1], knots[:, -1:]
     is_normal = transformer.output_distribution == "normal"
@@ -95,7 +96,7 @@ def convert_quantile_transformer(transformer, target):
         return torch.where(x - margin < low if is_normal else x == low, 0.0, middle)
 
     def transform(X):
-        levels_of_rows = uniform(X.T.double())
+        levels_of_rows = uniform(X.T.to(precise))
         if is_normal:
             edge = _QUANTILE_MARGIN - np.spacing(1)
             levels_of_rows = torch.special.ndtri(levels_of_rows.clamp(edge, 1 - edge))

@@ -40,7 +40,7 @@ def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
     """
     rows = np.asarray(X)
     with torch.no_grad():
-        output = function(torch.as_tensor(rows.astype(float), device=device, dtype=dtype)).cpu().numpy()
+        output = function(torch.as_tensor(rows.astype(float), dtype=dtype).to(device)).cpu().numpy()
     if hasattr(estimator, "predict"):
         return _classifier_mismatch(estimator, output, X, rows)
     expected = estimator.transform(X)

@@ -108,7 +108,11 @@ def _check_callable_or(owner, name, choices):
 def _check_containers(owner):
     if owner.callbacks is not None and not isinstance(owner.callbacks, (list, tuple)):
         raise parameter_error(owner, "callbacks", "a list of skorch callbacks or None", owner.callbacks)
-    if owner.class_weight is not None and not isinstance(owner.class_weight, dict):
-        check_choice(
-            owner, "class_weight", owner.class_weight, ("balanced", "a dict of weights by label", None)
-        )
+    weights = owner.class_weight
+    if weights is not None and not isinstance(weights, dict) and not _is_balanced(weights):
+        rule = "'balanced', a dict of weights by label or None"
+        raise parameter_error(owner, "class_weight", rule, weights)
+
+
+def _is_balanced(weights):
+    return isinstance(weights, str) and weights == "balanced"

@@ -5,11 +5,9 @@ import warnings
 from functools import partial
 
 import numpy as np
-import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -28,8 +26,8 @@ from ..functional.rectifier import rectify
 from ._checks import check_parameters, hidden_sizes
 from ._network import Perceptron, apply_layers, fold, unfold
 from ._regularizers import Regularizer
-from ._training import Monitor, WeightedRows, as_arrays, as_tensors, make_net
-from ._weights import keep_weighted, row_weights
+from ._rows import as_dataset, compute_dtype, feature_scale, keep_weighted, row_weights, split_rows
+from ._training import Monitor, as_arrays, as_tensors, make_net, non_finite_error
 
 _PREDICTION_ROWS = 8192
 
@@ -422,7 +420,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         device = resolve_device(self, self.device)
-        dtype = _compute_dtype(X, device)
+        dtype = compute_dtype(X, device)
         layers = self._layers(device, dtype)[:n_layers]
 
         def in_batches(n_rows):
@@ -483,7 +481,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             rows = keep_weighted(*rows, normalize=not incremental)
         random_state = check_random_state(self.random_state)
         generator, penalty_generator = torch_generator(random_state), torch_generator(random_state)
-        train, valid = self._split(rows, random_state)
+        train, valid = rows, None
+        if self.early_stopping:
+            train, valid = split_rows(rows, self.validation_fraction, random_state)
         self._update_scaler(*train, keep=resumes and incremental)
         net = with_smaller_batches(
             self,
@@ -503,7 +503,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         network = self._build_network(X, generators[0], resumes)
         net = make_net(
             network,
-            valid=None if valid is None else _as_dataset(*valid, network),
+            valid=None if valid is None else as_dataset(*valid, network),
             optimizer=self.optimizer,
             lr=self._initial_rate(network),
             max_epochs=1 if incremental else self.max_iter,
@@ -515,22 +515,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         )
         if incremental and resumes and self._optimizer_state is not None:
             net.optimizer_.load_state_dict(as_tensors(self._optimizer_state))
-        return net.partial_fit(_as_dataset(*train, network))
-
-    def _split(self, rows, random_state):
-        if not self.early_stopping:
-            return rows, None
-        indices = train_test_split(
-            np.arange(len(rows[0])),
-            test_size=self.validation_fraction,
-            random_state=random_state,
-            stratify=rows[1],
-        )
-        if len(indices[1]) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return [[None if part is None else part[index] for part in rows] for index in indices]
+        return net.partial_fit(as_dataset(*train, network))
 
     def _update_scaler(self, X, codes, weight, *, keep):
         if not self.standardize:
@@ -556,7 +541,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             batch_norm=self.batch_norm,
             mean=mean,
             scale=scale,
-            dtype=_compute_dtype(X, device),
+            dtype=compute_dtype(X, device),
         )
         if resumes:
             self._check_layers(sizes)
@@ -599,7 +584,10 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     def _store(self, net, dtype, resumes, incremental):
         """Keep what training found, as NumPy arrays, and say how it ended."""
         if net.monitor.losses:
-            coefs, intercepts, self._norm = fold(net.module_)
+            coefs, intercepts, norm = fold(net.module_)
+            if not all(np.isfinite(array).all() for array in [*coefs, *intercepts]):
+                raise non_finite_error(type(self).__name__, net.monitor.epoch)
+            self._norm = norm
             self.coefs_ = [coef.astype(dtype) for coef in coefs]
             self.intercepts_ = [intercept.astype(dtype) for intercept in intercepts]
             self._optimizer_state = as_arrays(net.optimizer_.state_dict()) if incremental else None
@@ -630,31 +618,3 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.validation_scores_ = self.validation_scores_ + monitor.validation_scores
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_)
-
-
-def feature_scale(scaler):
-    """Return the standard deviation of each feature or the median one, whichever is larger.
-
-    Constant features do not count for the median. Without that floor, a weight on a feature that hardly ever
-    varies would be free to grow, and the classifier would be sensitive to it.
-    """
-    deviation = np.sqrt(scaler.var_)
-    varies = scaler.scale_ == deviation
-    if not varies.any():
-        return np.ones_like(deviation)
-    return np.maximum(deviation, np.median(deviation[varies]))
-
-
-def _compute_dtype(X, device):
-    # MPS has no float64.
-    return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
-
-
-def _as_dataset(X, codes, weight, network):
-    """Return rows as tensors where the network is, centred in the precision that they came in."""
-    device, dtype = network.weights[0].device, network.weights[0].dtype
-    if network.mean is not None:
-        X = X - network.mean.cpu().numpy().astype(X.dtype)
-    if weight is not None:
-        weight = as_tensor(weight, device=device, dtype=dtype)
-    return WeightedRows(as_tensor(X, device=device, dtype=dtype), as_tensor(codes, device=device), weight)

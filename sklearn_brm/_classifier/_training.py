@@ -270,6 +270,11 @@ class Monitor(Callback):
         self.best_score, self.best_weights = -np.inf, None
         self._n_stale = 0
 
+    @property
+    def epoch(self):
+        """Number of epochs trained so far."""
+        return self.first_epoch + len(self.losses)
+
     def on_train_begin(self, net, **kwargs):
         """Open the progress bar."""
         self._bar = progress(None, verbose=self.verbose, description=self.owner, total=net.max_epochs)
@@ -285,7 +290,7 @@ class Monitor(Callback):
         self._n_right, self._n_seen = 0.0, 0.0
         if self.rate is not None:
             for group in net.optimizer_.param_groups:
-                group["lr"] = self.rate(self.first_epoch + len(self.losses))
+                group["lr"] = self.rate(self.epoch)
         net.module_.eval()
         net.regularizer.start_epoch(net.module_, SlicingIterator(dataset_train, net.batch_size))
 
@@ -294,8 +299,8 @@ class Monitor(Callback):
         if training:
             return
         (_, weight), y = _split_weight(batch[0]), batch[1]
-        right = (y_pred[0].argmax(dim=1) == y).double()
-        weight = torch.ones_like(right) if weight is None else weight.double()
+        right = (y_pred[0].argmax(dim=1) == y).to(y_pred[0].dtype)
+        weight = torch.ones_like(right) if weight is None else weight
         self._n_right += float(right @ weight)
         self._n_seen += float(weight.sum())
 
@@ -303,7 +308,7 @@ class Monitor(Callback):
         """Note the loss, the penalties and the validation accuracy, and judge them."""
         loss = float(net.history[-1, "train_loss"])
         if not np.isfinite(loss):
-            raise non_finite_error(self.owner, self.first_epoch + len(self.losses) + 1)
+            raise non_finite_error(self.owner, self.epoch + 1)
         self.losses.append(loss)
         self.penalties.append(net.regularizer.end_epoch())
         self._bar.update()

@@ -13,7 +13,7 @@ from .._bridge import NotConvertibleError, to_torch
 from ._style import AREAS, legend_above, resolve_axes
 
 _OWNER = "DecisionPlaneDisplay.from_estimator"
-_UNITS = {type(None): "raw units", "std": "standard deviations"}
+_UNITS = {"std": "standard deviations"}
 _CONFIDENCE_LEVELS = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99])
 
 
@@ -147,25 +147,28 @@ class DecisionPlaneDisplay:
         check_number(_OWNER, "resolution", resolution, "[2, inf)", kind=numbers.Integral)
         check_choice(_OWNER, "landscape", landscape, ("auto", True, False))
         check_is_fitted(estimator)
-        rows = np.asarray(X, dtype=float)
-        if rows.ndim != 2 or rows.shape[1] < 2:
-            raise parameter_error(_OWNER, "X", "of two features or more", rows.shape, ValueError)
-        check_number(_OWNER, "index", index, f"[{-len(rows)}, {len(rows) - 1}]", kind=numbers.Integral)
+        rows = _check_rows(X, index)
 
         steps = _steps(scale, rows)
         plane = _orthonormal(directions, rows.shape[1], random_state) * steps
         extent = _typical_distance(rows, rows[index], steps) if extent is None else extent
         coordinates = np.linspace(-extent, extent, resolution)
-        # One line of points after the other, so that memory does not grow with the area.
-        lines = [rows[index] + second * plane[1] + np.outer(coordinates, plane[0]) for second in coordinates]
-        answers = [_answer(estimator, X, line) for line in lines]
+
+        def lines():
+            # One line of points after the other, so that memory does not grow with the area.
+            return (
+                rows[index] + second * plane[1] + np.outer(coordinates, plane[0]) for second in coordinates
+            )
+
+        answers = [_answer(estimator, X, line) for line in lines()]
+        source = estimator if landscape_of is None else landscape_of
         display = cls(
             coordinates=coordinates,
             regions=np.array([regions for regions, _ in answers]),
             classes=estimator.classes_,
             confidence=None if answers[0][1] is None else np.array([confidence for _, confidence in answers]),
-            jacobian_norm=_landscape(landscape, landscape_of or estimator, lines, steps, device),
-            unit=_UNITS.get(scale if isinstance(scale, str) else type(scale), "units of scale"),
+            jacobian_norm=_landscape(landscape, source, lines(), steps, device),
+            unit="raw units" if scale is None else _UNITS.get(str(scale), "units of scale"),
         )
         return display.plot(ax=ax)
 
@@ -233,6 +236,15 @@ class DecisionPlaneDisplay:
         return {"origin": "lower", "extent": (low, high, low, high), "aspect": "equal"}
 
 
+def _check_rows(X, index):
+    """Return the rows as numbers, after looking at their shape and at the index of the one in the middle."""
+    rows = np.asarray(X, dtype=float)
+    if rows.ndim != 2 or rows.shape[1] < 2:
+        raise parameter_error(_OWNER, "X", "of two features or more", rows.shape, ValueError)
+    check_number(_OWNER, "index", index, f"[{-len(rows)}, {len(rows) - 1}]", kind=numbers.Integral)
+    return rows
+
+
 def _steps(scale, rows):
     """What a step of 1 means for each feature."""
     if scale is None:
@@ -294,10 +306,8 @@ def _landscape(landscape, estimator, lines, steps, device):
         if landscape == "auto":
             return None
         raise
-    steps = torch.as_tensor(steps, device=device, dtype=dtype)
-    norms = [
-        jacobian_norms(function, torch.as_tensor(line, device=device, dtype=dtype), steps) for line in lines
-    ]
+    steps = torch.as_tensor(steps, dtype=dtype).to(device)
+    norms = [jacobian_norms(function, torch.as_tensor(line, dtype=dtype).to(device), steps) for line in lines]
     return torch.stack(norms).cpu().double().numpy()
 
 

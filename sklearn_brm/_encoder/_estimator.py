@@ -374,6 +374,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         check_choice(self, "revive", self.revive, (True, False))
         check_choice(self, "prune", self.prune, (False, "mixture"))
         check_choice(self, "precision", self.precision, tuple(_PRODUCT_DTYPES))
+        check("verbose", self.verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
         check_choice(self, "warm_start", self.warm_start, (True, False))
         resolve_device(self, self.device)
 

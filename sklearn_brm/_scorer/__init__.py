@@ -1,11 +1,11 @@
 """Attack any fitted classifier in its raw input space, and score it by what is left."""
 
 from ._constraints import FeatureConstraints
+from ._evaluation import RobustnessWarning
 from ._foreign import from_art, from_foolbox
 from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve
 from ._robustness import adversarial_examples, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer
-from ._siege import RobustnessWarning
 
 __all__ = [
     "AdversarialExamples",

@@ -26,97 +26,104 @@ _N_STARTS = 4
 _N_TARGETS = 3
 
 
-def uniform_noise(siege, ball, y, trial):
+def uniform_noise(evaluation, ball, y, trial):
     """Add noise that is uniform in the ball (L-infinity), or of uniform direction at its surface."""
     draw = noise.uniform if ball.norm == np.inf else noise.normal
-    u = draw(siege.seed, ball.rows, trial, ball.centre.shape[1])
+    u = draw(evaluation.seed, ball.rows, trial, ball.centre.shape[1])
     return _candidates(ball, ball.spread(u.to(ball.centre)))
 
 
-def gaussian_noise(siege, ball, y, trial):
+def gaussian_noise(evaluation, ball, y, trial):
     """Add normal noise of standard deviation eps; it obeys the bounds but no ball."""
-    z = noise.normal(siege.seed, ball.rows, trial, ball.centre.shape[1]).to(ball.centre)
+    z = noise.normal(evaluation.seed, ball.rows, trial, ball.centre.shape[1]).to(ball.centre)
     return _candidates(ball, ball.clip(ball.centre + ball.unit_to_raw(z * ball.eps[:, None])))
 
 
-def climb(siege, ball, y, trial, *, method, loss, start_clean=True):
+def climb(evaluation, ball, y, trial, *, method, loss, start_clean=True):
     """Climb a loss from the clean row; on later tries, or where that is flat, from a random point."""
-    start = None if trial == 0 and start_clean else _random_start(siege, ball, trial)
-    found = method(siege.model, ball, y, loss=loss, start=start)
+    start = None if trial == 0 and start_clean else _random_start(evaluation, ball, trial)
+    found = method(evaluation.model, ball, y, loss=loss, start=start)
     again = torch.nonzero(found.flat & ~found.broken)[:, 0]
     if trial == 0 and len(again):
         left = ball.select(again)
-        other = method(siege.model, left, y[again], loss=loss, start=_random_start(siege, left, 1))
+        other = method(evaluation.model, left, y[again], loss=loss, start=_random_start(evaluation, left, 1))
         found.record(again, other.x, other.broken)
     return found
 
 
-def climb_targets(siege, ball, y, trial, *, method):
+def climb_targets(evaluation, ball, y, trial, *, method):
     """Climb the lead of each of the best wrong classes in turn, from random points."""
     with torch.no_grad():
-        scores = siege.model(ball.centre)
+        scores = evaluation.model(ball.centre)
     found, n_targets = Found.nothing(ball), min(_N_TARGETS, scores.shape[1] - 1)
     targets = best_wrong_classes(scores, y, n_targets)
     for t in range(n_targets):
         left = torch.nonzero(~found.broken)[:, 0]
         if len(left) == 0:
             break
-        start = _random_start(siege, ball.select(left), 1000 * (t + 1) + trial)
+        start = _random_start(evaluation, ball.select(left), 1000 * (t + 1) + trial)
         goal = torch.stack([y[left], targets[left, t]], dim=1)
-        other = method(siege.model, ball.select(left), y[left], loss=targeted_margin, start=start, goal=goal)
+        other = method(
+            evaluation.model, ball.select(left), y[left], loss=targeted_margin, start=start, goal=goal
+        )
         found.record(left, other.x, other.broken)
         found.flat[left] |= other.flat
     return found
 
 
-def shrink_and_grow(siege, ball, y, trial):
+def shrink_and_grow(evaluation, ball, y, trial):
     """Look for the smallest perturbation, then keep those within eps."""
-    start = None if trial == 0 else _random_start(siege, ball, trial)
-    found = minimum_norm(siege.model, ball, y, n_steps=siege.n_steps, start=start)
+    start = None if trial == 0 else _random_start(evaluation, ball, trial)
+    found = minimum_norm(evaluation.model, ball, y, n_steps=evaluation.n_steps, start=start)
     found.broken &= ball.distance(found.x) <= ball.eps
     return found
 
 
-def ask_only(siege, ball, y, trial):
+def ask_only(evaluation, ball, y, trial):
     """Search at random on scores where there are some, and shrink rays from rows of other classes.
 
     Where gradients have been tried already, half of the budget and no rays are enough to find out
     whether they mislead.
     """
-    found, seed = Found.nothing(ball), siege.seed + 1 + trial
-    budget = siege.max_queries
-    if siege.victim.response is not None:
+    found, seed = Found.nothing(ball), evaluation.seed + 1 + trial
+    budget = evaluation.max_queries
+    if evaluation.attacked.response is not None:
         budget = max(1, budget // 2)
         found = random_search(
-            siege.asker(ball), ball, n_queries=budget, seed=seed, n_proposals=N_PROPOSALS, draw=siege.draw
-        )
-    left = torch.nonzero(~found.broken)[:, 0]
-    if len(left) and (siege.model is None or siege.victim.response is None):
-        ball = ball.select(left)
-        other = ray_search(
-            siege.asker(ball),
+            evaluation.asker(ball),
             ball,
-            siege.starts(ball, _N_STARTS),
             n_queries=budget,
             seed=seed,
             n_proposals=N_PROPOSALS,
-            draw=siege.draw,
+            draw=evaluation.draw,
+        )
+    left = torch.nonzero(~found.broken)[:, 0]
+    if len(left) and (evaluation.model is None or evaluation.attacked.response is None):
+        ball = ball.select(left)
+        other = ray_search(
+            evaluation.asker(ball),
+            ball,
+            evaluation.starts(ball, _N_STARTS),
+            n_queries=budget,
+            seed=seed,
+            n_proposals=N_PROPOSALS,
+            draw=evaluation.draw,
         )
         found.record(left, other.x, other.broken)
     return found
 
 
-def smallest_blind(siege, ball, y, trial):
+def smallest_blind(evaluation, ball, y, trial):
     """Shrink rays for as long as the budget lasts."""
     return ray_search(
-        siege.asker(ball),
+        evaluation.asker(ball),
         ball,
-        siege.starts(ball, _N_STARTS),
-        n_queries=siege.max_queries,
-        seed=siege.seed + 1 + trial,
+        evaluation.starts(ball, _N_STARTS),
+        n_queries=evaluation.max_queries,
+        seed=evaluation.seed + 1 + trial,
         n_proposals=N_PROPOSALS,
         goal=torch.zeros_like(ball.eps),
-        draw=siege.draw,
+        draw=evaluation.draw,
     )
 
 
@@ -154,14 +161,14 @@ WHITE_BOX_ATTACKS = tuple(gradient_attacks(1))
 ATTACKS = ("worst_case", *WHITE_BOX_ATTACKS, *BLIND_ATTACKS)
 
 
-def _random_start(siege, ball, trial):
+def _random_start(evaluation, ball, trial):
     """Start at a random corner of an L-infinity ball, or at a random point of the surface of another.
 
     Rectified powers grow ever steeper away from the data, and what is steepest at the clean row need not
     be so at the corners: starting there broke a tenth more rows of a network with power 4.5.
     """
     draw = noise.uniform if ball.norm == np.inf else noise.normal
-    u = draw(siege.seed, ball.rows, 1000 + trial, ball.centre.shape[1])
+    u = draw(evaluation.seed, ball.rows, 1000 + trial, ball.centre.shape[1])
     return ball.spread((u.round() if ball.norm == np.inf else u).to(ball.centre))
 
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from .._base import check_number, parameter_error
 from ._attacks import ATTACKS
-from ._siege import Siege
+from ._evaluation import Evaluation
 from ._table import Table
 from ._threat import resolve_threat
 
 
-def lay_siege(owner, estimator, X, y, *, norm, scale, reference_X, bounds, constraints, **effort):
-    """Check every parameter and return the `Siege` that answers all questions about these rows."""
+def make_evaluation(owner, estimator, X, y, *, norm, scale, reference_X, bounds, constraints, **effort):
+    """Check every parameter and return the `Evaluation` that answers all questions about these rows."""
     check_attack(owner, effort["attack"])
     for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
         check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral)
@@ -26,7 +26,7 @@ def lay_siege(owner, estimator, X, y, *, norm, scale, reference_X, bounds, const
         bounds=bounds,
         constraints=constraints,
     )
-    return Siege(owner, estimator, table, y, threat, **effort)
+    return Evaluation(owner, estimator, table, y, threat, **effort)
 
 
 def check_attack(owner, attack):

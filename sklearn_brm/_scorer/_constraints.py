@@ -87,12 +87,12 @@ class Rules:
         return len(self.integer) > 0 or len(self.one_hot) > 0
 
 
-def resolve_constraints(constraints, table):
+def resolve_constraints(owner, constraints, table):
     """Return the `Rules` that `constraints` (or None) means for `table`."""
     n_features = table.matrix.shape[1]
     constraints = FeatureConstraints() if constraints is None else constraints
     if not isinstance(constraints, FeatureConstraints):
-        raise parameter_error("the attack", "constraints", "a FeatureConstraints or None", constraints)
+        raise parameter_error(owner, "constraints", "a FeatureConstraints or None", constraints)
 
     def features(name):
         value = getattr(constraints, name)

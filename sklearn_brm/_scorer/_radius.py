@@ -22,25 +22,25 @@ class Radii:
     by: np.ndarray
 
     @classmethod
-    def unknown(cls, siege):
+    def unknown(cls, evaluation):
         """Return 0 for rows that are wrong when clean, and inf for all others."""
-        radius = np.where(siege.victim.right, np.inf, 0.0)
-        return cls(radius, siege.table.matrix.copy(), np.full(len(radius), "", dtype=object))
+        radius = np.where(evaluation.attacked.right, np.inf, 0.0)
+        return cls(radius, evaluation.table.matrix.copy(), np.full(len(radius), "", dtype=object))
 
-    def improve(self, rows, radius, spoils):
+    def improve(self, rows, radius, results):
         """Keep what is smaller than what is known."""
-        X, broken, by = spoils
+        X, broken, by = results
         better = broken & (radius < self.radius[rows])
         at = rows[better]
         self.radius[at], self.X[at], self.by[at] = radius[better], X[better], by[better]
 
 
-def bisect(siege, *, max_eps, grid=None):
+def bisect(evaluation, *, max_eps, grid=None):
     """Find each row's radius by attacks at radii that close in on it from both sides.
 
     Parameters
     ----------
-    siege : Siege
+    evaluation : Evaluation
     max_eps : float
         Largest radius that counts.
     grid : ndarray or None
@@ -51,12 +51,14 @@ def bisect(siege, *, max_eps, grid=None):
     radii : Radii
         Distances of the rows found. With a grid they are not rounded up to it.
     """
-    radii = Radii.unknown(siege)
-    active = np.flatnonzero(siege.victim.right)
-    tolerance = _TOLERANCE if siege.model is not None else _BLIND_TOLERANCE
-    guess = _first_guess(siege, radii, active, max_eps)
+    radii = Radii.unknown(evaluation)
+    active = np.flatnonzero(evaluation.attacked.right)
+    tolerance = _TOLERANCE if evaluation.model is not None else _BLIND_TOLERANCE
+    guess = _first_guess(evaluation, radii, active, max_eps)
     low, n_wins, n_losses = np.zeros((3, len(radii.radius)))
-    plan = {name: attack for name, attack in siege.plan.items() if name != "black_box"} or siege.plan
+    plan = {
+        name: attack for name, attack in evaluation.plan.items() if name != "black_box"
+    } or evaluation.plan
     for _ in range(_MOST_ROUNDS):
         high = radii.radius[active]
         eps = _next_eps(low[active], high, guess[active], n_wins[active], n_losses[active], max_eps, grid)
@@ -66,27 +68,27 @@ def bisect(siege, *, max_eps, grid=None):
         active, eps = active[open_], eps[open_]
         if len(active) == 0:
             break
-        spoils = siege.storm(active, eps, plan=plan)
-        radii.improve(active, siege.measure(active, eps, spoils), spoils)
-        broken = spoils[1]
+        results = evaluation.run(active, eps, plan=plan)
+        radii.improve(active, evaluation.measure(active, eps, results), results)
+        broken = results[1]
         n_wins[active[broken]] += 1
         n_losses[active[~broken]] += 1
         low[active[~broken]] = eps[~broken]
-    if len(plan) < len(siege.plan):
-        _last_word_to_black_box(siege, radii, low)
+    if len(plan) < len(evaluation.plan):
+        _last_word_to_black_box(evaluation, radii, low)
     return radii
 
 
-def _first_guess(siege, radii, rows, max_eps):
+def _first_guess(evaluation, radii, rows, max_eps):
     """Start from the attacks that look for the smallest perturbation, or from the slope at the clean rows."""
     limit = np.full(len(rows), max_eps)
-    plan = siege.minimum_plan()
+    plan = evaluation.minimum_plan()
     if plan:
-        spoils = siege.storm(rows, limit, plan=plan)
-        radii.improve(rows, siege.measure(rows, limit, spoils), spoils)
+        results = evaluation.run(rows, limit, plan=plan)
+        radii.improve(rows, evaluation.measure(rows, limit, results), results)
     guess = np.full(len(radii.radius), max_eps / 4)
-    if siege.model is not None:
-        guess[rows] = siege.linear_radius(rows)
+    if evaluation.model is not None:
+        guess[rows] = evaluation.linear_radius(rows)
     return np.clip(guess, max_eps * 1e-6, max_eps)
 
 
@@ -104,19 +106,19 @@ def _next_eps(low, high, guess, n_wins, n_losses, max_eps, grid):
     return np.where(first <= last, grid[np.minimum(place, len(grid) - 1)], low)
 
 
-def _last_word_to_black_box(siege, radii, low):
+def _last_word_to_black_box(evaluation, radii, low):
     """Let the black box try the largest radius at which every other attack failed."""
     rows = np.flatnonzero(low > 0)
-    spoils = siege.storm(rows, low[rows], plan={"black_box": siege.plan["black_box"]})
-    radii.improve(rows, siege.measure(rows, low[rows], spoils), spoils)
+    results = evaluation.run(rows, low[rows], plan={"black_box": evaluation.plan["black_box"]})
+    radii.improve(rows, evaluation.measure(rows, low[rows], results), results)
 
 
-def climb_grid(siege, grid, *, every_row=False):
+def climb_grid(evaluation, grid, *, every_row=False):
     """Attack at every radius of a rising grid, as the paper does.
 
     Parameters
     ----------
-    siege : Siege
+    evaluation : Evaluation
     grid : ndarray of shape (n_eps,)
     every_row : bool
         Whether rows that a smaller radius broke are attacked again.
@@ -128,13 +130,13 @@ def climb_grid(siege, grid, *, every_row=False):
     n_standing : ndarray of int of shape (n_eps,)
         Rows that this radius alone did not break.
     """
-    radii, right = Radii.unknown(siege), np.flatnonzero(siege.victim.right)
-    plan, n_standing = paper_attacks(siege.plan), np.zeros(len(grid), dtype=int)
-    for i, eps in enumerate(progress(grid, verbose=siege.verbose, description="Radii")):
+    radii, right = Radii.unknown(evaluation), np.flatnonzero(evaluation.attacked.right)
+    plan, n_standing = paper_attacks(evaluation.plan), np.zeros(len(grid), dtype=int)
+    for i, eps in enumerate(progress(grid, verbose=evaluation.verbose, description="Radii")):
         active = right if every_row else right[np.isinf(radii.radius[right])]
-        spoils = siege.storm(active, np.full(len(active), eps), plan=plan, draw=i)
-        radii.improve(active, np.full(len(active), eps), spoils)
-        n_standing[i] = (~spoils[1]).sum()
+        results = evaluation.run(active, np.full(len(active), eps), plan=plan, draw=i)
+        radii.improve(active, np.full(len(active), eps), results)
+        n_standing[i] = (~results[1]).sum()
     return radii, n_standing
 
 

@@ -101,41 +101,41 @@ class RobustnessCurve:
     l2_norm: np.ndarray
 
 
-def examples_at(siege, eps):
+def examples_at(evaluation, eps):
     """Attack every row that is right at one radius and return the `AdversarialExamples`."""
-    rows = np.flatnonzero(siege.victim.right)
-    X, by = siege.table.matrix.copy(), np.full(len(siege.table), "", dtype=object)
-    X[rows], _, by[rows] = siege.storm(rows, np.full(len(rows), float(eps)))
-    everyone = np.arange(len(siege.table))
+    rows = np.flatnonzero(evaluation.attacked.right)
+    X, by = evaluation.table.matrix.copy(), np.full(len(evaluation.table), "", dtype=object)
+    X[rows], _, by[rows] = evaluation.run(rows, np.full(len(rows), float(eps)))
+    everyone = np.arange(len(evaluation.table))
     return AdversarialExamples(
-        X=siege.table.restore(X, everyone),
-        outcome=_outcome(siege, by),
-        distance=siege.threat.distance(X, siege.table.matrix),
-        l2_norm=_l2(siege, X),
+        X=evaluation.table.restore(X, everyone),
+        outcome=_outcome(evaluation, by),
+        distance=evaluation.threat.distance(X, evaluation.table.matrix),
+        l2_norm=_l2(evaluation, X),
         attack=by.astype(str),
-        n_queries=siege.n_queries.copy(),
+        n_queries=evaluation.n_queries.copy(),
     )
 
 
-def critical_from(siege, radii):
+def critical_from(evaluation, radii):
     """Return what a search for radii found as `CriticalPerturbations`."""
-    l2_norm = np.where(np.isinf(radii.radius), np.inf, _l2(siege, radii.X))
+    l2_norm = np.where(np.isinf(radii.radius), np.inf, _l2(evaluation, radii.X))
     return CriticalPerturbations(
         radius=radii.radius,
         l2_norm=l2_norm,
-        X=siege.table.restore(radii.X, np.arange(len(siege.table))),
-        outcome=_outcome(siege, radii.by),
+        X=evaluation.table.restore(radii.X, np.arange(len(evaluation.table))),
+        outcome=_outcome(evaluation, radii.by),
         attack=radii.by.astype(str),
-        n_queries=siege.n_queries.copy(),
+        n_queries=evaluation.n_queries.copy(),
     )
 
 
-def curve_from(siege, radii, eps, weight):
+def curve_from(evaluation, radii, eps, weight):
     """Return the `RobustnessCurve` that radii per row mean."""
     place = np.searchsorted(eps, radii.radius)
     radius = np.append(eps, np.inf)[place] * (radii.radius > 0)
     standing = (radii.radius > 0)[:, None] & (radius[:, None] > eps[None])
-    clean = float(np.average(siege.victim.right, weights=weight))
+    clean = float(np.average(evaluation.attacked.right, weights=weight))
     accuracy = np.average(standing, axis=0, weights=weight)
     return RobustnessCurve(
         eps=eps,
@@ -143,13 +143,13 @@ def curve_from(siege, radii, eps, weight):
         relative_accuracy=accuracy / clean if clean else np.full(len(eps), np.nan),
         clean_accuracy=clean,
         radius=radius,
-        l2_norm=np.where(np.isinf(radius), np.inf, _l2(siege, radii.X)),
+        l2_norm=np.where(np.isinf(radius), np.inf, _l2(evaluation, radii.X)),
     )
 
 
-def _outcome(siege, by):
-    return np.where(siege.victim.right, np.where(by == "", "standing", "broken"), "wrong_when_clean")
+def _outcome(evaluation, by):
+    return np.where(evaluation.attacked.right, np.where(by == "", "standing", "broken"), "wrong_when_clean")
 
 
-def _l2(siege, X):
-    return np.linalg.norm(X.astype(float) - siege.table.matrix, axis=1)
+def _l2(evaluation, X):
+    return np.linalg.norm(X.astype(float) - evaluation.table.matrix, axis=1)

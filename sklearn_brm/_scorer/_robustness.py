@@ -3,10 +3,10 @@
 import numpy as np
 
 from .._base import check_choice, check_number
-from ._checks import check_grid, check_weight, lay_siege
+from ._checks import check_grid, check_weight, make_evaluation
+from ._evaluation import warn_about
 from ._radius import bisect, climb_grid, paper_grid
 from ._results import critical_from, curve_from, examples_at
-from ._siege import warn_about
 
 
 def adversarial_examples(
@@ -88,7 +88,7 @@ def adversarial_examples(
     """
     owner = "adversarial_examples"
     check_number(owner, "eps", eps, "[0, inf)")
-    siege = lay_siege(
+    evaluation = make_evaluation(
         owner,
         estimator,
         X,
@@ -107,8 +107,8 @@ def adversarial_examples(
         random_state=random_state,
         verbose=verbose,
     )
-    found = examples_at(siege, eps)
-    warn_about(siege, eps=eps, n_standing=int((found.outcome == "standing").sum()))
+    found = examples_at(evaluation, eps)
+    warn_about(evaluation, eps=eps, n_standing=int((found.outcome == "standing").sum()))
     return found
 
 
@@ -203,7 +203,7 @@ def critical_perturbations(
     owner = "critical_perturbations"
     check_choice(owner, "method", method, ("bisect", "grid"))
     check_number(owner, "max_eps", max_eps, "(0, inf)", also=(None,))
-    siege = lay_siege(
+    evaluation = make_evaluation(
         owner,
         estimator,
         X,
@@ -224,13 +224,13 @@ def critical_perturbations(
     )
     if method == "grid":
         grid = paper_grid(attack) if eps is None else check_grid(owner, eps)
-        radii, _ = climb_grid(siege, grid)
+        radii, _ = climb_grid(evaluation, grid)
         max_eps = grid[-1]
     else:
-        max_eps = siege.threat.reach if max_eps is None else max_eps
-        radii = bisect(siege, max_eps=max_eps)
-    found = critical_from(siege, radii)
-    warn_about(siege, eps=max_eps, n_standing=int(np.isinf(found.radius).sum()))
+        max_eps = evaluation.threat.reach if max_eps is None else max_eps
+        radii = bisect(evaluation, max_eps=max_eps)
+    found = critical_from(evaluation, radii)
+    warn_about(evaluation, eps=max_eps, n_standing=int(np.isinf(found.radius).sum()))
     return found
 
 
@@ -311,7 +311,7 @@ def robustness_curve(
     check_choice(owner, "method", method, ("bisect", "grid"))
     if eps is not None:
         eps = check_grid(owner, eps)
-    siege = lay_siege(
+    evaluation = make_evaluation(
         owner,
         estimator,
         X,
@@ -330,14 +330,14 @@ def robustness_curve(
         random_state=random_state,
         verbose=verbose,
     )
-    weight = check_weight(sample_weight, siege.table)
+    weight = check_weight(sample_weight, evaluation.table)
     if method == "grid":
         eps = paper_grid(attack) if eps is None else eps
-        radii, n_standing = climb_grid(siege, eps, every_row=True)
-        siege.findings.n_weaker_at_larger_eps = int(np.diff(n_standing).clip(min=0).max(initial=0))
+        radii, n_standing = climb_grid(evaluation, eps, every_row=True)
+        evaluation.findings.n_weaker_at_larger_eps = int(np.diff(n_standing).clip(min=0).max(initial=0))
     else:
-        eps = np.geomspace(1e-3, 1, 20) * siege.threat.reach if eps is None else eps
-        radii = bisect(siege, grid=eps, max_eps=eps[-1])
-    curve = curve_from(siege, radii, eps, weight)
-    warn_about(siege, eps=eps[-1], n_standing=int(np.isinf(curve.radius).sum()))
+        eps = np.geomspace(1e-3, 1, 20) * evaluation.threat.reach if eps is None else eps
+        radii = bisect(evaluation, grid=eps, max_eps=eps[-1])
+    curve = curve_from(evaluation, radii, eps, weight)
+    warn_about(evaluation, eps=eps[-1], n_standing=int(np.isinf(curve.radius).sum()))
     return curve

@@ -9,10 +9,10 @@ from sklearn.utils import check_random_state, resample
 from sklearn.utils.metadata_routing import UNUSED
 
 from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
-from ._checks import check_weight, lay_siege
+from ._checks import check_weight, make_evaluation
+from ._evaluation import RobustnessWarning, doubts
 from ._radius import bisect
 from ._results import examples_at
-from ._siege import RobustnessWarning, doubts
 from ._table import Table
 
 _METRICS = (
@@ -195,13 +195,13 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
 
         def attack(batch_size):
             random_state.set_state(drawn_so_far)
-            siege = self._lay_siege(estimator, X, y, random_state, batch_size)
-            weight = check_weight(sample_weight, siege.table)
-            return siege, weight, *self._attack(siege)
+            evaluation = self._make_evaluation(estimator, X, y, random_state, batch_size)
+            weight = check_weight(sample_weight, evaluation.table)
+            return evaluation, weight, *self._attack(evaluation)
 
-        siege, weight, standing, radius = with_smaller_batches(self, attack, self.batch_size)
-        self._warn(siege, int(standing.sum()))
-        values = _metrics(siege.victim.right, standing, radius, weight)
+        evaluation, weight, standing, radius = with_smaller_batches(self, attack, self.batch_size)
+        self._warn(evaluation, int(standing.sum()))
+        values = _metrics(evaluation.attacked.right, standing, radius, weight)
         return values if self.metric == "all" else values[self.metric]
 
     def _subsample(self, X, y, sample_weight, random_state):
@@ -215,27 +215,27 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             return *resample(X, y, **rows), None
         return resample(X, y, np.asarray(sample_weight), **rows)
 
-    def _lay_siege(self, estimator, X, y, random_state, batch_size):
+    def _make_evaluation(self, estimator, X, y, random_state, batch_size):
         options = self.get_params(deep=False)
         for name in ("eps", "metric", "max_samples"):
             del options[name]
         options.update(random_state=random_state, batch_size=batch_size)
-        return lay_siege(self, estimator, X, y, **options)
+        return make_evaluation(self, estimator, X, y, **options)
 
-    def _attack(self, siege):
+    def _attack(self, evaluation):
         """Return which rows stand at eps, and, where the metric needs it, the smallest radius of each."""
-        found = examples_at(siege, self.eps)
+        found = examples_at(evaluation, self.eps)
         standing, radius = found.outcome == "standing", None
         if self.metric in ("median_critical_perturbation", "all"):
-            radius = bisect(siege, max_eps=siege.threat.reach).radius
+            radius = bisect(evaluation, max_eps=evaluation.threat.reach).radius
             radius = np.where(found.outcome == "broken", np.minimum(radius, found.distance), radius)
             standing &= radius > self.eps
         return standing, radius
 
-    def _warn(self, siege, n_standing):
+    def _warn(self, evaluation, n_standing):
         """Warn about every kind of doubt once, so that a grid search is not drowned in them."""
         told = self.__dict__.setdefault("_told", set())
-        messages = doubts(siege, eps=self.eps, n_standing=n_standing)
+        messages = doubts(evaluation, eps=self.eps, n_standing=n_standing)
         news = [text for kind, text in messages.items() if kind not in told]
         told.update(messages)
         if news:

@@ -122,7 +122,7 @@ def resolve_threat(owner, table, *, norm, scale, reference_X, bounds, constraint
     """Check the parameters of the threat model and return the `Threat` they mean for `table`."""
     if isinstance(norm, bool) or norm not in (np.inf, 2, 1):
         raise parameter_error(owner, "norm", "inf, 2 or 1", norm, ValueError)
-    rules = resolve_constraints(constraints, table)
+    rules = resolve_constraints(owner, constraints, table)
     reference = None if reference_X is None else Table(owner, reference_X).matrix
     if reference is not None and reference.shape[1] != table.matrix.shape[1]:
         rule = f"data with the {table.matrix.shape[1]} features of X"

@@ -11,6 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+__all__ = [
+    "adversarial_rows",
+    "gram",
+    "input_gradient",
+    "jacobian_hidden",
+    "jacobian_logits",
+    "jacobian_projected",
+    "l1",
+    "l2",
+    "spectral",
+    "weighted_mean",
+]
+
 
 def l1(tensors: Iterable[Tensor]) -> Tensor:
     """Return the sum of absolute values over all `tensors`."""

@@ -13,7 +13,7 @@ from .._bridge import NotConvertibleError, mismatch, to_torch
 _N_ASKED_TWICE = 200
 
 
-class Victim:
+class AttackedEstimator:
     """A fitted classifier and the rows it is asked about.
 
     Parameters

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from .._base import progress, resolve_device
 from .._bridge import NotConvertibleError
 from ..functional.attacks import linear_radius
+from ._attacked import AttackedEstimator, model_dtypes
 from ._attacks import (
     BLIND_ATTACKS,
     N_PROPOSALS,
@@ -20,7 +21,6 @@ from ._attacks import (
 )
 from ._table import Table
 from ._trees import split_draw
-from ._victim import Victim, model_dtypes
 
 # Rows among which a black box looks for other classes.
 _POOL = 500
@@ -44,7 +44,7 @@ class Findings:
     n_weaker_at_larger_eps: int = 0
 
 
-class Siege:
+class Evaluation:
     """Everything the attacks on one estimator share.
 
     Parameters
@@ -82,16 +82,16 @@ class Siege:
         self.batch_size = batch_size
         self.seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         self.device = resolve_device(owner, device)
-        self.victim = Victim(owner, estimator, table, y, batch_size=batch_size)
+        self.attacked = AttackedEstimator(owner, estimator, table, y, batch_size=batch_size)
         self.model, self.n_queries = None, np.zeros(len(table), dtype=np.int64)
         self.flat, self.only_black_box = np.zeros((2, len(table)), dtype=bool)
         self.findings = Findings(
-            n_attacked=int(self.victim.right.sum()), n_changed_minds=self.victim.n_changed_minds()
+            n_attacked=int(self.attacked.right.sum()), n_changed_minds=self.attacked.n_changed_minds()
         )
         self.plan = self._plan(attack)
         self.draw = split_draw(estimator, table.matrix.shape[1]) if "black_box" in self.plan else None
 
-    def storm(self, rows, eps, *, plan=None, draw=0):
+    def run(self, rows, eps, *, plan=None, draw=0):
         """Attack the rows within their `eps` until each is broken or every attack in `plan` has failed.
 
         Noise is drawn anew for every number `draw`.
@@ -120,9 +120,9 @@ class Siege:
         numbers = np.arange(self.n_restarts)
         return [(name, t + draw * (name in NOISE_ATTACKS) * len(numbers)) for name in plan for t in numbers]
 
-    def measure(self, rows, eps, spoils):
-        """Return the radius that each of the spoils of `storm` proves; noise has no ball, but its own eps."""
-        X, _, by = spoils
+    def measure(self, rows, eps, results):
+        """Return the radius that each of the results of `run` proves; noise has no ball, but its own eps."""
+        X, _, by = results
         return np.where(by == "gaussian", eps, self.threat.distance(X, self.table.matrix[rows]))
 
     def minimum_plan(self):
@@ -136,7 +136,7 @@ class Siege:
         radius = np.empty(len(rows))
         for batch in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // self.batch_size))):
             ball = self._ball(rows[batch], np.ones(len(batch)), device=self.device, dtype=self.dtype)
-            y = torch.as_tensor(self.victim.target[rows[batch]], device=self.device)
+            y = torch.as_tensor(self.attacked.target[rows[batch]], device=self.device)
             radius[batch] = linear_radius(self.model, ball, y).cpu().numpy()
         return radius
 
@@ -154,7 +154,7 @@ class Siege:
         candidates, good = self.threat.settle(candidates, clean, limit)
         hit = good & claimed
         if hit.any():
-            hit[hit] = self.victim.broken(candidates[hit], rows[hit])
+            hit[hit] = self.attacked.broken(candidates[hit], rows[hit])
         if name == "black_box" and not BLIND_ATTACKS.keys() >= self.plan.keys():
             self.only_black_box[rows[hit]] = True
         return candidates, hit
@@ -164,14 +164,16 @@ class Siege:
         if name in WHITE_BOX_ATTACKS:
             where = {"device": self.device, "dtype": self.dtype}
         ball = self._ball(rows, eps, **where)
-        y = torch.as_tensor(self.victim.target[rows], device=where["device"])
+        y = torch.as_tensor(self.attacked.target[rows], device=where["device"])
         found = attack(self, ball, y, trial)
         self.flat[rows] |= found.flat.cpu().numpy()
         return found.x.cpu().numpy(), found.broken.cpu().numpy()
 
     def _foreign(self, attack, rows, eps):
         clean = self.table.matrix[rows]
-        X = attack(self.victim.estimator, self.table.restore(clean.copy(), rows), self.victim.y[rows].copy())
+        X = attack(
+            self.attacked.estimator, self.table.restore(clean.copy(), rows), self.attacked.y[rows].copy()
+        )
         X = Table(self.owner, X).matrix
         if X.shape != clean.shape:
             raise ValueError(f"The attack returned rows of shape {X.shape} for rows of shape {clean.shape}.")
@@ -188,10 +190,10 @@ class Siege:
             at = rows[index.numpy()]
             np.add.at(self.n_queries, at, 1)
             X, good = self.threat.settle(x.numpy(), self.table.matrix[at], np.inf)
-            lead = self.victim.lead(X, at)
+            lead = self.attacked.lead(X, at)
             hit = good & (lead > 0)
-            if self.victim.response is not None and hit.any():
-                hit[hit] = self.victim.broken(X[hit], at[hit])
+            if self.attacked.response is not None and hit.any():
+                hit[hit] = self.attacked.broken(X[hit], at[hit])
             lead[~good] = -np.inf
             return torch.from_numpy(lead), torch.from_numpy(hit)
 
@@ -203,7 +205,7 @@ class Siege:
         pool = random.permutation(len(self.table))[:_POOL]
         points = torch.as_tensor(self.table.matrix[pool], dtype=ball.centre.dtype)
         apart = torch.cdist(ball.raw_to_unit(ball.centre), ball.raw_to_unit(points), p=ball.norm)
-        same = self.victim.predicted[pool][None] == self.victim.y[ball.rows.numpy()][:, None]
+        same = self.attacked.predicted[pool][None] == self.attacked.y[ball.rows.numpy()][:, None]
         apart[torch.from_numpy(same)] = torch.inf
         nearest = apart.topk(min(n_starts, len(pool)), dim=1, largest=False).indices
         return points[nearest.T]
@@ -227,7 +229,7 @@ class Siege:
     def _make_model(self, *, may_fail):
         for dtype in model_dtypes(self.table.matrix, self.device):
             try:
-                model, n_wrong = self.victim.differentiable(device=self.device, dtype=dtype)
+                model, n_wrong = self.attacked.differentiable(device=self.device, dtype=dtype)
             except NotConvertibleError:
                 if may_fail:
                     return False
@@ -239,17 +241,17 @@ class Siege:
         return False
 
 
-def warn_about(siege, *, eps, n_standing):
+def warn_about(evaluation, *, eps, n_standing):
     """Warn, once and with the numbers, about everything that makes robustness look larger than it is."""
-    messages = doubts(siege, eps=eps, n_standing=n_standing)
+    messages = doubts(evaluation, eps=eps, n_standing=n_standing)
     if messages:
         warnings.warn(" ".join(messages.values()), RobustnessWarning, stacklevel=3)
 
 
-def doubts(siege, *, eps, n_standing):
+def doubts(evaluation, *, eps, n_standing):
     """Return the reasons not to believe the numbers, by kind; `n_standing` rows stand at `eps`."""
-    findings, n = siege.findings, siege.findings.n_attacked
-    n_flat, n_blind = int(siege.flat.sum()), int(siege.only_black_box.sum())
+    findings, n = evaluation.findings, evaluation.findings.n_attacked
+    n_flat, n_blind = int(evaluation.flat.sum()), int(evaluation.only_black_box.sum())
     found = {}
     n_changed, n_asked = findings.n_changed_minds
     if n_changed:
@@ -260,7 +262,7 @@ def doubts(siege, *, eps, n_standing):
     if findings.n_mismatched:
         found["mismatch"] = (
             f"The estimator as a torch function disagrees with its own scores on {findings.n_mismatched} of "
-            f"{len(siege.table)} rows: it was attacked as a black box instead, which is weaker."
+            f"{len(evaluation.table)} rows: it was attacked as a black box instead, which is weaker."
         )
     if n_flat > 0.05 * n:
         found["flat"] = (
@@ -277,7 +279,7 @@ def doubts(siege, *, eps, n_standing):
             f"Before the running minimum is taken, accuracy rises with eps by up to "
             f"{findings.n_weaker_at_larger_eps} of {n} rows: the attack is too weak. Use attack='worst_case'."
         )
-    if n and eps >= siege.threat.reach and n_standing > 0.1 * n:
+    if n and eps >= evaluation.threat.reach and n_standing > 0.1 * n:
         found["standing"] = (
             f"{n_standing} of {n} rows still stand at eps={eps:.3g}, as far as from one end of the data to "
             "the other: the attack is too weak, or the constraints leave it no room."

@@ -1,0 +1,196 @@
+"""Time RegularizedClassifier against MLPClassifier, default skorch and a hand-written loop; save two tables.
+
+Run ``python benchmarks/bench_classifier.py [tabular] [images] [grid]``; without arguments it runs all parts.
+"""
+
+import sys
+import time
+import warnings
+from functools import partial
+from statistics import median
+
+import numpy as np
+import torch
+from _common import median_times, write_table
+from sklearn.datasets import load_digits, make_classification
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
+
+from sklearn_brm import RegularizedClassifier, paper_recipe
+
+N_EPOCHS = 20
+
+
+def perceptron(n_features, n_hidden, n_classes, bias=True):
+    return torch.nn.Sequential(
+        torch.nn.Linear(n_features, n_hidden, bias=bias),
+        torch.nn.ReLU(),
+        torch.nn.Linear(n_hidden, n_classes),
+    )
+
+
+def default_skorch(X, y):
+    torch.manual_seed(0)
+    net = NeuralNetClassifier(
+        perceptron(30, 256, 5), criterion=torch.nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=1e-3,
+        max_epochs=N_EPOCHS, batch_size=128, train_split=None, verbose=0, iterator_train__shuffle=True,
+    )  # fmt: skip
+    return net.fit(X.astype(np.float32), y)
+
+
+def tabular():
+    """Wall time per epoch on 20,000 x 30, and of a whole fit with default settings on digits."""
+    X, y = make_classification(22_000, 30, n_informative=15, n_classes=5, random_state=0)
+    X, X_test, y, y_test = X[:20_000], X[20_000:], y[:20_000], y[20_000:]
+    settings = {"batch_size": 128, "max_iter": N_EPOCHS, "learning_rate_init": 1e-3, "random_state": 0}
+    fitted = {}
+
+    def contestant(name, fit):
+        def run():
+            fitted[name] = fit()
+
+        return run
+
+    contestants = {}
+    for dtype in (np.float64, np.float32):
+        rows = X.astype(dtype)
+        for name, model in {
+            "MLPClassifier": MLPClassifier((256,), n_iter_no_change=N_EPOCHS + 1, **settings),
+            "RegularizedClassifier": RegularizedClassifier((256,), tol=None, **settings),
+        }.items():
+            key = f"{name}, {np.dtype(dtype).name}"
+            contestants[key] = contestant(key, lambda model=model, rows=rows: model.fit(rows, y))
+    contestants["default skorch, float32"] = contestant(
+        "default skorch, float32", lambda: default_skorch(X, y)
+    )
+    digits = load_digits(return_X_y=True)
+    for name, model in {
+        "MLPClassifier, digits": MLPClassifier(random_state=0),
+        "RegularizedClassifier, digits": RegularizedClassifier(random_state=0),
+    }.items():
+        contestants[name] = contestant(name, lambda model=model: model.fit(*digits))
+    seconds = median_times(contestants, n_rounds=3)
+    rows = []
+    for name, value in seconds.items():
+        _, kind = name.split(", ")
+        reference = seconds[f"MLPClassifier, {kind}"]
+        if kind == "digits":
+            accuracy = fitted[name].score(*digits)
+        else:
+            accuracy = np.mean(fitted[name].predict(X_test.astype(np.float32)) == y_test)
+        n_epochs = getattr(fitted[name], "n_iter_", N_EPOCHS)
+        rows.append([name, n_epochs, f"{value:.2f}", f"{value / reference:.2f}", f"{accuracy:.4f}"])
+    write_table(
+        "classifier_tabular",
+        "RegularizedClassifier on tables",
+        ["contestant", "epochs", "seconds", "times MLPClassifier", "accuracy"],
+        rows,
+        notes=[
+            "20,000 x 30, 5 classes, 256 hidden units, batch 128, Adam at 1e-3, accuracy on 2,000 others.",
+            "Digits with default settings until convergence, accuracy on the same rows. Medians of 3 rounds.",
+        ],
+    )
+
+
+class EpochClock(Callback):
+    """Note how long the batches of an epoch took: what happens before and after them is left out."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Start the clock, after everything that looks at all rows."""
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, net, **kwargs):
+        """Stop the clock."""
+        self.seconds = time.perf_counter() - self.start
+
+
+def epoch_of_loop(X, y):
+    network = perceptron(3072, 2000, 10, bias=False)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    X, y = torch.as_tensor(X), torch.as_tensor(y)
+    start = time.perf_counter()
+    for rows in torch.randperm(len(X)).split(1000):
+        loss = torch.nn.functional.cross_entropy(network(X[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+    return time.perf_counter() - start
+
+
+def epoch_of(model, X, y):
+    clock = EpochClock()
+    model.set_params(max_iter=1, random_state=0, callbacks=[clock]).fit(X, y)
+    return clock.seconds
+
+
+def images():
+    """Seconds of an epoch at the CIFAR-10 shape, penalty by penalty, against a hand-written loop."""
+    n_batches = 5
+    rng = np.random.RandomState(0)
+    X, y = rng.rand(1000 * n_batches, 3072).astype(np.float32), rng.randint(10, size=1000 * n_batches)
+    models = {
+        "no penalty": paper_recipe("BP"),
+        "l2": paper_recipe("L2"),
+        "jacobian of hidden": paper_recipe("BP", penalty="jacobian"),
+        "jacobian of preactivation": paper_recipe("JReg"),
+        "jacobian of logits": paper_recipe("BP", penalty="jacobian", jacobian_of="logits"),
+        "jacobian of hidden, 3 projections": paper_recipe("BP", penalty="jacobian", jacobian_projections=3),
+        "spectral": paper_recipe("SpecReg", batch_norm=False),
+        "adversarial, 1 step": paper_recipe("BP", penalty="adversarial", adversarial_eps=0.003),
+    }
+    contestants = {"hand-written loop": lambda: epoch_of_loop(X, y)}
+    contestants.update({name: partial(epoch_of, model, X, y) for name, model in models.items()})
+    epoch_of_loop(X, y)
+    rounds = [{name: run() for name, run in contestants.items()} for _ in range(3)]
+    seconds = {name: median(times[name] for times in rounds) for name in contestants}
+    plain, loop = seconds["no penalty"], seconds["hand-written loop"]
+    write_table(
+        "classifier_images",
+        "RegularizedClassifier at the CIFAR-10 shape",
+        ["training", "seconds per batch", "times loop", "times no penalty"],
+        [
+            [name, f"{value / n_batches:.3f}", f"{value / loop:.2f}", f"{value / plain:.2f}"]
+            for name, value in seconds.items()
+        ],
+        notes=[
+            f"3072-2000-10, float32, {n_batches} batches of 1000; medians of 3 rounds. Once per epoch the",
+            f"spectral penalty needs eigenvectors besides: {seconds_for_eigenvectors():.1f} seconds for the",
+            "decomposition of the covariance, and the covariance itself, which grows with the rows.",
+        ],
+    )
+
+
+def seconds_for_eigenvectors():
+    rows = torch.rand(4000, 2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    matrix = rows.T @ rows
+    return median_times({"eigh": lambda: torch.linalg.eigh(matrix)}, n_rounds=2)["eigh"]
+
+
+def grid():
+    """Wall time of a grid search over 8 strengths on digits, in one and in two processes."""
+    X, y = load_digits(return_X_y=True)
+    base = RegularizedClassifier(penalty="jacobian", jacobian_of="logits", random_state=0)
+    search = GridSearchCV(base, {"alpha": np.logspace(-5, -1, 8)}, cv=3, refit=False)
+    seconds, scores = {}, {}
+    for n_jobs in (2, 1):
+        search.set_params(n_jobs=n_jobs).fit(X[:300], y[:300])  # the processes start and import
+        start = time.perf_counter()
+        scores[n_jobs] = search.fit(X, y).cv_results_["mean_test_score"]
+        seconds[n_jobs] = time.perf_counter() - start
+    same = bool((scores[1] == scores[2]).all())
+    write_table(
+        "classifier_grid",
+        "GridSearchCV over 8 strengths on digits",
+        ["n_jobs", "seconds", "times faster"],
+        [[n, f"{seconds[n]:.1f}", f"{seconds[1] / seconds[n]:.2f}"] for n in (1, 2)],
+        notes=[f"3 folds; the scores are {'identical' if same else 'DIFFERENT'}."],
+    )
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    for part in sys.argv[1:] or ("tabular", "images", "grid"):
+        {"tabular": tabular, "images": images, "grid": grid}[part]()

@@ -1,0 +1,91 @@
+"""The rows of the training data: their weights, which are set aside, their scale, and as tensors."""
+
+import numbers
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.class_weight import compute_sample_weight
+
+from .._base import as_tensor
+from ._training import WeightedRows
+
+
+def row_weights(sample_weight, class_weight, X, y):
+    """Return the weight of every row, float64 and not all zero, or None where none is asked for.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, if all are zero, or if there is not one per row.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = compute_sample_weight(class_weight, y)
+    if sample_weight is not None:
+        weight = weight * _check_sample_weight(sample_weight, X)
+    if not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight
+
+
+def keep_weighted(X, codes, weight, *, normalize):
+    """Return the rows that weigh anything, `normalize`d to a mean weight of one; None stands for all ones."""
+    kept = weight > 0
+    X, codes, weight = X[kept], codes[kept], weight[kept]
+    if normalize:
+        weight = weight / weight.mean()
+    return X, codes, None if (weight == 1).all() else weight
+
+
+def _check_sample_weight(sample_weight, X):
+    if isinstance(sample_weight, numbers.Real):
+        sample_weight = np.full(len(X), sample_weight)
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {weight.ndim}D array.")
+    check_consistent_length(X, weight)
+    if (weight < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`.")
+    return weight
+
+
+def split_rows(rows, validation_fraction, random_state):
+    """Return the rows to train on and those to set aside, each a tuple of X, codes and weights."""
+    indices = train_test_split(
+        np.arange(len(rows[0])), test_size=validation_fraction, random_state=random_state, stratify=rows[1]
+    )
+    if len(indices[1]) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
+    return [tuple(None if part is None else part[index] for part in rows) for index in indices]
+
+
+def feature_scale(scaler):
+    """Return the standard deviation of each feature or the median one, whichever is larger.
+
+    Constant features do not count for the median. Without that floor, a weight on a feature that hardly ever
+    varies would be free to grow, and the classifier would be sensitive to it.
+    """
+    deviation = np.sqrt(scaler.var_)
+    varies = scaler.scale_ == deviation
+    if not varies.any():
+        return np.ones_like(deviation)
+    return np.maximum(deviation, np.median(deviation[varies]))
+
+
+def compute_dtype(X, device):
+    # MPS has no float64.
+    return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
+
+
+def as_dataset(X, codes, weight, network):
+    """Return rows as tensors where the network is, centred in the precision that they came in."""
+    device, dtype = network.weights[0].device, network.weights[0].dtype
+    if network.mean is not None:
+        X = X - network.mean.cpu().numpy().astype(X.dtype)
+    if weight is not None:
+        weight = as_tensor(weight, device=device, dtype=dtype)
+    return WeightedRows(as_tensor(X, device=device, dtype=dtype), as_tensor(codes, device=device), weight)
