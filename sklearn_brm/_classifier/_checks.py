@@ -42,6 +42,7 @@ _CHOICES = {
         ),
         (True, False),
     ),
+    "init": ("glorot", "he"),
     "jacobian_of": ("hidden", "preactivation", "logits"),
     "spectral_of": ("hidden", "preactivation"),
 }

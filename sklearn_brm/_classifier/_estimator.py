@@ -79,6 +79,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         and `intercepts_` apply to the features as they are. See the Notes.
     hidden_bias : bool, default=True
         Whether hidden layers have intercepts.
+    init : {"glorot", "he"}, default="glorot"
+        Variance of the first weights: 2 / (n_inputs + n_outputs) of each layer, or 2 / n_inputs (1 /
+        n_inputs in the last layer). A linear classifier starts at zero.
     batch_norm : bool, default=False
         Whether the activations of the last hidden layer are normalised by batch. After training this is
         merged into the last layer.
@@ -213,6 +216,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         penalize_intercepts=False,
         standardize=True,
         hidden_bias=True,
+        init="glorot",
         batch_norm=False,
         optimizer="adam",
         learning_rate_init="auto",
@@ -244,6 +248,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.penalize_intercepts = penalize_intercepts
         self.standardize = standardize
         self.hidden_bias = hidden_bias
+        self.init = init
         self.batch_norm = batch_norm
         self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init
@@ -547,7 +552,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             self._check_layers(sizes)
             unfold(network, self.coefs_, self.intercepts_, self._norm)
         else:
-            network.initialize(generator)
+            network.initialize(generator, self.init)
         return network.to(device)
 
     def _check_layers(self, sizes):

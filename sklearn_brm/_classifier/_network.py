@@ -39,12 +39,16 @@ class Perceptron(nn.Module):
         self.register_buffer("inverse_scale", inverse_scale)
 
     @torch.no_grad()
-    def initialize(self, generator):
-        """Draw He-normal hidden weights and LeCun-normal output weights; a lone layer starts at zero."""
+    def initialize(self, generator, init):
+        """Draw Glorot-normal weights, or He-normal ones with a LeCun-normal output; a lone layer starts at 0."""
+        if self.n_hidden == 0:
+            return
         for i, weight in enumerate(self.weights):
-            gain = 0.0 if self.n_hidden == 0 else 2.0 if i < self.n_hidden else 1.0
+            n_in, n_out = weight.shape
+            he_variance = (2 if i < self.n_hidden else 1) / n_in
+            variance = he_variance if init == "he" else 2 / (n_in + n_out)
             noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-            weight.copy_(noise * (gain / len(weight)) ** 0.5)
+            weight.copy_(noise * variance**0.5)
 
     def first_weight(self):
         """Return the weights of the first layer for features in the user's units."""

@@ -15,6 +15,7 @@ _PERCEPTRON = {
     **_COMMON,
     "hidden_layer_sizes": (2000,),
     "hidden_bias": False,
+    "init": "he",
     "learning_rate": StepSchedule(epochs=(30, 90, 120, 160), factors=(0.5, 0.2, 0.1, 0.01)),
 }
 
@@ -59,11 +60,12 @@ def paper_recipe(name, **overrides):
     Notes
     -----
     All models train for 1000 epochs of batches of 1000 rows with Adam at 1e-3. The perceptrons have 2000
-    hidden units without bias. Their rate falls to 5e-4, 2e-4, 1e-4 and 1e-5 at epochs 30, 90, 120 and 160;
-    with the spectral penalty it decays as exp(-(epoch - 90) / 30) from epoch 90 on, and batch normalisation
-    comes before the last layer. ``standardize=False`` keeps the published coordinates; for a good head in
-    fewer epochs, use ``paper_recipe("KH", standardize=True, max_iter=60)``. The Jacobian penalty is exact
-    here, where the authors estimated it from three random projections.
+    hidden units without bias, drawn with standard deviation sqrt(2 / n_features). Their rate falls to
+    5e-4, 2e-4, 1e-4 and 1e-5 at epochs 30, 90, 120 and 160; with the spectral penalty it decays as
+    exp(-(epoch - 90) / 30) from epoch 90 on, and batch normalisation comes before the last layer.
+    ``standardize=False`` keeps the published coordinates; for a good head in fewer epochs, use
+    ``paper_recipe("KH", standardize=True, max_iter=60)``. The Jacobian penalty is exact here, where the
+    authors estimated it from three random projections.
 
     References
     ----------
