@@ -29,6 +29,7 @@ from sklearn_brm import (
     from_foolbox,
     robustness_curve,
 )
+from sklearn_brm._scorer._siege import Siege
 from sklearn_brm._scorer._trees import split_draw, split_points
 from sklearn_brm.functional.attacks import Ball
 
@@ -430,3 +431,10 @@ def test_black_box_values_lie_just_past_a_split_inside_the_ball(name):
 def test_estimators_that_are_not_trees_have_no_split_points(linear):
     assert split_points(linear) is None
     assert split_draw(make_pipeline(PCA(), DecisionTreeClassifier()).fit(X, y), 30) is None
+
+
+def test_twenty_radii_take_a_handful_of_attacks(monkeypatch, linear):
+    storm, n_storms = Siege.storm, []
+    monkeypatch.setattr(Siege, "storm", lambda *args, **kwargs: n_storms.append(1) or storm(*args, **kwargs))
+    robustness_curve(linear, X, y, eps=np.geomspace(0.01, 1, 20), random_state=0, max_queries=20)
+    assert len(n_storms) <= 8
