@@ -29,7 +29,7 @@ from sklearn_brm import (
     from_foolbox,
     robustness_curve,
 )
-from sklearn_brm._scorer._siege import Siege
+from sklearn_brm._scorer._evaluation import Evaluation
 from sklearn_brm._scorer._trees import split_draw, split_points
 from sklearn_brm.functional.attacks import Ball
 
@@ -434,7 +434,7 @@ def test_estimators_that_are_not_trees_have_no_split_points(linear):
 
 
 def test_twenty_radii_take_a_handful_of_attacks(monkeypatch, linear):
-    storm, n_storms = Siege.storm, []
-    monkeypatch.setattr(Siege, "storm", lambda *args, **kwargs: n_storms.append(1) or storm(*args, **kwargs))
+    run, n_runs = Evaluation.run, []
+    monkeypatch.setattr(Evaluation, "run", lambda *args, **kwargs: n_runs.append(1) or run(*args, **kwargs))
     robustness_curve(linear, X, y, eps=np.geomspace(0.01, 1, 20), random_state=0, max_queries=20)
-    assert len(n_storms) <= 8
+    assert len(n_runs) <= 8
