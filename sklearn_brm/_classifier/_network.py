@@ -40,7 +40,7 @@ class Perceptron(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator, init):
-        """Draw Glorot-normal weights, or He-normal ones with a LeCun-normal output; a lone layer starts at 0."""
+        """Draw Glorot-normal weights, or He-normal with a LeCun-normal output; a lone layer starts at zero."""
         if self.n_hidden == 0:
             return
         for i, weight in enumerate(self.weights):
