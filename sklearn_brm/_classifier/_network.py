@@ -40,11 +40,7 @@ class Perceptron(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator, init):
-<<<<<<< HEAD
         """Draw Glorot-normal weights, or He-normal with a LeCun-normal output; a lone layer starts at 0."""
-=======
-        """Draw Glorot-normal weights, or He-normal with a LeCun-normal output; a lone layer starts at zero."""
->>>>>>> classifier
         if self.n_hidden == 0:
             return
         for i, weight in enumerate(self.weights):
