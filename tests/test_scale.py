@@ -18,7 +18,7 @@ from sklearn_brm import AdversarialScorer, PowerLawSpectrum, RegularizedClassifi
 from sklearn_brm._base import resolve_device, with_smaller_batches
 from sklearn_brm._classifier import _estimator as classifier_module
 from sklearn_brm._classifier._network import Perceptron
-from sklearn_brm._encoder import estimator as encoder_module
+from sklearn_brm._encoder import _estimator as encoder_module
 
 OUT_OF_MEMORY = "ran out of memory and starts again with {} rows"
 
@@ -108,14 +108,15 @@ def test_an_encoder_out_of_memory_in_a_stream_and_in_transform(digits, monkeypat
     features = expected.transform(X)
     step = limited(encoder_module._STEPS["minibatch"], 30, rows=lambda layer, batch, *rest: len(batch))
     monkeypatch.setitem(encoder_module._STEPS, "minibatch", step)
-    monkeypatch.setattr(encoder_module, "forward", limited(encoder_module.forward, 600))
+    n_rows = encoder_module._TRANSFORM_ROWS
+    monkeypatch.setattr(encoder_module, "forward", limited(encoder_module.forward, n_rows - 1))
     found = encoder(batch_size=50)
     for chunk in (X[:100], X[100:]):
         with pytest.warns(RuntimeWarning, match=OUT_OF_MEMORY.format(25)):
             found.partial_fit(chunk)
     np.testing.assert_array_equal(found.components_, expected.components_)
     assert found.n_updates_ == expected.n_updates_
-    with pytest.warns(RuntimeWarning, match=OUT_OF_MEMORY.format(512)):
+    with pytest.warns(RuntimeWarning, match=OUT_OF_MEMORY.format(n_rows // 2)):
         np.testing.assert_allclose(found.transform(np.tile(X, (3, 1)))[-300:], features, rtol=1e-12)
 
 
