@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sklearn_brm import RegularizedClassifier, paper_recipe
+from sklearn_brm._classifier import _training
 from sklearn_brm.functional.schedules import StepSchedule
 
 PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial"]
@@ -348,6 +349,32 @@ def test_weights_of_one_equal_none_to_the_last_bit(table):
         without = quick((7,), penalty=penalty).fit(X, y)
         ones = quick((7,), penalty=penalty).fit(X, y, sample_weight=np.ones(len(X)))
         np.testing.assert_array_equal(without.coefs_[0], ones.coefs_[0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ((7,), {"penalty": {"l1": 1e-3, "l2": 1e-3}}),
+        ((7, 5), {"penalty": "l2"}),
+        ((), {"penalty": "jacobian"}),
+        ((7,), {"penalty": "jacobian", "alpha": 0.1}),
+        ((7,), {"penalty": "jacobian", "alpha": 0.1, "jacobian_of": "preactivation"}),
+        ((7,), {"penalty": "jacobian", "alpha": 0.1, "jacobian_of": "logits"}),
+    ],
+)
+def test_training_is_the_same_with_and_without_autograd(table, monkeypatch, sizes, options, power, weighted):
+    X, y = table
+    weight = np.linspace(1, 2, len(X)) if weighted else None
+    fast = quick(sizes, power=power, **options).fit(X, y, sample_weight=weight)
+    monkeypatch.setattr(_training, "in_closed_form", lambda network, regularizer: False)
+    slow = quick(sizes, power=power, **options).fit(X, y, sample_weight=weight)
+    for found, expected in zip([*fast.coefs_, *fast.intercepts_], [*slow.coefs_, *slow.intercepts_]):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+    assert fast.penalties_.keys() == slow.penalties_.keys()
+    for name, curve in fast.penalties_.items():
+        np.testing.assert_allclose(curve, slow.penalties_[name], rtol=1e-6)
 
 
 @pytest.mark.parametrize("penalty", [None, "l2", "jacobian", "input_gradient", "adversarial"])

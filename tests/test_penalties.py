@@ -223,16 +223,18 @@ def test_backpropagation_in_closed_form_equals_autograd(sizes, power, weighted):
     X = torch.randn(7, 4, generator=generator).double()
     y = torch.arange(7) % max(sizes[-1], 2)
     weight = torch.rand(7, generator=generator).double() if weighted else None
-    u = X
+    u, layers = X, []
     for i, (W, b) in enumerate(zip(weights, biases)):
         u = (rectify(u, power) if i else u) @ W + b
+        layers.append(u.detach())
     scores = u if sizes[-1] > 1 else torch.cat([torch.zeros_like(u), u], dim=1)
     losses = torch.nn.functional.cross_entropy(scores, y, reduction="none")
     expected_loss = (losses * (1 if weight is None else weight)).mean()
     expected = torch.autograd.grad(expected_loss, [*weights, *biases])
-    loss, found_scores, *gradients = backpropagate(X, y, weights, biases, power, weight)
+    loss, found_scores, preactivations, *gradients = backpropagate(X, y, weights, biases, power, weight)
     torch.testing.assert_close(loss, expected_loss.detach())
     torch.testing.assert_close(found_scores, scores.detach())
+    torch.testing.assert_close(preactivations, layers[:-1])
     for found, wanted in zip([*gradients[0], *gradients[1]], expected):
         torch.testing.assert_close(found, wanted)
 

@@ -65,8 +65,16 @@ class Regularizer:
 
     @property
     def looks_inside(self):
-        """Whether a penalty depends on more than the weights."""
-        return not self.strengths.keys() <= {"l1", "l2"}
+        """Whether a penalty's gradient passes through the activations, and not only through the weights.
+
+        That of an exact Jacobian does not where the slopes are constants: for the plain rectifier.
+        """
+        plain = {"l1", "l2"}
+        if self.n_projections == 0 and (
+            self.settings.power == 1 or self.settings.jacobian_of == "preactivation"
+        ):
+            plain = plain | {"jacobian"}
+        return not self.strengths.keys() <= plain
 
     def start_epoch(self, network, batches):
         """Let the spectral penalty look at all rows, for the directions to keep in this epoch."""

@@ -40,17 +40,21 @@ class SlicingIterator:
     batch_size : int
     generator : torch.Generator or None
         Shuffles the rows anew on every pass; without one they stay in order.
+    scale : tensor of shape (n_features,) or None
+        What to multiply the rows by.
     """
 
-    def __init__(self, dataset, batch_size, generator=None):
+    def __init__(self, dataset, batch_size, generator=None, scale=None):
         self.dataset = dataset
         self.batch_size = batch_size
         self.generator = generator
+        self.scale = scale
 
     def __iter__(self):
         X, y, weight = self.dataset.X, self.dataset.y, getattr(self.dataset, "weight", None)
         for rows in self._chunks(len(X)):
-            yield from self._cut(X[rows], y[rows], None if weight is None else weight[rows])
+            chunk = X[rows] if self.scale is None else X[rows] * self.scale
+            yield from self._cut(chunk, y[rows], None if weight is None else weight[rows])
 
     def _chunks(self, n_rows):
         """Yield the rows of a few batches at a time, since one gather is cheaper than one for each."""
@@ -90,6 +94,8 @@ class PenalizedNet(NeuralNetClassifier):
         """Find out which callbacks listen when: most do nothing at every batch, which may be short."""
         super().initialize()
         self.parameters_ = list(self.module_.parameters())
+        # torch's lists of parameters take as long to walk through as a small step takes to compute.
+        self.weights_, self.biases_ = list(self.module_.weights), list(self.module_.biases)
         callbacks = [callback for _, callback in self.callbacks_]
         self.listeners_ = {
             event: [c for c in callbacks if getattr(type(c), event) is not getattr(Callback, event)]
@@ -128,19 +134,19 @@ class PenalizedNet(NeuralNetClassifier):
             raise TrainingStopped
 
     def train_step_single(self, batch, **fit_params):
-        """Set the gradients for a batch: in closed form where nothing but the weights is penalised."""
-        network = self.module_
-        if self.regularizer.looks_inside or network.norm is not None:
+        """Set the gradients for a batch: in closed form where that is possible, on rows already scaled."""
+        if not in_closed_form(self.module_, self.regularizer):
             return super().train_step_single(batch, **fit_params)
+        network = self.module_
         self._set_training(True)
         (rows, weight), y = _split_weight(batch[0]), batch[1]
-        loss, scores, *gradients = backpropagate(
-            network.scaled(rows), y, network.weights, network.biases, network.power, weight
+        loss, scores, preactivations, *gradients = backpropagate(
+            rows, y, self.weights_, self.biases_, network.power, weight
         )
-        for parameter, gradient in zip([*network.weights, *network.biases], chain(*gradients)):
+        for parameter, gradient in zip([*self.weights_, *self.biases_], chain(*gradients)):
             parameter.grad = gradient if parameter.requires_grad else None
         if self.regularizer.strengths:
-            penalty = self.regularizer(Batch(network, rows, y, weight, None, scores, None))
+            penalty = self.regularizer(Batch(network, rows, y, weight, None, scores, preactivations))
             penalty.backward()
             loss = loss + penalty.detach()
         return {"loss": loss, "y_pred": (scores, [])}
@@ -188,18 +194,25 @@ class PenalizedNet(NeuralNetClassifier):
         return self
 
 
+def in_closed_form(network, regularizer):
+    """Whether gradients need no autograd: no penalty looks inside, nor is there a batch norm."""
+    return not regularizer.looks_inside and network.norm is None
+
+
 def _split_weight(x):
     return (x["X"], x["weight"]) if isinstance(x, dict) else (x, None)
 
 
-def make_net(network, *, valid, optimizer, generator, callbacks, **settings):
+def make_net(network, *, regularizer, valid, optimizer, generator, callbacks, **settings):
     """Return an initialised net that will train `network` and watch the rows of `valid`, if there are any."""
     net = PenalizedNet(
         network,
+        regularizer=regularizer,
         criterion=torch.nn.CrossEntropyLoss,
         optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
         iterator_train=SlicingIterator,
         iterator_train__generator=generator,
+        iterator_train__scale=network.inverse_scale if in_closed_form(network, regularizer) else None,
         iterator_valid=SlicingIterator,
         train_split=None if valid is None else lambda dataset: (dataset, valid),
         callbacks=list(callbacks or []),

@@ -11,6 +11,14 @@ def rectify(u: Tensor, power: float = 1.0) -> Tensor:
     return u.relu().square() if power == 2 else u.relu().pow(power)
 
 
+def rectify_with_slope(u: Tensor, power: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return the rectifier and its derivative."""
+    if power != 1:
+        return rectify(u, power), rectifier_slope(u, power)
+    activation = u.relu()
+    return activation, activation.detach().sign()
+
+
 def rectifier_slope(u: Tensor, power: float = 1.0) -> Tensor:
     """Return the derivative power * max(0, u)^(power - 1), which is 0 where u <= 0."""
     if power == 1:

@@ -1,0 +1,1 @@
+"""What `examples/reproduce_paper.py` is made of: settings, models, measurements, figures and the page."""

@@ -1,0 +1,82 @@
+"""Results and models on disk, so that an interrupted run goes on from what is done."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import skops.io
+
+import sklearn_brm
+
+# What a saved model may hold besides NumPy arrays and scikit-learn's estimators. Nothing else is loaded.
+TRUSTED = [
+    "sklearn_brm._classifier._estimator.RegularizedClassifier",
+    "sklearn_brm._encoder._estimator.WTAEncoder",
+    "sklearn_brm.functional.schedules.ExponentialSchedule",
+    "sklearn_brm.functional.schedules.StepSchedule",
+]
+
+
+class Store:
+    """A folder of results, each computed once for the same settings.
+
+    Parameters
+    ----------
+    folder : Path
+        Created where it is missing.
+    settings : Settings
+        Results that were computed with other settings, or by another version, are computed anew.
+    """
+
+    def __init__(self, folder, settings):
+        self.folder = Path(folder)
+        self.settings = settings
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def arrays(self, name, compute, *, depends_on):
+        """Return a dict of arrays from disk, or compute and save it.
+
+        Parameters
+        ----------
+        name : str
+            Of the file.
+        compute : callable
+            Returns a dict of arrays, numbers or strings.
+        depends_on : tuple of str
+            Names of the settings that the result depends on.
+        """
+        path = self._path(name, depends_on, "npz")
+        if not path.exists():
+            found = {key: np.asarray(value) for key, value in compute().items()}
+            _write(path, lambda file: np.savez_compressed(file, **found))
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+
+    def model(self, name, train, *, depends_on):
+        """Return a fitted estimator from disk, or train and save it; loading runs no code from the file."""
+        path = self._path(name, depends_on, "skops")
+        if not path.exists():
+            model = train()
+            _write(path, lambda file: file.write(skops.io.dumps(model)))
+        return skops.io.load(path, trusted=TRUSTED)
+
+    def has(self, name, depends_on, suffix="skops"):
+        """Whether something is on disk already."""
+        return self._path(name, depends_on, suffix).exists()
+
+    def _path(self, name, depends_on, suffix):
+        settings = asdict(self.settings)
+        state = {key: settings[key] for key in sorted({"data", "n_units", "seed", *depends_on})}
+        state["version"] = sklearn_brm.__version__
+        digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:10]
+        return self.folder / f"{name}-{digest}.{suffix}"
+
+
+def _write(path, write):
+    """Write a file that is either whole or not there."""
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        write(file)
+    partial.replace(path)
