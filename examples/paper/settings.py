@@ -37,7 +37,7 @@ class Settings:
     encoder_epochs, head_epochs : int
         Epochs of local learning, and of the linear classifier on its features.
     batch_size : int
-        Rows per update of the perceptrons; the spectral penalty always takes the paper's 1000.
+        Rows per update of BP, L2 and JReg. KH and SpecReg take four times as many, at most the paper's 1000.
     init : {"rows", "normal"}
         Where the local learning starts.
     n_attacked, n_worst_case : int
@@ -77,7 +77,7 @@ PRESETS = {
         epochs=60,
         encoder_epochs=40,
         head_epochs=60,
-        batch_size=100,
+        batch_size=50,
         init="rows",
         n_attacked=300,
         n_worst_case=100,
@@ -90,9 +90,9 @@ PRESETS = {
         data="cifar10",
         n_units=2000,
         epochs=30,
-        encoder_epochs=30,
+        encoder_epochs=40,
         head_epochs=60,
-        batch_size=500,
+        batch_size=250,
         init="rows",
         n_attacked=1000,
         n_worst_case=200,

@@ -39,14 +39,19 @@ class StreamingCovariance:
 
     def _update_block(self, block: Tensor) -> None:
         n, total = len(block), self.n_samples + len(block)
-        rows = self.mean.new_empty(n + 1, len(self.mean))
+        product_rows = self.mean.new_empty(n + 1, len(self.mean))
+        rows, mean = product_rows, self.mean
+        if _on_processor(mean):
+            # NumPy's loops take one thread. Torch's would wait for the cores that BLAS has just used, which
+            # for short chunks takes ten times as long as the work.
+            block, rows, mean = _to_numpy(block), rows.numpy(), mean.numpy()
         rows[:n] = block
-        block_mean = rows[:n].mean(dim=0)
+        block_mean = rows[:n].mean(axis=0)
         rows[:n] -= block_mean
-        shift = block_mean - self.mean
+        shift = block_mean - mean
         rows[n] = shift * (self.n_samples * n / total) ** 0.5
-        add_product(self._scatter, rows.T)
-        self.mean += shift * (n / total)
+        add_product(self._scatter, product_rows.T)
+        mean += shift * (n / total)
         self.n_samples = total
 
     def covariance(self, *, correction: int = 1) -> Tensor:
@@ -162,4 +167,6 @@ def _on_processor(tensor: Tensor) -> bool:
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:
+    # NumPy knows no bfloat16.
+    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     return tensor.detach().cpu().numpy()

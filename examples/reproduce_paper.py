@@ -1,0 +1,184 @@
+"""Reproduce the tables and figures of Holzhausen et al. (2025), and go past them, with the public estimators.
+
+Trains the five models (local learning KH, perceptrons BP, L2, JReg and SpecReg), attacks them as the paper
+does, measures their spectra and the planes around an image, and writes a folder with the figures 1, 2, 3, 4,
+A1 and A2, `results.json`, `results.csv` and one page, `report.html`. Interrupted and called again, it goes on
+from what is done.
+
+    python examples/reproduce_paper.py                                         # digits, in minutes
+    python examples/reproduce_paper.py --preset laptop --data folder/of/cifar  # CIFAR-10, within an hour
+    python examples/reproduce_paper.py --preset paper --data folder/of/cifar   # everything, for a GPU
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from paper import beyond, figures, measure, page
+from paper.models import TITLE, fit, initial_perceptron, load_images, make_model
+from paper.settings import MODELS, PRESETS
+from paper.store import Store
+from tqdm.auto import tqdm
+
+TRAINING = {
+    "KH": ("encoder_epochs", "head_epochs", "batch_size", "init"),
+    **dict.fromkeys(("BP", "L2", "JReg", "SpecReg"), ("epochs", "batch_size")),
+}
+ATTACKED = ("n_attacked", "grid")
+
+
+class Reproduction:
+    """One run: the data, the folder, and every result, computed when first asked for."""
+
+    def __init__(self, settings, folder, path=None, verbose=1):
+        self.settings, self.verbose = settings, verbose
+        self.store = Store(folder / "work", settings)
+        self.folder = folder
+        X_train, y_train, X_test, y_test = load_images(settings.data, path)
+        self.train, self.test = (X_train, y_train), (X_test, y_test)
+
+    def model(self, name):
+        """Return a trained model."""
+
+        def train():
+            start = time.perf_counter()
+            model = fit(make_model(name, self.settings, self.verbose), *self.train)
+            self.store.arrays(
+                f"{name}-seconds", lambda: {"seconds": time.perf_counter() - start}, depends_on=TRAINING[name]
+            )
+            return model
+
+        return self.store.model(name, train, depends_on=TRAINING[name])
+
+    def initial(self):
+        """Return the perceptron before training."""
+        return self.store.model(
+            "initial", lambda: initial_perceptron(self.settings, *self.train), depends_on=()
+        )
+
+    def result(self, kind, name, *, depends_on, compute):
+        """Return a result on a model, from disk if it is there."""
+        return self.store.arrays(f"{kind}-{name}", compute, depends_on=(*TRAINING.get(name, ()), *depends_on))
+
+    def attacked_rows(self, n):
+        """Return the first test images and their labels."""
+        X, y = self.test
+        return X[:n], y[:n]
+
+    def run(self):
+        """Train and measure everything; return the results by model."""
+        results = {}
+        tasks = tqdm(MODELS, disable=not self.verbose, desc="Models")
+        for name in tasks:
+            tasks.set_postfix_str(name)
+            results[name] = self.measure(name)
+        initial = self.initial()
+        results["BP at initialisation"] = {
+            "spectra": self.result(
+                "spectra",
+                "initial",
+                depends_on=(),
+                compute=lambda: measure.spectra(initial, self.test[0], self.settings),
+            )
+        }
+        return results
+
+    def measure(self, name):
+        """Return what the paper reports on one model."""
+        model, settings = self.model(name), self.settings
+        X, y = self.attacked_rows(settings.n_attacked)
+        found = {
+            "accuracy": self.result(
+                "accuracy",
+                name,
+                depends_on=(),
+                compute=lambda: measure.accuracies(model, self.train, self.test),
+            ),
+            "critical": self.result(
+                "critical",
+                name,
+                depends_on=ATTACKED,
+                compute=lambda: measure.critical_norms(model, X, y, settings, self.verbose),
+            ),
+            "spectra": self.result(
+                "spectra", name, depends_on=(), compute=lambda: measure.spectra(model, self.test[0], settings)
+            ),
+            "plane": self.result(
+                "plane", name, depends_on=("resolution",), compute=lambda: measure.plane(model, X, settings)
+            ),
+            "seconds": self.store.arrays(
+                f"{name}-seconds", lambda: {"seconds": float("nan")}, depends_on=TRAINING[name]
+            ),
+        }
+        if name == "KH":
+            found["units"] = self.result(
+                "units",
+                name,
+                depends_on=(),
+                compute=lambda: measure.units(model, self.train[0], self.test[0], settings),
+            )
+        return found
+
+
+def parse(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=PRESETS, default="quick")
+    parser.add_argument(
+        "--data", metavar="PATH", help="file or folder with CIFAR-10; else scikit-learn's cache"
+    )
+    parser.add_argument("--output", type=Path, default=Path("report"))
+    parser.add_argument("--epochs", type=int, help="epochs of the perceptrons")
+    parser.add_argument("--encoder-epochs", type=int, help="epochs of local learning")
+    parser.add_argument("--units", type=int, help="hidden units of every model")
+    parser.add_argument("--attacked", type=int, help="test images under the attacks of the paper")
+    parser.add_argument("--worst-case", type=int, help="test images under the worst case")
+    parser.add_argument(
+        "--search-epochs", type=int, help="epochs per candidate of the search; 0 leaves it out"
+    )
+    parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--only", choices=["train", "paper"], help="stop after training, or before going past"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    return parser.parse_args(arguments)
+
+
+def chosen_settings(options):
+    """Return the preset with what the command line replaces."""
+    changes = {
+        "epochs": options.epochs,
+        "encoder_epochs": options.encoder_epochs,
+        "n_units": options.units,
+        "n_attacked": options.attacked,
+        "n_worst_case": options.worst_case,
+        "search_epochs": options.search_epochs,
+        "seed": options.seed,
+    }
+    return replace(PRESETS[options.preset], **{key: v for key, v in changes.items() if v is not None})
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    settings = chosen_settings(options)
+    reproduction = Reproduction(settings, options.output, options.data, verbose=int(not options.quiet))
+    print(f"{TITLE[settings.data]}, preset {options.preset}: {asdict(settings)}", flush=True)
+    if options.only == "train":
+        for name in MODELS:
+            reproduction.model(name)
+        return
+    results = reproduction.run()
+    past = {} if options.only == "paper" else beyond.run(reproduction, results)
+    figures.draw_all(results, past, reproduction)
+    page.write(results, past, reproduction, options.preset)
+    print(f"\nReport: {(options.output / 'report.html').resolve()}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command goes on from what is done.")
