@@ -122,6 +122,18 @@ class Reproduction:
         return found
 
 
+def at_least_one(text):
+    """Read a number of the command line."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more. Got {text} instead.")
+    return int(text)
+
+
+def at_least_zero(text):
+    """Read a number of the command line that may be 0."""
+    return 0 if int(text) == 0 else at_least_one(text)
+
+
 def parse(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,15 +143,15 @@ def parse(arguments=None):
         "--data", metavar="PATH", help="file or folder with CIFAR-10; else scikit-learn's cache"
     )
     parser.add_argument("--output", type=Path, default=Path("report"))
-    parser.add_argument("--epochs", type=int, help="epochs of the perceptrons")
-    parser.add_argument("--encoder-epochs", type=int, help="epochs of local learning")
-    parser.add_argument("--units", type=int, help="hidden units of every model")
-    parser.add_argument("--attacked", type=int, help="test images under the attacks of the paper")
-    parser.add_argument("--worst-case", type=int, help="test images under the worst case")
+    parser.add_argument("--epochs", type=at_least_one, help="epochs of the perceptrons")
+    parser.add_argument("--encoder-epochs", type=at_least_one, help="epochs of local learning")
+    parser.add_argument("--units", type=at_least_one, help="hidden units of every model")
+    parser.add_argument("--attacked", type=at_least_one, help="test images under the attacks of the paper")
+    parser.add_argument("--worst-case", type=at_least_one, help="test images under the worst case")
     parser.add_argument(
         "--search-epochs", type=int, help="epochs per candidate of the search; 0 leaves it out"
     )
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=at_least_zero)
     parser.add_argument(
         "--only", choices=["train", "paper"], help="stop after training, or before going past"
     )
@@ -164,7 +176,10 @@ def chosen_settings(options):
 def main(arguments=None):
     options = parse(arguments)
     settings = chosen_settings(options)
-    reproduction = Reproduction(settings, options.output, options.data, verbose=int(not options.quiet))
+    try:
+        reproduction = Reproduction(settings, options.output, options.data, verbose=int(not options.quiet))
+    except (ValueError, OSError) as error:
+        sys.exit(f"The images of --preset {options.preset} could not be loaded. {error}")
     print(f"{TITLE[settings.data]}, preset {options.preset}: {asdict(settings)}", flush=True)
     if options.only == "train":
         for name in MODELS:

@@ -1,9 +1,12 @@
 """The examples run as their users would run them, at their smallest size."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -29,3 +32,48 @@ def test_the_sweep_prints_a_table_shows_progress_and_draws_a_picture(tmp_path):
     path = Path(lines[-1].removeprefix("Picture: "))
     assert path == tmp_path / "pictures" / "robustness_sweep.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_paper_is_reproduced_resumed_and_reported(tmp_path):
+    pytest.importorskip("skops")
+    settings = {"--epochs": 2, "--encoder-epochs": 2, "--units": 30, "--attacked": 20, "--worst-case": 5}
+    arguments = [part for pair in settings.items() for part in pair]
+    arguments += ["--output", "report", "--search-epochs", 0, "--only", "paper"]
+    first = run_example("reproduce_paper.py", *arguments, folder=tmp_path)
+    assert "Models" in first.stderr
+    report = tmp_path / "report"
+    models = sorted(report.glob("work/*.skops"))
+    assert {path.name.split("-")[0] for path in models} == {"KH", "BP", "L2", "JReg", "SpecReg", "initial"}
+    found = json.loads((report / "results.json").read_text())["models"]
+    assert all(0.1 < found[name]["accuracy"] <= 1 for name in ("KH", "BP", "L2", "JReg", "SpecReg"))
+    for name in ("figure1", "figure2", "figure3", "figure4", "figureA1", "figureA2"):
+        assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (report / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    page = (report / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 6
+    assert "http" not in page
+    times = {path: path.stat().st_mtime_ns for path in report.glob("work/*")}
+    models[0].unlink()
+    run_example("reproduce_paper.py", *arguments, "--quiet", folder=tmp_path)
+    trained = {path for path, time in times.items() if path.exists() and path.stat().st_mtime_ns != time}
+    assert trained <= {models[0], *report.glob(f"work/*{models[0].stem.split('-')[0]}-seconds*")}
+    again = json.loads((report / "results.json").read_text())["models"]
+    assert {name: row["pgd"] for name, row in again.items() if "pgd" in row} == {
+        name: row["pgd"] for name, row in found.items() if "pgd" in row
+    }
+
+
+def test_the_reproduction_refuses_what_it_cannot_use(tmp_path):
+    pytest.importorskip("skops")
+    command = [
+        sys.executable,
+        str(EXAMPLES / "reproduce_paper.py"),
+        "--preset",
+        "laptop",
+        "--data",
+        "nowhere",
+    ]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode != 0
+    assert "nowhere" in run.stderr
+    assert "Traceback" not in run.stderr

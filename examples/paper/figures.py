@@ -26,7 +26,7 @@ TITLES = {
     "figure1": "Relative accuracy against the size of the perturbation, and critical norms",
     "figure2": "Spectra of the representations of test images, cut to growing numbers of units",
     "figure3": "Spectra of the representations of white noise",
-    "figure4": "The landscape of the Jacobian's norm and the class regions on a random plane through a test image",
+    "figure4": "The norm of the Jacobian and the class regions on a random plane through a test image",
     "figureA1": "What the local learning found: units, variances, and spectra before and after pruning",
     "figureA2": "Test accuracy against the median critical norm",
     "beyond1": "Critical norms under the paper's PGD and under the worst case",
@@ -38,7 +38,7 @@ TITLES = {
 def draw_all(results, past, reproduction):
     """Draw every figure that there are results for; return name -> path of the PNG."""
     drawings = {
-        "figure1": lambda: figure1(results),
+        "figure1": lambda: figure1(results, reproduction.settings.data),
         "figure2": lambda: spectra_figure(results, "data"),
         "figure3": lambda: spectra_figure(results, "noise"),
         "figure4": lambda: figure4(results),
@@ -61,13 +61,14 @@ def draw_all(results, past, reproduction):
     return paths
 
 
-def figure1(results):
+def figure1(results, data):
     """One row per attack: curves at the left, boxes at the right."""
     figure, axes = plt.subplots(
         len(ATTACKS), 2, figsize=(10, 4.2 * len(ATTACKS)), width_ratios=[3, 2], layout="constrained"
     )
     for (attack, title), pair in zip(ATTACKS.items(), axes):
-        curves = {name: curve_of(results[name]["critical"], attack) for name in MODELS}
+        largest = measure.LARGEST_EPS[data][attack]
+        curves = {name: curve_of(results[name]["critical"], attack, largest) for name in MODELS}
         for ax in pair:
             ax.set_prop_cycle(color=list(COLORS.values()))
         display = RobustnessCurveDisplay(curves=curves, relative=True).plot(ax=pair)
@@ -83,12 +84,10 @@ def figure1(results):
     return figure
 
 
-def curve_of(critical, attack):
+def curve_of(critical, attack, largest):
     """Return a `RobustnessCurve` of the radii at which each row broke."""
     radius, norm = critical[f"{attack}_radius"], critical[f"{attack}_norm"]
-    eps = np.geomspace(1e-4, measure.LARGEST_EPS[attack], 60)
-    if attack == "gaussian":
-        eps = np.geomspace(1e-3, measure.LARGEST_EPS[attack], 60)
+    eps = np.geomspace(largest / 1000, largest, 60)
     relative, clean = measure.curve(radius, eps), float((radius > 0).mean())
     return RobustnessCurve(
         eps=eps,
@@ -108,13 +107,14 @@ def spectra_figure(results, source):
         found = measure.spectra_of(results[name]["spectra"], source)
         color = COLORS.get(name, "#555555")
         opacities = np.geomspace(0.2, 1, len(found))
-        for (width, (values, exponent, intercept)), alpha in zip(found.items(), opacities):
+        for (width, (values, exponent, _)), alpha in zip(found.items(), opacities):
             ranks = np.flatnonzero(values > values.max() * 1e-12) + 1
             label = (
                 rf"{width} units: $\alpha$ = {exponent:.2f}" if np.isfinite(exponent) else f"{width} units"
             )
             ax.plot(ranks, values[ranks - 1], color=color, alpha=alpha, linewidth=1.6, label=label)
-        ranks = np.array(window_of(source, results, len(values)))
+        values, exponent, intercept = found[max(found)]
+        ranks = np.array(window_of(source, len(values)))
         ax.plot(ranks, np.exp(intercept) * ranks**-exponent, color="black", linestyle="--", linewidth=1.2)
         ax.set(xscale="log", yscale="log", title=name)
         ax.legend(fontsize="x-small", loc="lower left", frameon=False)
@@ -125,7 +125,7 @@ def spectra_figure(results, source):
     return figure
 
 
-def window_of(source, results, width):
+def window_of(source, width):
     """Return the ranks that the widest spectrum was fitted over."""
     data = "cifar10" if width > 500 else "digits"
     first, last = measure.WINDOWS[data][source == "noise"]
@@ -249,9 +249,8 @@ def beyond3(past):
             label=name,
         )
     ax.axvline(1, color="black", linestyle=":", linewidth=1)
-    ax.set(
-        xlabel=r"exponent $\alpha$ of the spectrum", ylabel="median critical norm, PGD", yscale="log",
-        title=rf"Spearman's $\rho$ = {found['rho']:.2f} (p = {found['p_value']:.2g}, {len(found['norms'])} models)",
-    )  # fmt: skip
+    rho, p_value = found["rho"], found["p_value"]
+    ax.set_title(rf"Spearman's $\rho$ = {rho:.2f}, p = {p_value:.2g}, {len(found['norms'])} models")
+    ax.set(xlabel=r"exponent $\alpha$ of the spectrum", ylabel="median critical norm, PGD", yscale="log")
     ax.legend(fontsize="small", frameon=False)
     return figure

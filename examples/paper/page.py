@@ -26,20 +26,28 @@ COLUMNS = {
 }
 
 STYLE = """
-:root { color-scheme: light; --ink: #1b1b1b; --soft: #5a5a5a; --line: #d8d8d8; --good: #0a6b3d; --bad: #a33a00; }
+:root { color-scheme: light; --ink: #1b1b1b; --soft: #5a5a5a; --line: #d8d8d8;
+  --good: #0a6b3d; --bad: #a33a00; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem; max-width: 72rem; background: #fff; color: var(--ink);
-       font: 16px/1.55 system-ui, sans-serif; }
-h1 { line-height: 1.2; font-size: 1.7rem; } h2 { margin-top: 2.4rem; line-height: 1.25; font-size: 1.3rem; }
+  font: 16px/1.55 system-ui, sans-serif; }
+h1 { line-height: 1.2; font-size: 1.7rem; }
+h2 { margin-top: 2.4rem; line-height: 1.25; font-size: 1.3rem; }
 p, li { max-width: 46rem; }
-.scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; margin: 1rem 0; }
+.scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; }
+th { vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
-td small { color: var(--soft); display: block; } td.good small b { color: var(--good); } td.bad small b { color: var(--bad); }
+td small { color: var(--soft); display: block; }
+td.good small b { color: var(--good); }
+td.bad small b { color: var(--bad); }
 td.wrap, th.wrap { white-space: normal; text-align: left; min-width: 14rem; }
-figure { margin: 1.4rem 0; } figcaption { color: var(--soft); font-size: .93rem; max-width: 46rem; }
-img { max-width: 100%; height: auto; } code { background: #f3f3f3; padding: .05em .3em; overflow-wrap: anywhere; }
+figure { margin: 1.4rem 0; }
+figcaption { color: var(--soft); font-size: .93rem; max-width: 46rem; }
+img { max-width: 100%; height: auto; }
+code { background: #f3f3f3; padding: .05em .3em; overflow-wrap: anywhere; }
 .note { border-left: 4px solid var(--line); padding: .2rem 0 .2rem 1rem; color: var(--soft); }
 """
 
@@ -139,14 +147,14 @@ def html(numbers, past, reproduction, preset):
     settings = reproduction.settings
     parts = [
         f"<h1>Biologically inspired robustness on {escape(TITLE[settings.data])}</h1>",
-        introduction(settings, preset),
+        introduction(settings),
         "<h2>The five models</h2>",
         main_table(numbers, settings.data == "cifar10"),
         order_note(numbers) if settings.data == "cifar10" else "",
         *(figure(reproduction.folder, name) for name in TITLES if name.startswith("figure")),
     ]
     if past:
-        parts += beyond(past, reproduction)
+        parts += beyond(past, reproduction.folder)
     parts += ["<h2>How this was made</h2>", how(settings, preset)]
     body = "\n".join(parts)
     return (
@@ -156,61 +164,80 @@ def html(numbers, past, reproduction, preset):
     )
 
 
-def introduction(settings, preset):
+def introduction(settings):
     """Say what the reader looks at."""
     text = (
-        "Five models of Holzhausen et al., <em>Exploring Biologically Inspired Mechanisms of Adversarial Robustness</em> "
-        "(2025): local winner-take-all learning (KH), a back-propagated perceptron (BP), and the same under weight decay "
-        "(L2), a Jacobian penalty (JReg) and a spectral penalty (SpecReg)."
+        "Five models of Holzhausen et al., <em>Exploring Biologically Inspired Mechanisms of Adversarial "
+        "Robustness</em> (2025): local winner-take-all learning (KH), a back-propagated perceptron (BP), and "
+        "the same under weight decay (L2), a Jacobian penalty (JReg) and a spectral penalty (SpecReg)."
     )
     if settings.data == "digits":
-        text += " <strong>This run is on digits, to show the whole in minutes: none of its numbers are the paper's.</strong>"
+        text += (
+            " <strong>This run is on digits, to show the whole in minutes: none of its numbers are the "
+            "paper's.</strong>"
+        )
     elif settings.epochs < 1000:
         text += (
-            f" The paper trains for 1000 epochs, this run for {settings.epochs} (local learning {settings.encoder_epochs}); "
-            f"schedules are squeezed. Critical norms are of the first {settings.n_attacked} test images."
+            f" The paper trains for 1000 epochs, this run for {settings.epochs} (local learning "
+            f"{settings.encoder_epochs}); schedules are squeezed. Critical norms are of the first "
+            f"{settings.n_attacked} test images."
         )
     return f"<p>{text}</p>"
 
 
+def html_table(header, rows, *, wide=()):
+    """Return a table that scrolls sideways on narrow screens.
+
+    Cells are text, which is escaped, or pairs of the attributes of the cell and HTML. The columns at the
+    places `wide` hold text that wraps.
+    """
+    marks = ['class="wrap"' if place in wide else "" for place in range(len(header))]
+    lines = ["".join(f"<th {mark}>{escape(title)}</th>" for mark, title in zip(marks, header))]
+    for row in rows:
+        cells = [cell if isinstance(cell, tuple) else (mark, escape(cell)) for mark, cell in zip(marks, row)]
+        lines.append("".join(f"<td {attributes}>{content}</td>" for attributes, content in cells))
+    return '<div class="scroll"><table>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
+
+
 def main_table(numbers, has_paper):
     """Return the table of section 4, with the paper's numbers below ours."""
-    head = "".join(f"<th>{escape(title)}</th>" for title in COLUMNS.values())
-    lines = [f"<tr><th>model</th>{head}<th>training (s)</th></tr>"]
+    rows = []
     for name, row in numbers.items():
-        cells = []
-        for column in COLUMNS:
-            value = row.get(column)
-            if value is None:
-                cells.append("<td></td>")
-            elif has_paper and column in PAPER[name]:
-                paper = PAPER[name][column]
-                state = "good" if is_near(name, column, value) else "bad"
-                mark = "✓" if state == "good" else "✗"
-                cells.append(
-                    f'<td class="{state}">{value:.3f}<small>paper {paper:g}, <b>{mark} {value - paper:+.3f}</b></small></td>'
-                )
-            else:
-                cells.append(f"<td>{value:.3f}</td>")
+        paper = PAPER[name] if has_paper else {}
+        cells = [beside_paper(name, column, row.get(column), paper.get(column)) for column in COLUMNS]
         seconds = f"{row['seconds']:.0f}" if np.isfinite(row.get("seconds", np.nan)) else ""
-        lines.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}<td>{seconds}</td></tr>")
-    note = (
-        '<p class="note">✓ within 0.02 of the accuracy, 15% (KH, L2) or 25% of the critical norm, 0.3 of the exponent.</p>'
-        if has_paper
-        else ""
+        rows.append([name, *cells, seconds])
+    table = html_table(["model", *COLUMNS.values(), "training (s)"], rows)
+    if not has_paper:
+        return table
+    return (
+        f'{table}<p class="note">✓ within 0.02 of the accuracy, 15% (KH, L2) or 25% of the critical norm, '
+        "0.3 of the exponent.</p>"
     )
-    return f'<div class="scroll"><table>{"".join(lines)}</table></div>{note}'
+
+
+def beside_paper(name, column, value, paper):
+    """Return the cell of a number, with the paper's below it and whether it is near."""
+    if value is None or paper is None:
+        return "" if value is None else f"{value:.3f}"
+    state, mark = ("good", "✓") if is_near(name, column, value) else ("bad", "✗")
+    note = f"<small>paper {paper:g}, <b>{mark} {value - paper:+.3f}</b></small>"
+    return f'class="{state}"', f"{value:.3f}{note}"
 
 
 def order_note(numbers):
     """Say whether the models come in the paper's order."""
     lines = []
     for column in ("accuracy", "gaussian", "pgd"):
-        ours = sorted(MODELS, key=lambda name: -numbers[name][column])
-        paper = sorted(MODELS, key=lambda name: -PAPER[name][column])
-        verdict = "as in the paper" if ours == paper else f"the paper has {' &gt; '.join(paper)}"
-        lines.append(f"<li>{COLUMNS[column]}: {' &gt; '.join(ours)} ({verdict})</li>")
+        ours, paper = (by_size({n: of[n][column] for n in MODELS}) for of in (numbers, PAPER))
+        verdict = "as in the paper" if ours == paper else f"the paper has {paper}"
+        lines.append(f"<li>{COLUMNS[column]}: {ours} ({verdict})</li>")
     return f"<p>Order of the models:</p><ul>{''.join(lines)}</ul>"
+
+
+def by_size(values):
+    """Write names in the order of their values, largest first."""
+    return " &gt; ".join(sorted(values, key=lambda name: -values[name]))
 
 
 def figure(folder, name):
@@ -219,65 +246,48 @@ def figure(folder, name):
     if not path.exists():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()
-    label = name.replace("figure", "Figure ") if name.startswith("figure") else ""
-    caption = f"<strong>{label}.</strong> {TITLES[name]}." if label else f"{TITLES[name]}."
-    alt = escape(TITLES[name])
-    return f'<figure><img alt="{alt}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    label = name.replace("figure", "<strong>Figure ") + ".</strong> " if name.startswith("figure") else ""
+    image = f'<img alt="{escape(TITLES[name])}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{label}{TITLES[name]}.</figcaption></figure>"
 
 
-def beyond(past, reproduction):
+def beyond(past, folder):
     """Return the sections past the paper."""
-    folder = reproduction.folder
     parts = ["<h2>Is the robustness real?</h2>", worst_text(past["worst"]), figure(folder, "beyond1")]
     if "search" in past:
-        parts += [
-            "<h2>A better point</h2>",
-            chosen_table(past["chosen"]),
-            figure(folder, "beyond2"),
-            search_table(past),
-        ]
-    parts += [
-        "<h2>Does a spectrum near 1 help?</h2>",
-        correlation_text(past["correlation"]),
-        figure(folder, "beyond3"),
-    ]
-    parts += ["<h2>On tables</h2>", tables_html(past["tables"])]
-    return parts
+        parts += ["<h2>A better point</h2>", chosen_table(past["chosen"]), figure(folder, "beyond2")]
+        parts.append(search_table(past["search"]))
+    parts += ["<h2>Does a spectrum near 1 help?</h2>", correlation_text(past["correlation"])]
+    parts.append(figure(folder, "beyond3"))
+    return [*parts, "<h2>On tables</h2>", tables_html(past["tables"])]
 
 
 def worst_text(worst):
     """Return the table of the worst case and what was warned about."""
+    norms = {name: measure.median_norm(found["norm"]) for name, found in worst.items()}
+    pgd = {name: measure.median_norm(found["pgd_norm"]) for name, found in worst.items()}
     keys = [key for key in next(iter(worst.values())) if key.startswith("accuracy")]
-    head = "".join(f"<th>accuracy at {key.split('-', 1)[1]}</th>" for key in keys)
-    lines = [
-        f"<tr><th>model</th><th>norm, paper's PGD</th><th>norm, worst case</th><th>share</th>{head}</tr>"
+    header = ["model", "norm, paper's PGD", "norm, worst case", "share"]
+    header += [f"accuracy at {key.split('-', 1)[1]}" for key in keys]
+    rows = [
+        [name, f"{pgd[name]:.3f}", f"{norms[name]:.3f}", f"{norms[name] / pgd[name]:.0%}"]
+        + [f"{float(found[key]):.3f}" for key in keys]
+        for name, found in worst.items()
     ]
-    said = []
-    for name, found in worst.items():
-        ours, theirs = measure.median_norm(found["norm"]), measure.median_norm(found["pgd_norm"])
-        cells = "".join(f"<td>{float(found[key]):.3f}</td>" for key in keys)
-        lines.append(
-            f"<tr><td>{name}</td><td>{theirs:.3f}</td><td>{ours:.3f}</td><td>{ours / theirs:.0%}</td>{cells}</tr>"
-        )
-        said += [f"<li>{name}: {escape(text)}</li>" for text in found["warnings"].tolist()]
-    by_pgd = sorted(worst, key=lambda name: -measure.median_norm(worst[name]["pgd_norm"]))
-    by_worst = sorted(worst, key=lambda name: -measure.median_norm(worst[name]["norm"]))
-    verdict = (
-        "The order of the models is the same under both."
-        if by_pgd == by_worst
-        else f"The order changes: {' &gt; '.join(by_pgd)} under the paper's PGD, {' &gt; '.join(by_worst)} under the worst case."
-    )
-    n_rows = len(next(iter(worst.values()))["norm"])
+    before, after, n_rows = by_size(pgd), by_size(norms), len(next(iter(worst.values()))["norm"])
+    same = f"The order of the models is the same under both: {after}."
+    changed = f"The order changes: {before} under the paper's PGD, {after} under the worst case."
+    said = [
+        f"<li>{name}: {escape(text)}</li>" for name, f in worst.items() for text in f["warnings"].tolist()
+    ]
     return (
-        f"<p>Median critical norms of the same {n_rows} test images under the paper's attack (PGD, 20 steps, cross-entropy) "
-        "and under the worst of adaptive attacks on cross-entropy, margin and targets, a minimum-norm attack and a black box, "
-        f"and accuracies under the latter at fixed sizes in the maximum norm. {verdict}</p>"
-        f'<div class="scroll"><table>{"".join(lines)}</table></div>'
-        + (
-            f"<p>What the scorer warned about:</p><ul>{''.join(said)}</ul>"
-            if said
-            else "<p>The scorer had nothing to warn about.</p>"
-        )
+        f"<p>Median critical norms of the same {n_rows} test images under the paper's attack (PGD, 20 "
+        "steps, cross-entropy) and under the worst of adaptive attacks on "
+        "cross-entropy, margin and targets, a minimum-norm attack and a black box, and accuracies under the "
+        f"latter at fixed sizes in the maximum norm. {same if before == after else changed}</p>"
+        + html_table(header, rows)
+        + (f"<p>What the scorer warned about:</p><ul>{''.join(said)}</ul>" if said else "")
+        + ("" if said else "<p>The scorer had nothing to warn about.</p>")
     )
 
 
@@ -290,59 +300,57 @@ def chosen_table(chosen):
         "exponent": "exponent",
         "seconds": "training (s)",
     }
-    head = "".join(f"<th>{title}</th>" for title in columns.values())
-    lines = [f'<tr><th>mechanism</th>{head}<th class="wrap">parameters</th></tr>']
-    for found in chosen.values():
-        cells = "".join(f"<td>{float(found[key]):.{0 if key == 'seconds' else 3}f}</td>" for key in columns)
-        lines.append(
-            f'<tr><td>{escape(found["title"])}</td>{cells}<td class="wrap">{escape(found["parameters"])}</td></tr>'
-        )
+    rows = [
+        [found["title"], *(f"{float(found[key]):.{0 if key == 'seconds' else 3}f}" for key in columns)]
+        + [found["parameters"]]
+        for found in chosen.values()
+    ]
+    header = ["mechanism", *columns.values(), "parameters"]
     return (
-        "<p>The best candidate of every mechanism by the validation split, trained on all training images and measured on "
-        f'test images.</p><div class="scroll"><table>{"".join(lines)}</table></div>'
+        "<p>The best candidate of every mechanism by the validation split, trained on all training images "
+        "and measured on test images.</p>" + html_table(header, rows, wide=[len(header) - 1])
     )
 
 
-def search_table(past):
+def search_table(found):
     """Return all candidates of the search on the validation split."""
-    found = past["search"]
-    lines = [
-        "<tr><th>candidate</th><th>accuracy</th><th>norm, PGD</th><th>exponent</th><th>fit (s)</th></tr>"
+    rows = [
+        [f"{found['mechanism'][i]}: {found['parameters'][i]}"]
+        + [f"{found[key][i]:.3f}" for key in ("accuracy", "pgd", "exponent")]
+        + [f"{found['seconds'][i]:.0f}"]
+        for i in range(len(found["mechanism"]))
     ]
-    for i in range(len(found["mechanism"])):
-        numbers = "".join(f"<td>{found[key][i]:.3f}</td>" for key in ("accuracy", "pgd", "exponent"))
-        name = f"{found['mechanism'][i]}: {found['parameters'][i]}"
-        lines.append(f"<tr><td>{escape(name)}</td>{numbers}<td>{found['seconds'][i]:.0f}</td></tr>")
-    return f'<p>All candidates, on the validation split:</p><div class="scroll"><table>{"".join(lines)}</table></div>'
+    header = ["candidate", "accuracy", "norm, PGD", "exponent", "fit (s)"]
+    return "<p>All candidates, on the validation split:</p>" + html_table(header, rows)
 
 
 def correlation_text(found):
     """Say how exponent and critical norm go together."""
     return (
-        f"<p>Over {len(found['norms'])} trained models the rank correlation of the exponent with the median critical norm is "
-        f"{found['rho']:.2f} (p = {found['p_value']:.2g}), and that of the exponent's distance from 1 is "
-        f"{found['rho_distance_from_1']:.2f} (p = {found['p_value_distance_from_1']:.2g}). If a spectrum near 1 made models "
-        "robust, the second would be clearly negative.</p>"
+        f"<p>Over {len(found['norms'])} trained models the rank correlation of the exponent with the median "
+        f"critical norm is {found['rho']:.2f} (p = {found['p_value']:.2g}), and that of the exponent's "
+        f"distance from 1 is {found['rho_distance_from_1']:.2f} "
+        f"(p = {found['p_value_distance_from_1']:.2g}). "
+        "If a spectrum near 1 made models robust, the second would be clearly negative.</p>"
     )
 
 
 def tables_html(found):
     """Return accuracy and worst-case accuracy on the tables."""
-    names = list(dict.fromkeys(found["table"].tolist()))
-    models = list(dict.fromkeys(found["model"].tolist()))
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    lines = [f"<tr><th>accuracy / worst case</th>{head}</tr>"]
-    for model in models:
-        cells = []
-        for name in names:
-            at = (found["table"] == name) & (found["model"] == model)
-            cells.append(f"<td>{found['accuracy'][at][0]:.3f} / {found['robust'][at][0]:.3f}</td>")
-        lines.append(f"<tr><td>{escape(model)}</td>{''.join(cells)}</tr>")
+    names, models = (list(dict.fromkeys(found[column].tolist())) for column in ("table", "model"))
+    pairs = {
+        (model, name): f"{accuracy:.3f} / {robust:.3f}"
+        for model, name, accuracy, robust in zip(
+            *(found[c] for c in ("model", "table", "accuracy", "robust"))
+        )
+    }
     says = sorted(set(found["says"].tolist()) - {"all columns"})
     return (
-        "<p>Mean over 3 folds. The attacker moves every column by up to 0.3 of its standard deviation, inside the range that "
-        f"the data have; {escape('; '.join(says))}.</p>"
-        f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+        "<p>Mean over 3 folds. The attacker moves every column by up to 0.3 of its standard deviation, "
+        f"inside the range that the data have; {escape('; '.join(says))}.</p>"
+    ) + html_table(
+        ["accuracy / worst case", *names],
+        [[model, *(pairs[model, name] for name in names)] for model in models],
     )
 
 
