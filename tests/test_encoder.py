@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -300,6 +302,34 @@ def test_data_frames_name_the_columns_in_and_out(digits):
     encoder = WTAEncoder(3, max_iter=5, random_state=0).set_output(transform="pandas").fit(frame)
     assert list(encoder.transform(frame).columns) == ["wtaencoder0", "wtaencoder1", "wtaencoder2"]
     assert list(encoder.feature_names_in_) == list(frame.columns)
+
+
+MEMORY_PROBE = """
+from pathlib import Path
+import numpy as np, torch
+from sklearn_brm import WTAEncoder
+
+def kibibytes(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+torch.set_num_threads(1)
+X = np.random.default_rng(0).standard_normal((4000, 3072), dtype=np.float32)
+encoder = WTAEncoder(2000, max_iter=2, batch_size=1000, n_iter_no_change=None, device="cpu", random_state=0)
+WTAEncoder(10, max_iter=1, device="cpu").fit(X[:50])
+before = kibibytes("VmRSS")
+encoder.fit(X)
+print(1024 * (kibibytes("VmHWM") - before), encoder.components_.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory used as Linux tells it")
+def test_fit_needs_three_times_its_components_and_four_batches_of_activations_beside_the_data():
+    command = [sys.executable, "-W", "ignore", "-c", MEMORY_PROBE]
+    probe = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, components = map(int, probe.stdout.split())
+    activations = 4 * 1000 * 2000
+    assert 2 * components < peak < 3 * components + 4 * activations
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_else_draws(digits, global_state_unchanged):
