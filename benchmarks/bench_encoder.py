@@ -36,7 +36,7 @@ def kibibytes(field):
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(field))
 
-X = np.random.default_rng(0).random((int(sys.argv[1]), int(sys.argv[2])), dtype=np.float32)
+X = np.random.default_rng(0).standard_normal((int(sys.argv[1]), int(sys.argv[2])), dtype=np.float32)
 encoder = WTAEncoder(int(sys.argv[3]), max_iter=2, batch_size=1000, device="cpu", random_state=0)
 WTAEncoder(10, max_iter=1).fit(X[:50])
 before = kibibytes("VmRSS")

@@ -10,10 +10,10 @@ import torch
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_classification
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -21,6 +21,11 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sklearn_brm import RegularizedClassifier, paper_recipe
 from sklearn_brm._classifier import _training
+from sklearn_brm._classifier._fitting import initial_rate, rows_per_batch
+from sklearn_brm._classifier._network import Perceptron
+from sklearn_brm._classifier._rows import as_dataset
+from sklearn_brm._classifier._training import SlicingIterator, WeightedRows
+from sklearn_brm.functional import rows as rows_module
 from sklearn_brm.functional.schedules import StepSchedule
 
 PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial"]
@@ -256,11 +261,59 @@ def test_the_same_seed_gives_the_same_bits(table):
     assert first.loss_curve_ == second.loss_curve_
 
 
-def test_digits_converge_with_the_defaults():
-    X, y = load_digits(return_X_y=True)
-    classifier = RegularizedClassifier(random_state=0).fit(X[:1400], y[:1400])
-    assert classifier.n_iter_ < classifier.max_iter
-    assert classifier.score(X[1400:], y[1400:]) > 0.92
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer, load_digits])
+@pytest.mark.parametrize("scaler", [None, StandardScaler()])
+@pytest.mark.parametrize("penalty", [None, "l2", "jacobian"])
+def test_the_defaults_converge_without_a_warning_and_generalise(load, scaler, penalty):
+    model = make_pipeline(scaler, RegularizedClassifier(penalty=penalty, random_state=0))
+    splits = StratifiedShuffleSplit(2, test_size=0.2, random_state=0)
+    assert cross_val_score(model, *load(return_X_y=True), cv=splits).mean() > 0.94
+
+
+@pytest.mark.parametrize(
+    ("parameters", "n_rows", "n_features", "rate"),
+    [
+        ({}, 128, 4, 0.005),
+        ({}, 4000, 64, 0.05 / 20),
+        ({}, 1600, 784, 1 / 784),
+        ({}, 200_000, 64, 0.001),
+        ({"hidden_layer_sizes": ()}, 128, 4, 0.15),
+        ({"hidden_layer_sizes": ()}, 1600, 64, 2 / 64),
+        ({"hidden_layer_sizes": ()}, 200_000, 30, 0.01),
+        ({"hidden_layer_sizes": ()}, 60_000, 2000, 0.001),
+        ({"optimizer": "sgd"}, 128, 4, 0.001),
+        ({"learning_rate_init": 0.5}, 128, 4, 0.5),
+    ],
+)
+def test_the_rate_rises_where_an_epoch_holds_few_updates_and_a_row_few_features(
+    parameters, n_rows, n_features, rate
+):
+    classifier = RegularizedClassifier(**parameters)
+    classifier.n_features_in_ = n_features
+    updates = -(-n_rows // rows_per_batch(classifier, n_rows))
+    assert initial_rate(classifier, updates) == pytest.approx(rate)
+
+
+def test_batches_go_to_the_network_where_the_rows_have_no_room_beside_it():
+    rows = WeightedRows(torch.zeros(5, 2), torch.zeros(5), torch.ones(5), device=torch.device("meta"))
+    batches = list(SlicingIterator(rows, 2))
+    assert [len(y) for _, y in batches] == [2, 2, 1]
+    for x, y in batches:
+        assert {x["X"].device.type, x["weight"].device.type, y.device.type} == {"meta"}
+    assert rows.X.device.type == "cpu"
+
+
+def test_rows_stay_on_the_host_where_they_take_more_than_half_of_the_free_memory(table, monkeypatch):
+    X, y = table
+    network = Perceptron(
+        [6, 3], power=1, hidden_bias=True, batch_norm=False, mean=None, scale=None, dtype=torch.float64
+    )
+    network.to("meta")
+    homes = {}
+    for free in (2 * X.nbytes, 2 * X.nbytes - 1):
+        monkeypatch.setattr(rows_module, "_free_memory", lambda device, free=free: free)
+        homes[free] = as_dataset(X, y, None, network).X.device.type
+    assert list(homes.values()) == ["meta", "cpu"]
 
 
 def test_the_end_of_the_epochs_before_convergence_warns(table):
@@ -472,7 +525,7 @@ def test_partial_fit_learns_from_chunks_of_any_size(table):
 def test_partial_fit_equals_fit_for_one_epoch(table):
     X, y = table
     np.testing.assert_allclose(
-        quick((7,), max_iter=1).fit(X, y).predict_proba(X),
+        quick((7,), max_iter=1, learning_rate_init=1e-3).fit(X, y).predict_proba(X),
         quick((7,)).partial_fit(X, y, classes=[0, 1, 2]).predict_proba(X),
         rtol=1e-12,
     )

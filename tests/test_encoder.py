@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, make_blobs
+from sklearn.datasets import load_breast_cancer, load_digits, make_blobs, make_circles
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -271,6 +273,51 @@ def test_chunks_of_any_size_learn_as_well_as_the_whole(digits):
     assert cross_val_score(head, encoder.transform(X), y, cv=3).mean() > 0.88
 
 
+# Few features
+
+
+def test_beside_few_features_stands_a_constant_of_the_median_length_and_beside_many_none(digits):
+    X = make_blobs(200, 4, random_state=0)[0]
+    encoder = WTAEncoder(10, random_state=0).fit(X)
+    assert encoder.constant_ == pytest.approx(np.median(np.linalg.norm(X, ord=3, axis=1)))
+    by_hand = WTAEncoder(10, normalize=True, random_state=0)
+    by_hand.fit(np.column_stack([X, np.full(len(X), encoder.constant_)]))
+    np.testing.assert_array_equal(encoder.components_, by_hand.components_[:, :4])
+    np.testing.assert_array_equal(encoder.constant_weights_, by_hand.components_[:, 4])
+    for options in ({"normalize": True}, {"normalize": False}, {"init": encoder.components_}):
+        assert WTAEncoder(10, max_iter=0, random_state=0, **options).fit(X).constant_ == 0
+    assert WTAEncoder(10, max_iter=0).fit(digits[0]).constant_ == 0
+
+
+def test_classes_that_differ_in_length_only_are_told_apart():
+    X, y = make_circles(300, noise=0.05, factor=0.5, random_state=0)
+    head = make_pipeline(StandardScaler(), LogisticRegression())
+    scores = {
+        normalize: cross_val_score(
+            make_pipeline(WTAEncoder(50, normalize=normalize, random_state=0), head), X, y
+        )
+        for normalize in ("auto", True)
+    }
+    assert scores["auto"].mean() > 0.95
+    assert scores[True].mean() < 0.8
+
+
+def test_units_with_a_constant_stream_start_warm_and_become_torch_functions():
+    X = make_blobs(200, 4, random_state=0)[0]
+    encoder = WTAEncoder(10, warm_start=True, max_iter=5, random_state=0)
+    for chunk in np.array_split(X, 20):
+        encoder.partial_fit(chunk)
+    constant = encoder.constant_
+    assert constant == pytest.approx(np.median(np.linalg.norm(X[:10], ord=3, axis=1)))
+    encoder.fit(X)
+    assert encoder.constant_ == constant
+    assert encoder.components_.shape == (10, 4)
+    rows = torch.tensor(X[:3], requires_grad=True)
+    encoded = encoder._as_torch(device=torch.device("cpu"), dtype=torch.float64)(rows)
+    np.testing.assert_allclose(encoded.detach().numpy(), encoder.transform(X[:3]), rtol=1e-12)
+    assert torch.autograd.grad(encoded.sum(), rows)[0].abs().sum() > 0
+
+
 # Arrays, types and devices
 
 
@@ -302,6 +349,34 @@ def test_data_frames_name_the_columns_in_and_out(digits):
     assert list(encoder.feature_names_in_) == list(frame.columns)
 
 
+MEMORY_PROBE = """
+from pathlib import Path
+import numpy as np, torch
+from sklearn_brm import WTAEncoder
+
+def kibibytes(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+torch.set_num_threads(1)
+X = np.random.default_rng(0).standard_normal((4000, 3072), dtype=np.float32)
+encoder = WTAEncoder(2000, max_iter=2, batch_size=1000, n_iter_no_change=None, device="cpu", random_state=0)
+WTAEncoder(10, max_iter=1, device="cpu").fit(X[:50])
+before = kibibytes("VmRSS")
+encoder.fit(X)
+print(1024 * (kibibytes("VmHWM") - before), encoder.components_.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory used as Linux tells it")
+def test_fit_needs_three_times_its_components_and_four_batches_of_activations_beside_the_data():
+    command = [sys.executable, "-W", "ignore", "-c", MEMORY_PROBE]
+    probe = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, components = map(int, probe.stdout.split())
+    activations = 4 * 1000 * 2000
+    assert 2 * components < peak < 3 * components + 4 * activations
+
+
 def test_the_same_seed_gives_the_same_bits_whatever_else_draws(digits, global_state_unchanged):
     first = WTAEncoder(20, max_iter=5, random_state=7).fit(digits[0])
     np.random.RandomState(0).normal(size=3)
@@ -323,8 +398,9 @@ def test_a_grid_search_in_two_processes_finds_the_same_as_in_one(digits):
 
 
 def test_a_pickled_encoder_holds_arrays_and_encodes_the_same(encoder, digits):
-    again = pickle.loads(pickle.dumps(encoder))
-    assert not any(isinstance(value, torch.Tensor) for value in vars(again).values())
+    data = pickle.dumps(encoder)
+    assert b"torch" not in data, "a machine without the device of the fit could not read it"
+    again = pickle.loads(data)
     np.testing.assert_array_equal(again.transform(digits[0]), encoder.transform(digits[0]))
 
 
@@ -376,7 +452,7 @@ def test_degenerate_tables_are_learned_without_harm(X):
         ("max_iter", -1, "an int in [0, inf) or None"),
         ("batch_size", 0, "an int in [1, inf)"),
         ("init", "zeros", "'rows', 'normal' or 'spread'"),
-        ("normalize", "yes", "True or False"),
+        ("normalize", "yes", "'auto', True or False"),
         ("tol", -1e-3, "a float in (0, inf)"),
         ("n_iter_no_change", 0, "an int in [1, inf) or None"),
         ("revive", 1, "True or False"),

@@ -241,6 +241,14 @@ def test_the_automatic_window_keeps_gaussian_exponents_within_a_twentieth(expone
         assert abs(fit_power_law(values, (1, n_features)).exponent - exponent) > 0.1
 
 
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0, 3.0])
+def test_three_samples_for_each_of_200_features_suffice_in_every_one_of_twenty_draws(exponent):
+    for seed in range(20):
+        values = sample_eigenvalues(torch.as_tensor(gaussian(600, 200, exponent, seed)))
+        fit = fit_power_law(values, n_samples=600, n_features=200)
+        assert abs(fit.exponent - exponent) < 0.05, f"draw {seed}"
+
+
 def test_the_automatic_window_stops_at_a_knee_and_starts_after_outliers():
     knee = np.where(RANKS <= 60, RANKS**-1.0, 60**3.0 * RANKS**-4.0)
     first, last = choose_window(knee)

@@ -2,6 +2,8 @@
 
 import numbers
 
+import numpy as np
+
 from .._base import check_choice, check_number, parameter_error, resolve_device
 
 DEFAULT_STRENGTHS = {
@@ -97,6 +99,31 @@ def penalty_strengths(owner):
         check_choice(owner, "penalty", name, tuple(DEFAULT_STRENGTHS))
         check_number(owner, f"penalty[{name!r}]", strength, "[0, inf)")
     return {name: float(strength) for name, strength in penalty.items() if strength > 0}
+
+
+def checked_classes(owner, classes, resumes):
+    """Return `classes`, of which there must be two, and the same as before if training `resumes`."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"This {type(owner).__name__} needs samples of at least 2 classes in the data, "
+            f"but the data contains only one class: {classes[0]!r}"
+        )
+    if resumes and not np.array_equal(classes, owner.classes_):
+        raise ValueError(f"The classes must stay the same: they were {owner.classes_} and are {classes} now.")
+    return classes
+
+
+def check_incremental(owner, classes):
+    """Raise ValueError where `partial_fit` cannot do what the parameters ask for."""
+    if owner.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True.")
+    if isinstance(owner.class_weight, str):
+        raise ValueError(
+            f"class_weight={owner.class_weight!r} is not supported by partial_fit, since it needs all "
+            "rows. Compute them with sklearn.utils.class_weight.compute_class_weight and pass a dict."
+        )
+    if classes is None and not hasattr(owner, "coefs_"):
+        raise ValueError("classes must be passed on the first call to partial_fit.")
 
 
 def _check_callable_or(owner, name, choices):

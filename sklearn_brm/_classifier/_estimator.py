@@ -2,13 +2,11 @@
 
 import numbers
 import warnings
-from functools import partial
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
@@ -23,11 +21,11 @@ from .._base import (
 )
 from ..functional.backpropagation import two_columns
 from ..functional.rectifier import rectify
-from ._checks import check_parameters, hidden_sizes
-from ._network import Perceptron, apply_layers, fold, unfold
-from ._regularizers import Regularizer
-from ._rows import as_dataset, compute_dtype, feature_scale, keep_weighted, row_weights, split_rows
-from ._training import Monitor, as_arrays, as_tensors, make_net, non_finite_error
+from ._checks import check_incremental, check_parameters, checked_classes
+from ._fitting import joined_penalties, train_net, update_scaler
+from ._network import apply_layers, fold
+from ._rows import compute_dtype, keep_weighted, row_weights, split_rows
+from ._training import as_arrays, non_finite_error
 
 _PREDICTION_ROWS = 8192
 
@@ -89,8 +87,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         "sgd" has Nesterov momentum 0.9. A callable gets the parameters and ``lr=`` and returns a torch
         optimizer, such as ``torch.optim.AdamW`` or a `functools.partial` of it.
     learning_rate_init : float or "auto", default="auto"
-        Learning rate at the start. "auto" is 0.001, for a linear classifier on fewer than 500 features more,
-        up to 0.01.
+        Learning rate at the start. "auto" is 0.001, and more where an epoch holds few updates or a row few
+        features: ``min(0.005, 0.05 / n_updates_per_epoch, 1 / n_features)``, or for a linear classifier
+        ``min(0.2, 0.6 / n_updates_per_epoch, 2 / n_features)``, and at least ``min(0.01, 0.5 / n_features)``.
+        `partial_fit`, which does not know how many updates will come, and optimizers other than "adam" keep
+        to 0.001, or for a linear classifier the last of these.
     learning_rate : "constant" or callable, default="constant"
         A callable maps the epoch, counted from 0, to a factor of `learning_rate_init`, such as the schedules
         in `sklearn_brm.functional.schedules`.
@@ -298,7 +299,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_parameters(self)
         resumes = bool(self.warm_start) and hasattr(self, "coefs_")
         X, y = self._check_X_y(X, y, reset=not resumes)
-        self._set_classes(np.unique(y), resumes)
+        self.classes_ = checked_classes(self, np.unique(y), resumes)
         weight = row_weights(sample_weight, self.class_weight, X, y)
         return self._train(X, y, weight, resumes=resumes, incremental=False)
 
@@ -328,11 +329,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             ``early_stopping=True`` or ``class_weight="balanced"``, which need all rows at once.
         """
         check_parameters(self)
-        self._check_incremental(classes)
+        check_incremental(self, classes)
         resumes = hasattr(self, "coefs_")
         X, y = self._check_X_y(X, y, reset=not resumes)
         if classes is not None:
-            self._set_classes(np.unique(classes), resumes)
+            self.classes_ = checked_classes(self, np.unique(classes), resumes)
         weight = row_weights(sample_weight, self.class_weight, X, y)
         return self._train(X, y, weight, resumes=resumes, incremental=True)
 
@@ -449,35 +450,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_classification_targets(y)
         return X, column_or_1d(y, warn=True)
 
-    def _set_classes(self, classes, resumes):
-        if len(classes) < 2:
-            raise ValueError(
-                f"This {type(self).__name__} needs samples of at least 2 classes in the data, "
-                f"but the data contains only one class: {classes[0]!r}"
-            )
-        if not resumes:
-            self.classes_ = classes
-        elif not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"The classes must stay the same: they were {self.classes_} and are {classes} now."
-            )
-
     def _encode(self, y):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"`y` has labels that are not in `classes_`, {self.classes_}: {unknown}.")
         return np.searchsorted(self.classes_, y)
-
-    def _check_incremental(self, classes):
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True.")
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                f"class_weight={self.class_weight!r} is not supported by partial_fit, since it needs all "
-                "rows. Compute them with sklearn.utils.class_weight.compute_class_weight and pass a dict."
-            )
-        if classes is None and not hasattr(self, "coefs_"):
-            raise ValueError("classes must be passed on the first call to partial_fit.")
 
     def _train(self, X, y, weight, *, resumes, incremental):
         """Train on the rows that have weight, then store the result: the path of `fit` and `partial_fit`."""
@@ -485,106 +462,15 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         if weight is not None:
             rows = keep_weighted(*rows, normalize=not incremental)
         random_state = check_random_state(self.random_state)
-        generator, penalty_generator = torch_generator(random_state), torch_generator(random_state)
+        generators = torch_generator(random_state), torch_generator(random_state)
         train, valid = rows, None
         if self.early_stopping:
             train, valid = split_rows(rows, self.validation_fraction, random_state)
-        self._update_scaler(*train, keep=resumes and incremental)
-        net = with_smaller_batches(
-            self,
-            partial(
-                self._train_network, X, train, valid, (generator, penalty_generator), resumes, incremental
-            ),
-            self._rows_per_batch(len(train[0])),
-        )
+        known = self._scaler if resumes and incremental else None
+        self._scaler = update_scaler(known, train[0], train[2]) if self.standardize else None
+        net = train_net(self, train, valid, generators, resumes=resumes, incremental=incremental)
         self._store(net, X.dtype, resumes, incremental)
         return self
-
-    def _train_network(self, X, train, valid, generators, resumes, incremental, batch_size):
-        """Return the trained net; `generators` draw the weights with the order of rows, and the penalties."""
-        for generator in generators:
-            # Back to the start, in case this is not the first try.
-            generator.manual_seed(generator.initial_seed())
-        network = self._build_network(X, generators[0], resumes)
-        net = make_net(
-            network,
-            valid=None if valid is None else as_dataset(*valid, network),
-            optimizer=self.optimizer,
-            lr=self._initial_rate(network),
-            max_epochs=1 if incremental else self.max_iter,
-            batch_size=batch_size,
-            generator=generators[0],
-            callbacks=self.callbacks,
-            regularizer=Regularizer(self, network.n_hidden, generators[1]),
-            monitor=self._make_monitor(network, resumes, incremental),
-        )
-        if incremental and resumes and self._optimizer_state is not None:
-            net.optimizer_.load_state_dict(as_tensors(self._optimizer_state))
-        return net.partial_fit(as_dataset(*train, network))
-
-    def _update_scaler(self, X, codes, weight, *, keep):
-        if not self.standardize:
-            self._scaler = None
-            return
-        if not (keep and self._scaler is not None):
-            self._scaler = StandardScaler()
-        self._scaler.partial_fit(X, sample_weight=weight)
-
-    def _build_network(self, X, generator, resumes):
-        sizes = [X.shape[1], *hidden_sizes(self), 1 if len(self.classes_) == 2 else len(self.classes_)]
-        device = resolve_device(self, self.device)
-        mean, scale = None, None
-        if self._scaler is not None:
-            scale = feature_scale(self._scaler)
-            # Without a bias in the first layer, nothing could take the centring back.
-            if self.hidden_bias or len(sizes) == 2:
-                mean = self._scaler.mean_
-        network = Perceptron(
-            sizes,
-            power=self.power,
-            hidden_bias=self.hidden_bias,
-            batch_norm=self.batch_norm,
-            mean=mean,
-            scale=scale,
-            dtype=compute_dtype(X, device),
-        )
-        if resumes:
-            self._check_layers(sizes)
-            unfold(network, self.coefs_, self.intercepts_, self._norm)
-        else:
-            network.initialize(generator, self.init)
-        return network.to(device)
-
-    def _check_layers(self, sizes):
-        present = [len(coef) for coef in self.coefs_] + [len(self.intercepts_[-1])]
-        if sizes != present:
-            raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the layers to go on with, of "
-                f"{present[1:-1]} units. Set warm_start=False and call fit to start anew."
-            )
-
-    def _rows_per_batch(self, n_rows):
-        return min(200, max(32, n_rows // 8)) if self.batch_size == "auto" else self.batch_size
-
-    def _initial_rate(self, network):
-        if self.learning_rate_init != "auto":
-            return self.learning_rate_init
-        # A step moves the scores by about rate times features, so few features need a larger rate.
-        is_linear = network.n_hidden == 0
-        return min(0.01, max(0.001, 0.5 / self.n_features_in_)) if is_linear else 0.001
-
-    def _make_monitor(self, network, resumes, incremental):
-        initial_rate = self._initial_rate(network)
-        return Monitor(
-            type(self).__name__,
-            rate=(lambda epoch: initial_rate * self.learning_rate(epoch))
-            if callable(self.learning_rate)
-            else None,
-            first_epoch=self.n_iter_ if resumes else 0,
-            tol=None if incremental else self.tol,
-            patience=self.n_iter_no_change,
-            verbose=0 if incremental else self.verbose,
-        )
 
     def _store(self, net, dtype, resumes, incremental):
         """Keep what training found, as NumPy arrays, and say how it ended."""
@@ -613,12 +499,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         if not resumes:
             self.loss_curve_, self.penalties_, self.validation_scores_ = [], {}, []
         n_before = len(self.loss_curve_)
-        names = dict.fromkeys([*self.penalties_, *(name for epoch in monitor.penalties for name in epoch)])
-        self.penalties_ = {
-            name: self.penalties_.get(name, [0.0] * n_before)
-            + [epoch.get(name, 0.0) for epoch in monitor.penalties]
-            for name in names
-        }
+        self.penalties_ = joined_penalties(self.penalties_, n_before, monitor.penalties)
         self.loss_curve_ = self.loss_curve_ + monitor.losses
         self.validation_scores_ = self.validation_scores_ + monitor.validation_scores
         self.loss_ = self.loss_curve_[-1]

@@ -9,6 +9,7 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .._base import as_tensor
+from ..functional.rows import fits_beside_the_work
 from ._training import WeightedRows
 
 
@@ -82,10 +83,16 @@ def compute_dtype(X, device):
 
 
 def as_dataset(X, codes, weight, network):
-    """Return rows as tensors where the network is, centred in the precision that they came in."""
+    """Return rows for the network, centred in the precision that they came in.
+
+    They lie where it lies if there is room for them, and go there batch by batch otherwise.
+    """
     device, dtype = network.weights[0].device, network.weights[0].dtype
     if network.mean is not None:
         X = X - network.mean.cpu().numpy().astype(X.dtype)
+    home = device if fits_beside_the_work(X.nbytes, device) else "cpu"
     if weight is not None:
-        weight = as_tensor(weight, device=device, dtype=dtype)
-    return WeightedRows(as_tensor(X, device=device, dtype=dtype), as_tensor(codes, device=device), weight)
+        weight = as_tensor(weight, device=home, dtype=dtype)
+    return WeightedRows(
+        as_tensor(X, device=home, dtype=dtype), as_tensor(codes, device=home), weight, device=device
+    )

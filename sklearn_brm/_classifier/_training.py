@@ -24,11 +24,15 @@ class TrainingStopped(KeyboardInterrupt):
 
 
 class WeightedRows(Dataset):
-    """Tensors of rows, labels and, where given, weights, that skorch passes on untouched."""
+    """Tensors of rows, labels and, where given, weights, that skorch passes on untouched.
 
-    def __init__(self, X, y, weight=None):
+    Batches of them are handed out on `device`, which they need not lie on.
+    """
+
+    def __init__(self, X, y, weight=None, *, device):
         super().__init__(X, y)
         self.weight = weight
+        self.device = device
 
 
 class SlicingIterator:
@@ -51,10 +55,10 @@ class SlicingIterator:
         self.scale = scale
 
     def __iter__(self):
-        X, y, weight = self.dataset.X, self.dataset.y, getattr(self.dataset, "weight", None)
-        for rows in self._chunks(len(X)):
-            chunk = X[rows] if self.scale is None else X[rows] * self.scale
-            yield from self._cut(chunk, y[rows], None if weight is None else weight[rows])
+        data = [self.dataset.X, self.dataset.y, self.dataset.weight]
+        for rows in self._chunks(len(self.dataset.X)):
+            X, y, weight = (None if part is None else part[rows].to(self.dataset.device) for part in data)
+            yield from self._cut(X if self.scale is None else X * self.scale, y, weight)
 
     def _chunks(self, n_rows):
         """Yield the rows of a few batches at a time, since one gather is cheaper than one for each."""

@@ -1,22 +1,18 @@
 """Winner-take-all encoder: a representation learned by local plasticity, without labels."""
 
 import math
-import numbers
-import warnings
 from functools import partial
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch.nn.functional import pad
 
 from .._base import (
     DocLinkMixin,
     as_tensor,
-    check_choice,
-    check_number,
     progress,
     resolve_device,
     with_smaller_batches,
@@ -34,7 +30,8 @@ from ..functional.plasticity import (
     scale_to_radius,
 )
 from ..functional.rows import RowFeed
-from ._initial_weights import given_weights, initial_weights, rows_with_length
+from ._checks import check_parameters, warn_of_trouble
+from ._initial_weights import given_weights, initial_weights, median_length, rows_with_length
 from ._pruning import noise_cut
 
 _STEPS = {"minibatch": minibatch_step, "sample": sample_step}
@@ -48,11 +45,8 @@ _DTYPES = [np.float64, np.float32]
 _EPOCHS = 20
 _UPDATES = 1000
 
-# A layer with fewer units in trouble than these shares is not worth a warning: the paper calls it converged.
-_TOLERATED_OPEN = 0.1
-_TOLERATED_DEAD = 0.2
-_TOLERATED_DIVERGED = 0.01
-_ROWS_PER_UNIT = 2
+# Dividing a row by its norm takes one of so few dimensions that the loss is felt.
+_FEW_FEATURES = 16
 
 _TRANSFORM_ROWS = 512
 
@@ -99,8 +93,11 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Initial weights: rows of X drawn at random and scaled to the radius, N(0, 1) as published, or rows
         far from each other, chosen as k-means++ does among five times as many. Units beyond the number of
         rows start as random mixtures of two rows.
-    normalize : bool, default=True
-        Divide each row by its p-norm, in `fit` and in `transform`. Rows of zeros stay zero.
+    normalize : bool or "auto", default="auto"
+        Divide each row by its p-norm, in `fit` and in `transform`. Rows of zeros stay zero. With fewer than
+        16 features "auto" first puts a constant beside them, the median p-norm of the rows: else the
+        division would lose the length of a row, which is one of few numbers. It does not with an array
+        for `init`.
     tol : float, default=1e-2
         Relative to `radius`: a unit has converged when its p-norm is so close to it; training ends when all
         units that win rows have, and none moved farther in an epoch.
@@ -129,6 +126,10 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     components_ : ndarray of shape (n_components, n_features)
         The weights W, one unit per row.
+    constant_ : float
+        The constant beside the features of each row, 0.0 if there is none; see `normalize`.
+    constant_weights_ : ndarray of shape (n_components,)
+        The weight of the constant in each unit, which counts for the p-norm of the unit.
     converged_ : ndarray of shape (n_components,)
         Which units have a p-norm within `tol` of the radius.
     dead_ : ndarray of shape (n_components,)
@@ -206,7 +207,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         max_iter=None,
         batch_size=100,
         init="rows",
-        normalize=True,
+        normalize="auto",
         tol=1e-2,
         n_iter_no_change=3,
         revive=True,
@@ -259,8 +260,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._check_parameters()
         again = self.warm_start and hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        rows = self._with_constant(X, known=again)
         learner, random_state = with_smaller_batches(
-            self, partial(self._train, X, again), self._rows_per_update()
+            self, partial(self._train, rows, again), self._rows_per_update()
         )
         self._store(learner)
         self.history_ = learner.history
@@ -269,7 +271,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if self.prune:
             self._prune_noise(random_state)
         if self.n_updates_:
-            self._warn_of_trouble(len(X))
+            warn_of_trouble(self, len(X))
         return self
 
     @torch.no_grad()
@@ -294,7 +296,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._check_parameters()
         again = hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
-        feed = self._feed(X)
+        feed = self._feed(self._with_constant(X, known=again))
         W = self._growing_weights(feed, again)
 
         def learn(batch_size):
@@ -347,36 +349,26 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return len(self.components_)
 
     def _as_torch(self, *, device, dtype):
-        W = torch.tensor(self.components_, device=device, dtype=dtype)
-        A = power_weights(W, self.norm)
-        return partial(forward, A=A, p=self.norm, power=self.power, normalize=self.normalize)
+        A = power_weights(torch.tensor(self._weights(), device=device, dtype=dtype), self.norm)
+        encode = partial(forward, A=A, p=self.norm, power=self.power, normalize=bool(self.normalize))
+        constant = self.constant_
+        return (lambda X: encode(pad(X, (0, 1), value=constant))) if constant else encode
 
     def _check_parameters(self):
-        check = partial(check_number, self)
-        check("n_components", self.n_components, "[1, inf)", kind=numbers.Integral)
-        check("norm", self.norm, "[2, inf)")
-        check("rank", self.rank, "[2, inf)", kind=numbers.Integral)
-        check("inhibition", self.inhibition, "[0, inf)")
-        check_choice(self, "inhibited", self.inhibited, ("last", "all"))
-        check("radius", self.radius, "(0, inf)")
-        check("power", self.power, "[1, inf)", also=(None,))
-        check_choice(self, "rule", self.rule, tuple(_STEPS))
-        check("learning_rate", self.learning_rate, "(0, inf)")
-        if not callable(self.schedule):
-            check_choice(self, "schedule", self.schedule, tuple(_SCHEDULES))
-        check("max_iter", self.max_iter, "[0, inf)", kind=numbers.Integral, also=(None,))
-        check("batch_size", self.batch_size, "[1, inf)", kind=numbers.Integral)
-        if isinstance(self.init, str):
-            check_choice(self, "init", self.init, _INITS)
-        check_choice(self, "normalize", self.normalize, (True, False))
-        check("tol", self.tol, "(0, inf)")
-        check("n_iter_no_change", self.n_iter_no_change, "[1, inf)", kind=numbers.Integral, also=(None,))
-        check_choice(self, "revive", self.revive, (True, False))
-        check_choice(self, "prune", self.prune, (False, "mixture"))
-        check_choice(self, "precision", self.precision, tuple(_PRODUCT_DTYPES))
-        check("verbose", self.verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
-        check_choice(self, "warm_start", self.warm_start, (True, False))
-        resolve_device(self, self.device)
+        check_parameters(self, rules=_STEPS, schedules=_SCHEDULES, inits=_INITS, precisions=_PRODUCT_DTYPES)
+
+    def _with_constant(self, X, known):
+        """Return the rows for the units: beside few features stands a constant, which keeps their length."""
+        if not known:
+            lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
+            self.constant_ = median_length(X, self.norm) if lifts else 0.0
+        return np.pad(X, ((0, 0), (0, 1)), constant_values=self.constant_) if self.constant_ else X
+
+    def _weights(self):
+        """Return the units with the weight of the constant, if there is one."""
+        if not self.constant_:
+            return self.components_
+        return np.column_stack([self.components_, self.constant_weights_])
 
     def _feed(self, X):
         device = resolve_device(self, self.device)
@@ -432,7 +424,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         )
 
     def _learned_weights(self, feed):
-        return given_weights(self.components_, "components_", feed, self.n_components)
+        return given_weights(self._weights(), "components_", feed, self.n_components)
 
     def _growing_weights(self, feed, again):
         """Return the weights to go on from in `partial_fit`, with new rows in the places still free."""
@@ -453,7 +445,10 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _store(self, learner):
         W, constants = learner.layer.W, {"p": self.norm, "R": self.radius, "tol": self.tol}
-        self.components_ = W.cpu().numpy()
+        weights = W.cpu().numpy()
+        self.components_, self.constant_weights_ = weights, np.zeros(len(W), dtype=weights.dtype)
+        if self.constant_:
+            self.components_, self.constant_weights_ = weights[:, :-1].copy(), weights[:, -1].copy()
         self.n_wins_ = learner.wins.cpu().numpy()
         self.dead_ = (self.n_wins_ == 0) & (learner.n_updates > 0)
         self.converged_ = converged_units(W, **constants).cpu().numpy()
@@ -467,35 +462,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.prune_threshold_ = noise_cut(self.weight_variances_, random_state)
         self.pruned_ = self.weight_variances_ > self.prune_threshold_
         self.components_[self.pruned_] = 0
-
-    def _warn_of_trouble(self, n_samples):
-        """Name each of the three troubles of a finished training and what to change."""
-        n_units = self.n_components
-        dead, diverged = self.dead_ & ~self.pruned_, self.diverged_ & ~self.pruned_
-        open_ = ~(self.converged_ | self.dead_ | self.diverged_ | self.pruned_)
-        if diverged.sum() > _TOLERATED_DIVERGED * n_units:
-            _warn(
-                f"{diverged.sum()} of {n_units} units went to the wrong attractor: their mean weight is "
-                "below -radius / 2. Lower inhibition or learning_rate, use init='rows', or try another "
-                "random_state."
-            )
-        if open_.sum() > _TOLERATED_OPEN * n_units:
-            _warn(
-                f"{open_.sum()} of {n_units} units have not converged: after {self.n_updates_} updates their "
-                f"norm is not within tol={self.tol} of the radius. Increase max_iter, decrease batch_size "
-                "or lower inhibition."
-            )
-        # With few rows per unit some win nothing however well they are placed.
-        if dead.sum() > _TOLERATED_DEAD * n_units and n_samples >= _ROWS_PER_UNIT * n_units:
-            _warn(
-                f"{dead.sum()} of {n_units} units are dead: they won no row in the last epoch. Decrease "
-                "n_components, scale the columns of X alike, use revive=True and init='rows', or lower "
-                "inhibition."
-            )
-
-
-def _warn(message):
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        self.constant_weights_[self.pruned_] = 0
 
 
 def _compute_dtype(X, device):

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from sklearn.cluster import kmeans_plusplus
 
-from ..functional.plasticity import scale_to_radius
+from .._base import as_tensor
+from ..functional.plasticity import lebesgue_norms, scale_to_radius
 
 # k-means++ is run on this many times the rows that are needed: its cost grows with both numbers.
 _CANDIDATES_PER_UNIT = 5
@@ -43,6 +44,13 @@ def given_weights(weights, name, feed, n_units):
 def rows_with_length(X):
     """Return the indices of the rows that are not all zero."""
     return np.flatnonzero(X.any(axis=1))
+
+
+def median_length(X, norm):
+    """Return the median p-norm of the rows that are not all zero, 1 if all are."""
+    lengths = lebesgue_norms(as_tensor(X), norm).numpy()
+    lengths = lengths[lengths > 0]
+    return float(np.median(lengths)) if len(lengths) else 1.0
 
 
 def _spread_rows(feed, candidates, n_units, random_state):

@@ -197,15 +197,15 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         device = self._check_parameters()
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
         self._check_shape(*X.shape)
-        rows = as_tensor(X, device=device)
+        rows = as_tensor(X)
         repeat = None if X_repeat is None else as_tensor(self._check_repeat(X, X_repeat), device=device)
         self._forget_results()
         self.n_samples_seen_ = len(X)
         self._covariance = None
         if repeat is None:
-            self._fit_rows(rows)
+            self._fit_rows(rows, device)
         else:
-            self._fit_repeats(rows, repeat)
+            self._fit_repeats(rows.to(device), repeat)
         return self
 
     def partial_fit(self, X, y=None):
@@ -320,16 +320,18 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         for name in _MEASURED:
             self.__dict__.pop(name, None)
 
-    def _fit_rows(self, rows):
+    def _fit_rows(self, rows, device):
         n_samples, n_features = rows.shape
         if n_samples >= n_features:
-            self._covariance = StreamingCovariance(n_features, device=rows.device).update(rows)
+            # The rows reach the device block by block, so that it need not hold all of them.
+            self._covariance = StreamingCovariance(n_features, device=device).update(rows)
             line = self._measure_covariance()
         else:
             n_constant = int((rows == rows[0]).all(dim=0).sum())
-            line = self._measure(sample_eigenvalues(rows), n_constant)
+            line = self._measure(sample_eigenvalues(rows.to(device)), n_constant)
         if self.n_bootstrap:
-            self._bootstrap(bootstrap_exponent, rows, line, rng=check_random_state(self.random_state))
+            rng = check_random_state(self.random_state)
+            self._bootstrap(bootstrap_exponent, rows.to(device), line, rng=rng)
 
     def _measure_covariance(self):
         covariance = self._covariance

@@ -105,20 +105,21 @@ class Learner:
         watched = slice(None, None, -(-len(self.layer.W) // _WATCHED_UNITS))
         quiet_epochs = 0
         for epoch in epochs:
-            before = self.layer.W[watched].clone()
+            moves = self.layer.W[watched].clone()
             self.wins.zero_()
             order = random_state.permutation(len(feed))
             overlaps = self.learn(feed, order)
-            quiet_epochs = quiet_epochs + 1 if self._close_epoch(before, watched, tol) else 0
+            moves -= self.layer.W[watched]
+            quiet_epochs = quiet_epochs + 1 if self._close_epoch(moves, tol) else 0
             if patience is not None and quiet_epochs >= patience:
                 break
             if epoch < last_revival:
                 self._revive(feed, order, overlaps, random_state)
 
-    def _close_epoch(self, before, watched, tol):
+    def _close_epoch(self, moves, tol):
         """Add to the history; return whether all live units have come to rest."""
         W, p, R = self.layer.W, self.layer.p, self.rule.R
-        change = float(lebesgue_norms(W[watched] - before, p).max()) / R
+        change = float(lebesgue_norms(moves, p).max()) / R
         if not np.isfinite(change) or not bool(W.sum().isfinite()):
             raise ValueError(
                 "The weights of the units are no longer finite. Lower learning_rate or inhibition, "

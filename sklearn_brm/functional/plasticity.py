@@ -29,17 +29,26 @@ __all__ = [
     "scale_to_radius",
 ]
 
-# Rows handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
-_BLOCK = 128
+# Entries handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
+_BLOCK_ENTRIES = 2**17
 
 
 def lebesgue_norms(X: Tensor, p: float) -> Tensor:
     """Return the p-norm of each row, shape (n, 1); rows of zeros have norm 0 and a gradient of 0."""
-    return torch.cat([_norms_of_block(block, p) for block in _blocks(X)])
+    if X.requires_grad:
+        # The graph keeps the temporaries in any case.
+        return _norms_of_block(X, p)
+    norms = X.new_empty(len(X), 1)
+    for block, place in _blocks(X, norms):
+        # A list of small results, each allocated amid freed temporaries, would fragment the memory.
+        place.copy_(_norms_of_block(block, p))
+    return norms
 
 
-def _blocks(X):
-    return X.split(_BLOCK if X.device.type == "cpu" else max(len(X), 1))
+def _blocks(X, *others):
+    """Yield the rows of `X`, a block at a time, each with the same rows of the `others`."""
+    n_rows = max(_BLOCK_ENTRIES // X.shape[1], 1) if X.device.type == "cpu" else max(len(X), 1)
+    return zip(*(tensor.split(n_rows) for tensor in (X, *others)))
 
 
 def _norms_of_block(X, p):
@@ -134,7 +143,7 @@ class PlasticLayer:
             self.A = self.W
             return
         self.A = torch.empty_like(self.W, dtype=self.product_dtype)
-        for W, A in zip(_blocks(self.W), _blocks(self.A)):
+        for W, A in _blocks(self.W, self.A):
             A.copy_(power_weights(W, self.p))
 
     @property
@@ -166,7 +175,7 @@ class PlasticLayer:
 
     def add_(self, rows: Tensor, change: Tensor) -> None:
         """Add `change` to the distinct `rows` of the weights and compute the powers of these rows only."""
-        for block, step in zip(_blocks(rows), _blocks(change)):
+        for step, block in _blocks(change, rows):
             W = self.W[block].add_(step)
             self.W.index_copy_(0, block, W)
             if self.A is not self.W:
@@ -216,7 +225,7 @@ def _summed_increments(layer, X, h, units, strengths, R):
     for column, rank in enumerate(ranks):
         change.index_add_(0, slots[:, column], X, alpha=strengths[rank] * R**layer.p)
         decay.index_add_(0, slots[:, column], h[:, rank], alpha=strengths[rank])
-    for block, part, factor in zip(_blocks(rows), _blocks(change), _blocks(decay)):
+    for part, block, factor in _blocks(change, rows, decay):
         part.addcmul_(layer.W[block], factor[:, None], value=-1)
     return rows, change
 

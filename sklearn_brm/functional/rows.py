@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .plasticity import row_scales
 
-__all__ = ["RowFeed"]
+__all__ = ["RowFeed", "fits_beside_the_work"]
 
 _CHUNK = 1024
 
@@ -35,7 +35,7 @@ class RowFeed:
         self.device = device
         self.dtype = dtype
         self._buffers = [_Buffer(device), _Buffer(device)] if device.type == "cuda" else [_Buffer(device)]
-        resident = device.type != "cpu" and 2 * X.nbytes <= _free_memory(device)
+        resident = device.type != "cpu" and fits_beside_the_work(X.nbytes, device)
         self._resident = torch.tensor(X, dtype=dtype, device=device) if resident else None
         self._scales = None
         if norm is not None:
@@ -93,6 +93,11 @@ class _Buffer:
             dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
             self._host = torch.empty(n_rows, X.shape[1], dtype=dtype, pin_memory=self.device.type == "cuda")
         return self._host[:n_rows]
+
+
+def fits_beside_the_work(n_bytes: int, device: torch.device) -> bool:
+    """Return whether data of this size take at most half of the memory that is free on `device`."""
+    return 2 * n_bytes <= _free_memory(device)
 
 
 def _free_memory(device):
