@@ -115,6 +115,23 @@ class Ball:
         step = torch.zeros_like(gradient).scatter_(1, top.indices, signs)
         return self.unit_to_raw(step / _positive(step.abs().sum(dim=1, keepdim=True)))
 
+    def furthest(self, gradient: Tensor) -> Tensor:
+        """Return the point of ball and box where a linear function with this gradient is largest.
+
+        It is exact in all three norms: the corner in L-infinity, the gradient stretched and clipped until
+        it is eps long in L2, and in L1 the steepest features filled up one after the other.
+        """
+        gradient = self.unit_to_raw(gradient)
+        toward = gradient.sign()
+        room = torch.full_like(gradient, torch.inf)
+        if self.lower is not None:
+            edge = torch.where(toward > 0, self.upper, self.lower)
+            room = self.raw_to_unit(edge - self.centre).abs()
+        room = torch.where(toward == 0, 0, room)
+        fill = {math.inf: _fill_linf, 2: _fill_l2, 1: _fill_l1}[self.norm]
+        length = fill(gradient.abs(), room, self.eps)
+        return self.clip(self.centre + self.unit_to_raw(toward * length))
+
     def dual_length(self, gradient: Tensor) -> Tensor:
         """Return how much the function grows per unit of distance along the steepest direction."""
         order = {math.inf: 1, 2: 2, 1: math.inf}[self.norm]
@@ -152,6 +169,36 @@ def shrink_l1(delta: Tensor, eps: Tensor) -> Tensor:
     n_kept = (ranked * counts > excess).sum(dim=1, keepdim=True).clamp(min=1)
     threshold = (excess.gather(1, n_kept - 1) / n_kept).clamp(min=0)
     return delta.sign() * (magnitude - threshold).clamp(min=0)
+
+
+def _fill_linf(slope: Tensor, room: Tensor, eps: Tensor) -> Tensor:
+    """Return how far each feature goes, at most `room`, to gain the most from `slope` within eps."""
+    return room.minimum(eps[:, None])
+
+
+def _fill_l2(slope: Tensor, room: Tensor, eps: Tensor) -> Tensor:
+    """Stretch `slope` until it is eps long; features that fill their room stay there for good."""
+    slope = slope / _positive(slope.amax(dim=1, keepdim=True))
+    full = room <= 0
+    for _ in range(slope.shape[1] + 1):
+        spent = torch.where(full, room, 0).square().sum(dim=1)
+        free = torch.where(full, 0, slope)
+        left = (eps.square() - spent).clamp(min=0).sqrt()
+        stretched = free * (left / _positive(torch.linalg.vector_norm(free, dim=1)))[:, None]
+        over = ~full & (stretched >= room)
+        if not over.any():
+            break
+        full |= over
+    return torch.where(full, room, stretched)
+
+
+def _fill_l1(slope: Tensor, room: Tensor, eps: Tensor) -> Tensor:
+    """Fill the rooms of the features, steepest first, until eps is spent."""
+    order = slope.argsort(dim=1, descending=True, stable=True)
+    room = room.gather(1, order).minimum(eps[:, None])
+    spent_before = room.cumsum(dim=1) - room
+    length = room.minimum((eps[:, None] - spent_before).clamp(min=0))
+    return torch.zeros_like(slope).scatter(1, order, length)
 
 
 def _positive(length: Tensor) -> Tensor:
