@@ -84,6 +84,57 @@ def test_returned_rows_lie_in_ball_and_bounds_and_are_wrong(linear, norm, attack
     assert ((found.attack != "") == broken).all()
 
 
+def least_score(row, toward, eps, norm, unit, ends):
+    """Score of a linear model at the worst point of ball and box, by filling features up or bisection."""
+    slope = np.abs(toward * unit)
+    room = np.abs(np.where(toward > 0, ends[1] - row, ends[0] - row)) / unit
+    if norm == np.inf:
+        return slope @ np.minimum(room, eps)
+    if norm == 2:
+        low, high = 0.0, 1e6
+        for _ in range(200):
+            middle = (low + high) / 2
+            too_long = np.linalg.norm(np.minimum(middle * slope, room)) > eps
+            low, high = (low, middle) if too_long else (middle, high)
+        return slope @ np.minimum(low * slope, room)
+    gain, left = 0.0, eps
+    for j in np.argsort(-slope):
+        gain, left = gain + slope[j] * min(left, room[j]), left - min(left, room[j])
+    return gain
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(np.inf, 0.15), (2, 0.8), (1, 1.5)])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_worst_case_of_a_linear_model_is_found_by_gradients_alone(
+    linear, norm, eps, scaled, bounded, dtype
+):
+    rows = X.astype(dtype).astype(float)
+    ends = (rows.min(axis=0), rows.max(axis=0)) if bounded else (np.full(30, -np.inf), np.full(30, np.inf))
+    unit = np.linspace(0.3, 1.2, 30) if scaled else np.ones(30)
+    limits = {"scale": unit, "bounds": ends if bounded else None}
+    found = adversarial_examples(linear, X.astype(dtype), y, eps=eps, norm=norm, random_state=0, **limits)
+    score = linear.decision_function(rows) * np.where(y == 1, 1, -1)
+    toward = np.where(y == 1, -1, 1)[:, None] * linear.coef_[0]
+    lost = np.array([least_score(row, w, eps, norm, unit, ends) for row, w in zip(rows, toward)])
+    clear = np.abs(score - lost) > (1e-4 if dtype == np.float32 else 1e-9)
+    assert 20 < (score > lost).sum() < 140
+    np.testing.assert_array_equal((found.outcome == "standing")[clear], (score > lost)[clear])
+    assert "black_box" not in found.attack
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(np.inf, 1.0), (2, 4.0), (1, 14.0)])
+@pytest.mark.parametrize("ask", [adversarial_examples, critical_perturbations])
+def test_on_linear_models_of_several_classes_the_black_box_finds_nothing_more(norm, eps, ask):
+    rows, labels = load_digits(return_X_y=True)
+    model = make_pipeline(MinMaxScaler(), LogisticRegression()).fit(rows, labels)
+    size = {"eps": eps} if ask is adversarial_examples else {}
+    found = ask(model, rows[:60], labels[:60], norm=norm, bounds=(0, 16), random_state=0, **size)
+    assert (found.outcome == "broken").sum() > 5
+    assert "black_box" not in found.attack
+
+
 def test_eps_counts_in_units_of_scale(linear):
     spread = np.linspace(0.5, 2.0, 30)
     rescaled = make_pipeline(MinMaxScaler(), LogisticRegression()).fit(X * spread, y)
@@ -368,6 +419,32 @@ def test_the_black_box_beating_the_gradients_is_warned_about():
     model = Masked().fit(X, y)
     with pytest.warns(RobustnessWarning, match=r"black box broke \d+ of \d+ rows that every gradient attack"):
         adversarial_examples(model, X, y, eps=0.3, random_state=0)
+
+
+def test_a_feature_whose_gradient_is_zero_just_at_its_bound_is_moved():
+    class Squared(ClassifierMixin, BaseEstimator):
+        """Wrong only where the first feature is large, which its gradient at 0 does not tell."""
+
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def decision_function(self, X):
+            return X[:, 0] ** 2 + 0.01 * X[:, 1] - 0.2
+
+        def predict(self, X):
+            return self.classes_[(self.decision_function(X) > 0).astype(int)]
+
+        def _as_torch(self, *, device, dtype):
+            return lambda x: torch.stack([0 * x[:, 0], self.decision_function(x)], dim=1)
+
+    rows, labels = np.zeros((40, 2)), np.arange(40) * 0
+    model = Squared().fit(rows, [0, 1])
+    for attack in ("apgd_margin", "apgd_targeted"):
+        found = adversarial_examples(
+            model, rows, labels, eps=0.6, bounds=(0, 1), attack=attack, random_state=0
+        )
+        assert found.robust_accuracy == 0
 
 
 def test_accuracy_that_rises_with_eps_is_warned_about_before_the_running_minimum():

@@ -162,11 +162,13 @@ def _random_start(evaluation, ball, trial):
     """Start at a random corner of an L-infinity ball, or at a random point of the surface of another.
 
     Rectified powers grow ever steeper away from the data, and what is steepest at the clean row need not
-    be so at the corners: starting there broke a tenth more rows of a network with power 4.5.
+    be so at the corners: starting there broke a tenth more rows of a network with power 4.5. A feature at
+    the edge of the box starts inside, since its gradient may be exactly zero just there: that of the norm
+    by which a row is divided is zero in a pixel that is 0.
     """
     draw = noise.uniform if ball.norm == np.inf else noise.normal
     u = draw(evaluation.seed, ball.rows, 1000 + trial, ball.centre.shape[1])
-    return ball.spread((u.round() if ball.norm == np.inf else u).to(ball.centre))
+    return ball.spread((u.round() if ball.norm == np.inf else u).to(ball.centre), inward=True)
 
 
 def _candidates(ball, x):

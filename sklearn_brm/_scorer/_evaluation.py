@@ -273,7 +273,7 @@ def doubts(evaluation, *, eps, n_standing):
             f"The gradient is exactly zero at {n_flat} of {n} rows, where gradient attacks only grope: "
             "robustness may be overstated. More restarts or queries help."
         )
-    if n_blind > 0.01 * n:
+    if n_blind >= 3 and n_blind > 0.01 * n:
         found["black_box"] = (
             f"The black box broke {n_blind} of {n} rows that every gradient attack had left standing: the "
             "gradients mislead. Raise max_queries and believe the number only once it stops falling."

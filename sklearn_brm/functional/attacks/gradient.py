@@ -182,10 +182,11 @@ def apgd(
 ) -> Found:
     """Projected gradient with steps that halve themselves (Croce & Hein 2020, algorithm 1).
 
-    Steps start at twice eps, the first of all at the point where a linear model would be worst off, and in L1
-    they lead towards such points (Frank & Wolfe 1956) by a share that starts at 1. At checkpoints that come ever closer, a row whose loss rose in fewer than
-    three quarters of the steps, or not at all since its last checkpoint at the same step, halves its
-    step and goes back to its best point. A row leaves as soon as it is broken.
+    Steps start at twice eps. The first of all goes to where a linear model would be worst off; in L1 they
+    all lead towards such points (Frank & Wolfe 1956), at first all the way. At checkpoints that come ever
+    closer, a row whose loss rose in fewer than three quarters of the steps, or not at all since its last
+    checkpoint at the same step, halves its step and goes back to its best point. A row leaves as soon as
+    it is broken.
 
     Parameters
     ----------
