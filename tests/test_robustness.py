@@ -22,6 +22,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import (
+    AdversarialScorer,
     RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
@@ -458,6 +459,38 @@ def test_accuracy_that_rises_with_eps_is_warned_about_before_the_running_minimum
     with pytest.warns(RobustnessWarning, match=r"accuracy rises with eps by up to \d+ of \d+ rows"):
         curve = robustness_curve(model, X, y, eps=[0.5, 1.0], method="grid", attack=weaker_and_weaker)
     assert curve.accuracy[1] == curve.accuracy[0]
+
+
+class Shell(ClassifierMixin, BaseEstimator):
+    """Wrong only at a distance between 0.3 and 0.5: one long step jumps over it."""
+
+    classes_ = np.array([0, 1])
+
+    def fit(self, X, y):
+        self.fitted_ = True
+        return self
+
+    def predict(self, X):
+        return (np.abs(np.abs(X[:, 0]) - 0.4) < 0.1).astype(int)
+
+    def _as_torch(self, *, device, dtype):
+        return lambda x: torch.stack([0 * x[:, 0], 0.1 - ((x[:, 0] - 1e-3).abs() - 0.4).abs()], dim=1)
+
+
+@pytest.mark.parametrize("eps", [[0.45, 0.6], [0.35, 0.4, 0.45, 0.7, 1.0]])
+@pytest.mark.parametrize("method", ["bisect", "grid"])
+def test_both_methods_notice_that_a_longer_step_misses(eps, method):
+    rows, labels = np.zeros((60, 1)), np.zeros(60, dtype=int)
+    with pytest.warns(RobustnessWarning, match=r"rises with eps by up to \d+ of \d+ rows"):
+        robustness_curve(Shell().fit(rows, labels), rows, labels, eps=eps, method=method, attack="fgsm")
+
+
+def test_a_scorer_that_measures_radii_notices_rows_that_stood_at_eps_but_break_below():
+    rows, labels = np.zeros((60, 1)), np.zeros(60, dtype=int)
+    reference = np.array([[-0.21], [0.21]])
+    scorer = AdversarialScorer("fgsm", eps=0.8, metric="all", bounds=(-1, 1), reference_X=reference)
+    with pytest.warns(RobustnessWarning, match="rises with eps by up to 60 of 60 rows"):
+        scorer(Shell().fit(rows, labels), rows, labels)
 
 
 TREES = {
