@@ -280,8 +280,9 @@ def worst_case(n_test, n_train, max_iter, data):
             for eps in radii[name]:
                 rows.append(worst_case_line(name, model, X, y, norm, eps))
                 print(*rows[-1], flush=True)
-        title = f"worst_case against every attack of the neighbours, {data}"
-        write_table(f"attacks_worst_case_{data}", title, header, rows, notes=notes)
+        shown = data if have_images() else "digits"
+        title = f"worst_case against every attack of the neighbours, {shown}"
+        write_table(f"attacks_worst_case_{shown}", title, header, rows, notes=notes)
 
 
 def critical(n_test, n_train, max_iter):
