@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq, linprog
 
 from sklearn_brm.functional.attacks import (
     Ball,
+    aim,
     apgd,
     best_wrong_classes,
     cross_entropy,
@@ -103,6 +105,85 @@ def test_steepest_step_wastes_nothing_on_features_at_the_edge_of_the_box():
     torch.testing.assert_close(ball.steepest(one, torch.tensor([[5.0, -1.0]]).double())[0, 1].item(), -1.0)
 
 
+def most_gained(slope, low, high, eps, norm):
+    """Largest slope @ delta for ||delta||_norm <= eps and low <= delta <= high, by a solver of its own."""
+    if norm == 2:
+
+        def length_beyond(stretch):
+            return np.linalg.norm(np.clip(stretch * slope, low, high)) - eps
+
+        stretch = 1e9 if length_beyond(1e9) <= 0 else brentq(length_beyond, 0, 1e9, xtol=1e-15)
+        return slope @ np.clip(stretch * slope, low, high)
+    ends = np.minimum(high, eps), np.minimum(-low, eps)
+    budget = {} if norm == math.inf else {"A_ub": np.ones((1, 2 * len(slope))), "b_ub": [eps]}
+    both = linprog(
+        np.concatenate([-slope, slope]), bounds=[(0, end) for end in np.concatenate(ends)], **budget
+    )
+    return -both.fun
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_the_furthest_point_gains_what_a_solver_says_is_possible(norm, scaled, boxed):
+    centre = random_rows(20, 6).clamp(-1, 1)
+    gradient = random_rows(20, 6, seed=1)
+    gradient[:, 2] = 0
+    scale = torch.linspace(0.5, 2, 6, dtype=torch.float64) if scaled else None
+    box = {"lower": -torch.ones(1, 6).double(), "upper": torch.ones(1, 6).double()} if boxed else {}
+    ball = ball_around(centre, 0.7, norm, scale=scale, **box)
+    x = ball.furthest(gradient)
+    assert (ball.distance(x) <= 0.7 * (1 + 1e-12)).all()
+    torch.testing.assert_close(ball.clip(x), x, rtol=0, atol=0)
+    unit = np.ones(6) if scale is None else scale.numpy()
+    for i in range(20):
+        reach = (1 - centre[i].numpy()) / unit, (-1 - centre[i].numpy()) / unit
+        high, low = reach if boxed else (np.full(6, np.inf), np.full(6, -np.inf))
+        best = most_gained(gradient[i].numpy() * unit, low, high, 0.7, norm)
+        assert (gradient[i] @ (x - centre)[i]).item() == pytest.approx(best, rel=1e-7)
+
+
+def test_projection_onto_a_euclidean_ball_in_a_box_is_the_nearest_point_of_both():
+    centre = random_rows(30, 4).clamp(-1, 1)
+    one = torch.ones(1, 4).double()
+    ball = ball_around(centre, 0.7, 2, lower=-one, upper=one)
+    x = centre + 2 * random_rows(30, 4, seed=1)
+    nearest = ball.project(x)
+    assert (ball.distance(nearest) <= 0.7 * (1 + 1e-12)).all()
+    # No feasible direction leads from a projection towards the point that was projected.
+    for seed in range(200):
+        other = ball.project(centre + random_rows(30, 4, seed=2 + seed))
+        assert (((x - nearest) * (other - nearest)).sum(dim=1) <= 1e-9).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_features_at_the_edge_of_the_box_start_inside_it(norm):
+    u = (
+        noise.uniform(0, torch.arange(50), 0, 6)
+        if norm == math.inf
+        else noise.normal(0, torch.arange(50), 0, 6)
+    )
+    edge, one = torch.zeros(50, 6).double(), torch.ones(1, 6).double()
+    ball = ball_around(edge, 0.5, norm, lower=0 * one, upper=one)
+    assert (ball.spread(u, inward=True) > 0).all()
+    assert (ball.spread(u) == 0).any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_aiming_at_every_wrong_class_breaks_a_linear_model_exactly_beyond_its_radius(norm):
+    model, W, b = linear_model(n_features=9, n_classes=7)
+    x = random_rows(40, 9)
+    y = model(x).argmax(dim=1)
+    radius = torch.tensor([exact_radius(W, b, x[i], y[i], norm) for i in range(40)], dtype=torch.float64)
+    for share, broken in [(1 - 1e-9, False), (1 + 1e-9, True)]:
+        found, targets = aim(model, Ball(x, share * radius, norm), y, n_classes=6)
+        assert (found.broken == broken).all()
+    assert (model(found.x).argmax(dim=1) == targets[:, 0]).all()
+    assert [sorted([label, *row]) for label, row in zip(y.tolist(), targets.tolist())] == [
+        list(range(7))
+    ] * 40
+
+
 def test_margin_and_targets_agree_with_a_loop_over_classes():
     scores, y = random_rows(7, 4), torch.arange(7) % 4
     targets = best_wrong_classes(scores, y, 2)
@@ -169,8 +250,9 @@ def test_one_step_of_fgsm_on_a_linear_model_is_the_closed_form(norm):
     torch.testing.assert_close(seen[-1], x + step)
 
 
-@pytest.mark.parametrize("norm", [math.inf, 2])
-@pytest.mark.parametrize("attack", [pgd, apgd])
+@pytest.mark.parametrize(
+    ("attack", "norm"), [(pgd, math.inf), (pgd, 2), (apgd, math.inf), (apgd, 2), (apgd, 1)]
+)
 @pytest.mark.parametrize("loss", [cross_entropy, margin])
 def test_gradient_attacks_break_a_linear_model_exactly_beyond_its_radius(attack, loss, norm):
     model, W, b = linear_model(n_classes=2)

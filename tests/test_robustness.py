@@ -22,6 +22,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import (
+    AdversarialScorer,
     RobustnessWarning,
     adversarial_examples,
     critical_perturbations,
@@ -82,6 +83,57 @@ def test_returned_rows_lie_in_ball_and_bounds_and_are_wrong(linear, norm, attack
     assert set(found.outcome) <= {"broken", "standing", "wrong_when_clean"}
     np.testing.assert_array_equal(found.outcome == "wrong_when_clean", linear.predict(X) != y)
     assert ((found.attack != "") == broken).all()
+
+
+def least_score(row, toward, eps, norm, unit, ends):
+    """Score of a linear model at the worst point of ball and box, by filling features up or bisection."""
+    slope = np.abs(toward * unit)
+    room = np.abs(np.where(toward > 0, ends[1] - row, ends[0] - row)) / unit
+    if norm == np.inf:
+        return slope @ np.minimum(room, eps)
+    if norm == 2:
+        low, high = 0.0, 1e6
+        for _ in range(200):
+            middle = (low + high) / 2
+            too_long = np.linalg.norm(np.minimum(middle * slope, room)) > eps
+            low, high = (low, middle) if too_long else (middle, high)
+        return slope @ np.minimum(low * slope, room)
+    gain, left = 0.0, eps
+    for j in np.argsort(-slope):
+        gain, left = gain + slope[j] * min(left, room[j]), left - min(left, room[j])
+    return gain
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(np.inf, 0.15), (2, 0.8), (1, 1.5)])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_worst_case_of_a_linear_model_is_found_by_gradients_alone(
+    linear, norm, eps, scaled, bounded, dtype
+):
+    rows = X.astype(dtype).astype(float)
+    ends = (rows.min(axis=0), rows.max(axis=0)) if bounded else (np.full(30, -np.inf), np.full(30, np.inf))
+    unit = np.linspace(0.3, 1.2, 30) if scaled else np.ones(30)
+    limits = {"scale": unit, "bounds": ends if bounded else None}
+    found = adversarial_examples(linear, X.astype(dtype), y, eps=eps, norm=norm, random_state=0, **limits)
+    score = linear.decision_function(rows) * np.where(y == 1, 1, -1)
+    toward = np.where(y == 1, -1, 1)[:, None] * linear.coef_[0]
+    lost = np.array([least_score(row, w, eps, norm, unit, ends) for row, w in zip(rows, toward)])
+    clear = np.abs(score - lost) > (1e-4 if dtype == np.float32 else 1e-9)
+    assert 20 < (score > lost).sum() < 140
+    np.testing.assert_array_equal((found.outcome == "standing")[clear], (score > lost)[clear])
+    assert "black_box" not in found.attack
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(np.inf, 1.0), (2, 4.0), (1, 14.0)])
+@pytest.mark.parametrize("ask", [adversarial_examples, critical_perturbations])
+def test_on_linear_models_of_several_classes_the_black_box_finds_nothing_more(norm, eps, ask):
+    rows, labels = load_digits(return_X_y=True)
+    model = make_pipeline(MinMaxScaler(), LogisticRegression()).fit(rows, labels)
+    size = {"eps": eps} if ask is adversarial_examples else {}
+    found = ask(model, rows[:60], labels[:60], norm=norm, bounds=(0, 16), random_state=0, **size)
+    assert (found.outcome == "broken").sum() > 5
+    assert "black_box" not in found.attack
 
 
 def test_eps_counts_in_units_of_scale(linear):
@@ -370,6 +422,32 @@ def test_the_black_box_beating_the_gradients_is_warned_about():
         adversarial_examples(model, X, y, eps=0.3, random_state=0)
 
 
+def test_a_feature_whose_gradient_is_zero_just_at_its_bound_is_moved():
+    class Squared(ClassifierMixin, BaseEstimator):
+        """Wrong only where the first feature is large, which its gradient at 0 does not tell."""
+
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def decision_function(self, X):
+            return X[:, 0] ** 2 + 0.01 * X[:, 1] - 0.2
+
+        def predict(self, X):
+            return self.classes_[(self.decision_function(X) > 0).astype(int)]
+
+        def _as_torch(self, *, device, dtype):
+            return lambda x: torch.stack([0 * x[:, 0], self.decision_function(x)], dim=1)
+
+    rows, labels = np.zeros((40, 2)), np.arange(40) * 0
+    model = Squared().fit(rows, [0, 1])
+    for attack in ("apgd_margin", "apgd_targeted"):
+        found = adversarial_examples(
+            model, rows, labels, eps=0.6, bounds=(0, 1), attack=attack, random_state=0
+        )
+        assert found.robust_accuracy == 0
+
+
 def test_accuracy_that_rises_with_eps_is_warned_about_before_the_running_minimum():
     def weaker_and_weaker(estimator, rows, labels):
         calls.append(len(rows))
@@ -381,6 +459,38 @@ def test_accuracy_that_rises_with_eps_is_warned_about_before_the_running_minimum
     with pytest.warns(RobustnessWarning, match=r"accuracy rises with eps by up to \d+ of \d+ rows"):
         curve = robustness_curve(model, X, y, eps=[0.5, 1.0], method="grid", attack=weaker_and_weaker)
     assert curve.accuracy[1] == curve.accuracy[0]
+
+
+class Shell(ClassifierMixin, BaseEstimator):
+    """Wrong only at a distance between 0.3 and 0.5: one long step jumps over it."""
+
+    classes_ = np.array([0, 1])
+
+    def fit(self, X, y):
+        self.fitted_ = True
+        return self
+
+    def predict(self, X):
+        return (np.abs(np.abs(X[:, 0]) - 0.4) < 0.1).astype(int)
+
+    def _as_torch(self, *, device, dtype):
+        return lambda x: torch.stack([0 * x[:, 0], 0.1 - ((x[:, 0] - 1e-3).abs() - 0.4).abs()], dim=1)
+
+
+@pytest.mark.parametrize("eps", [[0.45, 0.6], [0.35, 0.4, 0.45, 0.7, 1.0]])
+@pytest.mark.parametrize("method", ["bisect", "grid"])
+def test_both_methods_notice_that_a_longer_step_misses(eps, method):
+    rows, labels = np.zeros((60, 1)), np.zeros(60, dtype=int)
+    with pytest.warns(RobustnessWarning, match=r"rises with eps by up to \d+ of \d+ rows"):
+        robustness_curve(Shell().fit(rows, labels), rows, labels, eps=eps, method=method, attack="fgsm")
+
+
+def test_a_scorer_that_measures_radii_notices_rows_that_stood_at_eps_but_break_below():
+    rows, labels = np.zeros((60, 1)), np.zeros(60, dtype=int)
+    reference = np.array([[-0.21], [0.21]])
+    scorer = AdversarialScorer("fgsm", eps=0.8, metric="all", bounds=(-1, 1), reference_X=reference)
+    with pytest.warns(RobustnessWarning, match="rises with eps by up to 60 of 60 rows"):
+        scorer(Shell().fit(rows, labels), rows, labels)
 
 
 TREES = {

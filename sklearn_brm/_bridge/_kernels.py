@@ -9,16 +9,18 @@ from sklearn.svm import SVC, NuSVC
 from ._linear import no_probabilities, two_columns
 from ._registry import converts_classifier
 
+# A decision value of a pair that is worth half a vote; the margin lies at 1.
+_HALF_A_VOTE = 0.3
 # By how much the predicted class leads where only the count of votes speaks for it.
 _LEAD = 1e-3
 
 
 @converts_classifier(SVC, NuSVC, log_proba=no_probabilities)
 def convert_svc(classifier, target):
-    """The decision value of two classes, or of several the least one of each against any other.
+    """The decision value of two classes, or of several the smoothed votes and the least duel of each.
 
     The decision function of several classes counts votes, which is flat: attacks that follow its gradient
-    break far fewer rows than those that follow the pair of classes which has to flip.
+    break far fewer rows than those that follow the pairs of classes which have to flip.
     """
     # The fitted gamma, which may be estimated from the data, has no public name.
     parameters = {"gamma": classifier._gamma, "coef0": classifier.coef0, "degree": classifier.degree}
@@ -37,7 +39,7 @@ def convert_svc(classifier, target):
         pairs = kernel(X) @ coef.T + intercept
         votes, decision = _votes_and_decision(pairs, n_classes)
         winner = (decision if breaks_ties else votes).argmax(dim=1, keepdim=True)
-        return _raised(_least_of_pairs(pairs, n_classes), winner)
+        return _raised(_strength(pairs, n_classes), winner)
 
     return scores
 
@@ -82,16 +84,22 @@ def _votes_and_decision(pairs, n_classes):
     return votes, votes + total / (3 * (total.abs() + 1))
 
 
-def _least_of_pairs(pairs, n_classes):
-    """Least decision value of each class against any other: positive where it beats them all."""
+def _strength(pairs, n_classes):
+    """Sum of each class's votes, smoothed, and its least decision value against any other.
+
+    Near the boundary the least duel is the one that has to flip; far from it, where every duel is nearly
+    lost, the smoothed votes say which to win first, and unlike a sigmoid they never go flat.
+    """
     first, second = _pairs(n_classes, pairs.device)
-    duels = pairs.new_full((len(pairs), n_classes, n_classes), torch.inf)
+    duels = pairs.new_zeros((len(pairs), n_classes, n_classes))
     duels[:, first, second], duels[:, second, first] = pairs, -pairs
-    return duels.amin(dim=2)
+    votes = (duels / (_HALF_A_VOTE + duels.abs())).sum(dim=2)
+    itself = torch.eye(n_classes, dtype=torch.bool, device=pairs.device)
+    return votes + duels.masked_fill(itself, torch.inf).amin(dim=2)
 
 
 def _raised(scores, winner):
-    """Add a constant to the score of the winner so that it leads, where no class beats all others."""
+    """Add a constant to the score of the winner so that it leads, where the count of votes says otherwise."""
     best, leader = scores.detach().max(dim=1, keepdim=True)
     lag = best - scores.detach().gather(1, winner)
     return scores.scatter_add(1, winner, (lag + _LEAD) * (leader != winner))

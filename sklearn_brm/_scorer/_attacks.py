@@ -7,8 +7,8 @@ import torch
 
 from ..functional.attacks import (
     Found,
+    aim,
     apgd,
-    best_wrong_classes,
     cross_entropy,
     margin,
     minimum_norm,
@@ -51,13 +51,10 @@ def climb(evaluation, ball, y, trial, *, method, loss, start_clean=True):
     return found
 
 
-def climb_targets(evaluation, ball, y, trial, *, method):
-    """Climb the lead of each of the best wrong classes in turn, from random points."""
-    with torch.no_grad():
-        scores = evaluation.model(ball.centre)
-    found, n_targets = Found.nothing(ball), min(_N_TARGETS, scores.shape[1] - 1)
-    targets = best_wrong_classes(scores, y, n_targets)
-    for t in range(n_targets):
+def climb_targets(evaluation, ball, y, trial, *, method, n_steps):
+    """Climb the lead of the wrong classes that are nearest, each in turn, from random points."""
+    found, targets = aim(evaluation.model, ball, y, n_classes=n_steps)
+    for t in range(min(_N_TARGETS, targets.shape[1])):
         left = torch.nonzero(~found.broken)[:, 0]
         if len(left) == 0:
             break
@@ -135,7 +132,7 @@ def gradient_attacks(n_steps):
         "pgd": partial(climb, method=step_up, loss=cross_entropy),
         "apgd": partial(climb, method=adapt, loss=cross_entropy),
         "apgd_margin": partial(climb, method=adapt, loss=margin, start_clean=False),
-        "apgd_targeted": partial(climb_targets, method=adapt),
+        "apgd_targeted": partial(climb_targets, method=adapt, n_steps=n_steps),
         "minimum_norm": shrink_and_grow,
     }
 
@@ -165,11 +162,13 @@ def _random_start(evaluation, ball, trial):
     """Start at a random corner of an L-infinity ball, or at a random point of the surface of another.
 
     Rectified powers grow ever steeper away from the data, and what is steepest at the clean row need not
-    be so at the corners: starting there broke a tenth more rows of a network with power 4.5.
+    be so at the corners: starting there broke a tenth more rows of a network with power 4.5. A feature at
+    the edge of the box starts inside, since its gradient may be exactly zero just there: that of the norm
+    by which a row is divided is zero in a pixel that is 0.
     """
     draw = noise.uniform if ball.norm == np.inf else noise.normal
     u = draw(evaluation.seed, ball.rows, 1000 + trial, ball.centre.shape[1])
-    return ball.spread((u.round() if ball.norm == np.inf else u).to(ball.centre))
+    return ball.spread((u.round() if ball.norm == np.inf else u).to(ball.centre), inward=True)
 
 
 def _candidates(ball, x):

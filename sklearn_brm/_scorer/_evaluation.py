@@ -35,13 +35,14 @@ class RobustnessWarning(UserWarning):
 class Findings:
     """What should be known about the numbers before they are believed; counts of rows.
 
-    `n_changed_minds` is how many of how many rows were answered differently when asked twice.
+    `n_changed_minds` is how many of how many rows were answered differently when asked twice,
+    `weaker_at_larger_eps` how many of how many stood at a radius larger than one that broke them.
     """
 
     n_attacked: int
     n_changed_minds: tuple
     n_mismatched: int = 0
-    n_weaker_at_larger_eps: int = 0
+    weaker_at_larger_eps: tuple = (0, 0)
 
 
 class Evaluation:
@@ -90,6 +91,11 @@ class Evaluation:
         )
         self.plan = self._plan(attack)
         self.draw = split_draw(estimator, table.matrix.shape[1]) if "black_box" in self.plan else None
+
+    @property
+    def blind(self):
+        """Whether every attack only asks: what one of them misses says nothing about gradients."""
+        return self.plan.keys() <= BLIND_ATTACKS.keys()
 
     def run(self, rows, eps, *, plan=None, draw=0):
         """Attack the rows within their `eps` until each is broken or every attack in `plan` has failed.
@@ -159,7 +165,7 @@ class Evaluation:
         hit = good & claimed
         if hit.any():
             hit[hit] = self.attacked.broken(candidates[hit], rows[hit])
-        if name == "black_box" and not BLIND_ATTACKS.keys() >= self.plan.keys():
+        if name == "black_box" and not self.blind:
             self.only_black_box[rows[hit]] = True
         return candidates, hit
 
@@ -273,15 +279,17 @@ def doubts(evaluation, *, eps, n_standing):
             f"The gradient is exactly zero at {n_flat} of {n} rows, where gradient attacks only grope: "
             "robustness may be overstated. More restarts or queries help."
         )
-    if n_blind > 0.01 * n:
+    if _several(n_blind, n):
         found["black_box"] = (
             f"The black box broke {n_blind} of {n} rows that every gradient attack had left standing: the "
             "gradients mislead. Raise max_queries and believe the number only once it stops falling."
         )
-    if findings.n_weaker_at_larger_eps > 0.01 * n:
+    if _several(*findings.weaker_at_larger_eps):
         found["rising"] = (
-            f"Before the running minimum is taken, accuracy rises with eps by up to "
-            f"{findings.n_weaker_at_larger_eps} of {n} rows: the attack is too weak. Use attack='worst_case'."
+            "Before the running minimum is taken, accuracy rises with eps by up to {} of {} rows: the attack "
+            "is too weak. Use attack='worst_case', or more steps, restarts and queries.".format(
+                *findings.weaker_at_larger_eps
+            )
         )
     if n and eps >= evaluation.threat.reach and n_standing > 0.1 * n:
         found["standing"] = (
@@ -289,3 +297,8 @@ def doubts(evaluation, *, eps, n_standing):
             "the other: the attack is too weak, or the constraints leave it no room."
         )
     return found
+
+
+def _several(count, n):
+    """Tell whether so many rows of n are no accident."""
+    return count >= 3 and count > 0.01 * n

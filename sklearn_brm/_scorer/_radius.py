@@ -56,9 +56,7 @@ def bisect(evaluation, *, max_eps, grid=None):
     tolerance = _TOLERANCE if evaluation.model is not None else _BLIND_TOLERANCE
     guess = _first_guess(evaluation, radii, active, max_eps)
     low, n_wins, n_losses = np.zeros((3, len(radii.radius)))
-    plan = {
-        name: attack for name, attack in evaluation.plan.items() if name != "black_box"
-    } or evaluation.plan
+    plan = _without_black_box(evaluation)
     for _ in range(_MOST_ROUNDS):
         high = radii.radius[active]
         eps = _next_eps(low[active], high, guess[active], n_wins[active], n_losses[active], max_eps, grid)
@@ -111,6 +109,38 @@ def _last_word_to_black_box(evaluation, radii, low):
     rows = np.flatnonzero(low > 0)
     results = evaluation.run(rows, low[rows], plan={"black_box": evaluation.plan["black_box"]})
     radii.improve(rows, evaluation.measure(rows, low[rows], results), results)
+
+
+def look_again(evaluation, radii, grid):
+    """Attack a tenth of the rows (20 to 100) at a random radius above the one found and at one below it.
+
+    Bisection takes for granted that a row broken at one radius is broken at every larger one. Radii that
+    turn out smaller are kept. Attacks that only ask are left out: they depend on luck at every radius.
+
+    Returns
+    -------
+    n_weaker : int
+        Rows that stood at the larger of two radii and broke at the smaller.
+    n_compared : int
+    """
+    if evaluation.blind:
+        return 0, 0
+    random, right = np.random.default_rng(evaluation.seed), np.flatnonzero(evaluation.attacked.right)
+    rows = random.permutation(right)[: np.clip(len(right) // 10, 20, 100)]
+    place, plan = np.searchsorted(grid, radii.radius), _without_black_box(evaluation)
+    up, down = rows[place[rows] < len(grid) - 1], rows[place[rows] > 0]
+    _, broken_above, _ = evaluation.run(up, grid[random.integers(place[up] + 1, len(grid))], plan=plan)
+    eps = grid[random.integers(place[down])]
+    results = evaluation.run(down, eps, plan=plan)
+    radii.improve(down, evaluation.measure(down, eps, results), results)
+    return len(np.union1d(up[~broken_above], down[results[1]])), len(rows)
+
+
+def _without_black_box(evaluation):
+    """Return the plan without its most expensive attack, unless there is no other."""
+    return {
+        name: attack for name, attack in evaluation.plan.items() if name != "black_box"
+    } or evaluation.plan
 
 
 def climb_grid(evaluation, grid, *, every_row=False):

@@ -95,8 +95,9 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
     nothing else counts. Rows that are wrong when clean count as wrong and are not attacked.
 
     A `RobustnessWarning` says so, with the numbers, when many rows have a zero gradient, the black box beats
-    the gradients, the estimator answers differently when asked twice, its torch function computes something
-    else, or rows stand at an eps as large as the data. A scorer gives each kind of warning once.
+    the gradients, rows that stood at eps break at a smaller radius (where the metric needs radii), the
+    estimator answers differently when asked twice, its torch function computes something else, or rows
+    stand at an eps as large as the data. A scorer gives each kind of warning once.
 
     References
     ----------
@@ -228,6 +229,9 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         standing, radius = found.outcome == "standing", None
         if self.metric in ("median_critical_perturbation", "all"):
             radius = bisect(evaluation, max_eps=evaluation.threat.reach).radius
+            if not evaluation.blind:
+                weaker = int((standing & (radius < self.eps)).sum())
+                evaluation.findings.weaker_at_larger_eps = (weaker, evaluation.findings.n_attacked)
             radius = np.where(found.outcome == "broken", np.minimum(radius, found.distance), radius)
             standing &= radius > self.eps
         return standing, radius

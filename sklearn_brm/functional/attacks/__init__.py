@@ -3,13 +3,14 @@
 from . import noise
 from .balls import Ball, shrink_l1, shrink_l2
 from .black_box import random_search, ray_search
-from .gradient import Found, apgd, linear_radius, pgd, probe
+from .gradient import Found, aim, apgd, linear_radius, pgd, probe
 from .losses import best_wrong_classes, cross_entropy, margin, plain_cross_entropy, targeted_margin
 from .minimum_norm import minimum_norm
 
 __all__ = [
     "Ball",
     "Found",
+    "aim",
     "apgd",
     "best_wrong_classes",
     "cross_entropy",

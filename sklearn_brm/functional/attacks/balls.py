@@ -68,19 +68,39 @@ class Ball:
         return dataclasses.replace(self, eps=eps)
 
     def project(self, x: Tensor) -> Tensor:
-        """Return `x` pulled into the ball, then clipped to the box.
+        """Return the nearest point in ball and box; in L1 with a box only a point near it.
 
-        The centre lies in the box, so clipping moves no coordinate away from it and the result is in
-        both. In L-infinity it is the nearest such point.
+        In L1 `x` is pulled into the ball, then clipped: the centre lies in the box, so clipping moves no
+        coordinate away from it.
         """
         if self.norm == math.inf:
             reach = self.unit_to_raw(self.eps[:, None])
-            x = torch.clamp(x, self.centre - reach, self.centre + reach)
+            return self.clip(torch.clamp(x, self.centre - reach, self.centre + reach))
+        delta = self.raw_to_unit(x - self.centre)
+        if self.norm == 1:
+            delta = shrink_l1(delta, self.eps)
+        elif self.lower is None:
+            delta = shrink_l2(delta, self.eps)
         else:
-            delta = self.raw_to_unit(x - self.centre)
-            delta = shrink_l2(delta, self.eps) if self.norm == 2 else shrink_l1(delta, self.eps)
-            x = self.centre + self.unit_to_raw(delta)
-        return self.clip(x)
+            delta = self._shrink_l2_in_box(delta)
+        return self.clip(self.centre + self.unit_to_raw(delta))
+
+    def _shrink_l2_in_box(self, delta: Tensor) -> Tensor:
+        toward = delta.sign()
+        room = self._room(toward)
+        length = delta.abs().minimum(room)
+        over = torch.nonzero(torch.linalg.vector_norm(length, dim=1) > self.eps)[:, 0]
+        if len(over):
+            length[over] = _fill_l2(delta[over].abs(), room[over], self.eps[over])
+        return toward * length
+
+    def _room(self, toward: Tensor) -> Tensor:
+        """Return how far each feature can go in the direction of a sign before it meets the box."""
+        room = torch.full_like(toward, torch.inf)
+        if self.lower is not None:
+            edge = torch.where(toward > 0, self.upper, self.lower)
+            room = self.raw_to_unit(edge - self.centre).abs()
+        return torch.where(toward == 0, 0, room)
 
     def clip(self, x: Tensor) -> Tensor:
         """Return `x` clipped to the box."""
@@ -115,17 +135,34 @@ class Ball:
         step = torch.zeros_like(gradient).scatter_(1, top.indices, signs)
         return self.unit_to_raw(step / _positive(step.abs().sum(dim=1, keepdim=True)))
 
+    def furthest(self, gradient: Tensor) -> Tensor:
+        """Return the point of ball and box where a linear function with this gradient is largest.
+
+        It is exact in all three norms: the corner in L-infinity, the gradient stretched and clipped until
+        it is eps long in L2, and in L1 the steepest features filled up one after the other.
+        """
+        gradient = self.unit_to_raw(gradient)
+        toward = gradient.sign()
+        fill = {math.inf: _fill_linf, 2: _fill_l2, 1: _fill_l1}[self.norm]
+        length = fill(gradient.abs(), self._room(toward), self.eps)
+        return self.clip(self.centre + self.unit_to_raw(toward * length))
+
     def dual_length(self, gradient: Tensor) -> Tensor:
         """Return how much the function grows per unit of distance along the steepest direction."""
         order = {math.inf: 1, 2: 2, 1: math.inf}[self.norm]
         return torch.linalg.vector_norm(self.unit_to_raw(gradient), ord=order, dim=1)
 
-    def spread(self, u: Tensor) -> Tensor:
-        """Turn standard uniform (L-infinity) or normal numbers (n, d) into points spread over the ball."""
+    def spread(self, u: Tensor, *, inward: bool = False) -> Tensor:
+        """Turn standard uniform (L-infinity) or normal numbers (n, d) into points spread over the ball.
+
+        With `inward`, features at the edge of the box move away from it instead of staying there.
+        """
         if self.norm == math.inf:
             direction = 2 * u - 1
         else:
             direction = u / _positive(torch.linalg.vector_norm(u, ord=self.norm, dim=1, keepdim=True))
+        if inward:
+            direction = torch.where(self._room(direction.sign()) > 0, direction, -direction)
         return self.project(self.centre + self.unit_to_raw(direction * self.eps[:, None]))
 
     def unit_to_raw(self, delta: Tensor) -> Tensor:
@@ -152,6 +189,36 @@ def shrink_l1(delta: Tensor, eps: Tensor) -> Tensor:
     n_kept = (ranked * counts > excess).sum(dim=1, keepdim=True).clamp(min=1)
     threshold = (excess.gather(1, n_kept - 1) / n_kept).clamp(min=0)
     return delta.sign() * (magnitude - threshold).clamp(min=0)
+
+
+def _fill_linf(slope: Tensor, room: Tensor, eps: Tensor) -> Tensor:
+    """Return how far each feature goes, at most `room`, to gain the most from `slope` within eps."""
+    return room.minimum(eps[:, None])
+
+
+def _fill_l2(slope: Tensor, room: Tensor, eps: Tensor) -> Tensor:
+    """Stretch `slope` until it is eps long; features that fill their room stay there for good."""
+    slope = slope / _positive(slope.amax(dim=1, keepdim=True))
+    full = room <= 0
+    for _ in range(slope.shape[1] + 1):
+        spent = torch.where(full, room, 0).square().sum(dim=1)
+        free = torch.where(full, 0, slope)
+        left = (eps.square() - spent).clamp(min=0).sqrt()
+        stretched = free * (left / _positive(torch.linalg.vector_norm(free, dim=1)))[:, None]
+        over = ~full & (stretched >= room)
+        if not over.any():
+            break
+        full |= over
+    return torch.where(full, room, stretched)
+
+
+def _fill_l1(slope: Tensor, room: Tensor, eps: Tensor) -> Tensor:
+    """Fill the rooms of the features, steepest first, until eps is spent."""
+    order = slope.argsort(dim=1, descending=True, stable=True)
+    room = room.gather(1, order).minimum(eps[:, None])
+    spent_before = room.cumsum(dim=1) - room
+    length = room.minimum((eps[:, None] - spent_before).clamp(min=0))
+    return torch.zeros_like(slope).scatter(1, order, length)
 
 
 def _positive(length: Tensor) -> Tensor:

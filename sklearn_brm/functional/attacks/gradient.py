@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .balls import Ball
-from .losses import cross_entropy, margin
+from .losses import best_wrong_classes, cross_entropy, margin, targeted_margin
 
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -182,9 +182,11 @@ def apgd(
 ) -> Found:
     """Projected gradient with steps that halve themselves (Croce & Hein 2020, algorithm 1).
 
-    Steps start at twice eps. At checkpoints that come ever closer, a row whose loss rose in fewer than
-    three quarters of the steps, or not at all since its last checkpoint at the same step, halves its
-    step and goes back to its best point. A row leaves as soon as it is broken.
+    Steps start at twice eps. The first of all goes to where a linear model would be worst off; in L1 they
+    all lead towards such points (Frank & Wolfe 1956), at first all the way. At checkpoints that come ever
+    closer, a row whose loss rose in fewer than three quarters of the steps, or not at all since its last
+    checkpoint at the same step, halves its step and goes back to its best point. A row leaves as soon as
+    it is broken.
 
     Parameters
     ----------
@@ -213,7 +215,7 @@ def apgd(
             climb, ball, y, goal = climb.select(keep), ball.select(keep), y[keep], goal[keep]
         if len(climb.index) == 0:
             return found
-        _move(climb, ball, momentum if i > 1 else 0.0)
+        _move(climb, ball, momentum if i > 1 else None)
         now = probe(model, ball, climb.x, y, loss, goal)
         _remember(climb, now)
         if i in checks:
@@ -241,8 +243,15 @@ def _first_climb(now: Probe, ball: Ball) -> _Climb:
     )
 
 
-def _move(climb: _Climb, ball: Ball, momentum: float) -> None:
-    target = ball.project(climb.x + climb.step[:, None] * ball.steepest(climb.x, climb.gradient))
+def _move(climb: _Climb, ball: Ball, momentum: float | None) -> None:
+    """Take a step; the first one, without momentum, leads to where a linear model would be worst off."""
+    target = ball.furthest(climb.gradient)
+    if ball.norm == 1:
+        # Projected steps in L1 cannot gather in the few features that pay; steps towards a corner can.
+        share = climb.step / (2 * ball.eps).clamp(min=torch.finfo(climb.step.dtype).tiny)
+        target = climb.x + share[:, None] * (target - climb.x)
+    elif momentum is not None:
+        target = ball.project(climb.x + climb.step[:, None] * ball.steepest(climb.x, climb.gradient))
     if momentum:
         ahead = (1 - momentum) * (target - climb.x) + momentum * (climb.x - climb.previous)
         target = ball.project(climb.x + ahead)
@@ -279,6 +288,40 @@ def _checkpoints(n_steps: int) -> set[int]:
         gap = max(gap - 0.03, 0.06)
         position += gap
     return steps
+
+
+def aim(model: Model, ball: Ball, y: Tensor, *, n_classes: int) -> tuple[Found, Tensor]:
+    """Try, for each wrong class, the point that would favour it most if the model were linear.
+
+    Parameters
+    ----------
+    model, ball, y
+        As in `pgd`.
+    n_classes : int
+        How many wrong classes to try, at most: those with the largest scores.
+
+    Returns
+    -------
+    found : Found
+        Rows that are broken there. Every row of a linear model that can be broken is, if all classes are
+        tried: the worst case of a linear function in ball and box has a closed form.
+    targets : Tensor of int of shape (n, n_tried)
+        The wrong classes, those that came nearest first.
+    """
+    with torch.no_grad():
+        scores = model(ball.centre)
+    found = Found.nothing(ball)
+    classes = best_wrong_classes(scores, y, min(n_classes, scores.shape[1] - 1))
+    leads = torch.full(classes.shape, -torch.inf, dtype=scores.dtype, device=scores.device)
+    everyone = torch.arange(len(ball), device=y.device)
+    for t in range(classes.shape[1]):
+        goal = torch.stack([y, classes[:, t]], dim=1)
+        now = probe(model, ball, ball.centre, y, targeted_margin, goal)
+        corner = ball.furthest(now.gradient)
+        there = probe(model, ball, corner, y, targeted_margin, goal, need_gradient=False)
+        found.record(everyone, there.x, there.hit)
+        leads[:, t] = there.value
+    return found, classes.gather(1, leads.argsort(dim=1, descending=True, stable=True))
 
 
 def linear_radius(model: Model, ball: Ball, y: Tensor) -> Tensor:
