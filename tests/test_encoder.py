@@ -289,6 +289,7 @@ def test_beside_few_features_stands_a_constant_of_the_median_length_and_beside_m
     assert WTAEncoder(10, max_iter=0).fit(digits[0]).constant_ == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*units are dead:sklearn.exceptions.ConvergenceWarning")
 def test_classes_that_differ_in_length_only_are_told_apart():
     X, y = make_circles(300, noise=0.05, factor=0.5, random_state=0)
     head = make_pipeline(StandardScaler(), LogisticRegression())

@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn_brm import AdversarialScorer, PowerLawSpectrum, RegularizedClassifier, WTAEncoder
 from sklearn_brm._base import resolve_device, with_smaller_batches
 from sklearn_brm._classifier import _estimator as classifier_module
-from sklearn_brm._classifier._network import Perceptron
+from sklearn_brm._classifier import _training
 from sklearn_brm._encoder import _estimator as encoder_module
 
 OUT_OF_MEMORY = "ran out of memory and starts again with {} rows"
@@ -123,8 +123,7 @@ def test_an_encoder_out_of_memory_in_a_stream_and_in_transform(digits, monkeypat
 def test_a_classifier_out_of_memory_learns_what_half_the_batch_learns(digits, monkeypatch):
     classifier = partial(RegularizedClassifier, (10,), max_iter=3, tol=None, device="cpu", random_state=0)
     expected = classifier(batch_size=32, penalty="l2").fit(*digits)
-    scaled = limited(Perceptron.scaled, 40, rows=lambda network, rows: len(rows))
-    monkeypatch.setattr(Perceptron, "scaled", scaled)
+    monkeypatch.setattr(_training, "backpropagate", limited(_training.backpropagate, 40))
     with pytest.warns(RuntimeWarning, match="RegularizedClassifier " + OUT_OF_MEMORY.format(32)):
         found = classifier(batch_size=64, penalty="l2").fit(*digits)
     for coef, wanted in zip(found.coefs_, expected.coefs_):
@@ -138,8 +137,7 @@ def test_a_classifier_out_of_memory_in_a_stream_and_in_predict(digits, monkeypat
     expected = classifier(batch_size=32).partial_fit(X[:100], y[:100], classes=range(10))
     expected.partial_fit(X[100:], y[100:])
     scores = expected.decision_function(X)
-    scaled = limited(Perceptron.scaled, 40, rows=lambda network, rows: len(rows))
-    monkeypatch.setattr(Perceptron, "scaled", scaled)
+    monkeypatch.setattr(_training, "backpropagate", limited(_training.backpropagate, 40))
     monkeypatch.setattr(classifier_module, "apply_layers", limited(classifier_module.apply_layers, 200))
     monkeypatch.setattr(classifier_module, "_PREDICTION_ROWS", 256)
     found = classifier(batch_size=64)
