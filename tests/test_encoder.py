@@ -292,15 +292,17 @@ def test_beside_few_features_stands_a_constant_of_the_median_length_and_beside_m
 @pytest.mark.filterwarnings("ignore:.*units are dead:sklearn.exceptions.ConvergenceWarning")
 def test_classes_that_differ_in_length_only_are_told_apart():
     X, y = make_circles(300, noise=0.05, factor=0.5, random_state=0)
-    head = make_pipeline(StandardScaler(), LogisticRegression())
-    scores = {
-        normalize: cross_val_score(
-            make_pipeline(WTAEncoder(50, normalize=normalize, random_state=0), head), X, y
-        )
-        for normalize in ("auto", True)
-    }
-    assert scores["auto"].mean() > 0.95
-    assert scores[True].mean() < 0.8
+
+    def accuracy(normalize):
+        encoder = WTAEncoder(50, normalize=normalize, random_state=0)
+        model = make_pipeline(encoder, StandardScaler(), LogisticRegression())
+        return cross_val_score(model, X, y).mean()
+
+    assert accuracy("auto") > 0.95
+    with warnings.catch_warnings():
+        # On the circle that is left some units win nothing.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert accuracy(True) < 0.8
 
 
 def test_units_with_a_constant_stream_start_warm_and_become_torch_functions():
