@@ -66,7 +66,7 @@ def figure1(results, data):
     figure, axes = plt.subplots(
         len(ATTACKS), 2, figsize=(10, 4.2 * len(ATTACKS)), width_ratios=[3, 2], layout="constrained"
     )
-    for (attack, title), pair in zip(ATTACKS.items(), axes):
+    for place, ((attack, title), pair) in enumerate(zip(ATTACKS.items(), axes)):
         largest = measure.LARGEST_EPS[data][attack]
         curves = {name: curve_of(results[name]["critical"], attack, largest) for name in MODELS}
         for ax in pair:
@@ -79,7 +79,8 @@ def figure1(results, data):
         names = [f"{name}\n{tick.get_text()}" for name, tick in zip(MODELS, pair[1].get_xticklabels())]
         pair[1].set_xticks(range(len(MODELS)), names, fontsize="small")
         pair[1].set(xlabel="share of rows broken below", ylabel="critical norm (Euclidean)")
-        if pair is not axes[0]:
+        pair[1].set_yscale("linear")
+        if place:
             pair[0].get_legend().remove()
     return figure
 
@@ -134,7 +135,7 @@ def window_of(source, width):
 
 def figure4(results):
     """One column per model: the landscape above, the regions below."""
-    figure, axes = plt.subplots(2, len(MODELS), figsize=(4 * len(MODELS), 8.5), layout="constrained")
+    figure, axes = plt.subplots(2, len(MODELS), figsize=(4 * len(MODELS), 7.5), layout="constrained")
     for column, name in enumerate(MODELS):
         found = results[name]["plane"]
         display = DecisionPlaneDisplay(**{key: found[key] for key in found})

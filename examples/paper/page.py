@@ -1,4 +1,4 @@
-"""The report: `results.json`, `results.csv`, and one self-contained page."""
+"""The report: `results.json`, `results.csv`, `results.md`, and one self-contained page."""
 
 import base64
 import csv
@@ -53,7 +53,7 @@ code { background: #f3f3f3; padding: .05em .3em; overflow-wrap: anywhere; }
 
 
 def write(results, past, reproduction, preset):
-    """Write the three files into the folder of the figures."""
+    """Write all of them into the folder of the figures."""
     folder, settings = reproduction.folder, reproduction.settings
     numbers = collect(results)
     everything = {
@@ -71,7 +71,37 @@ def write(results, past, reproduction, preset):
             paper = PAPER[name] if settings.data == "cifar10" else {}
             cells = [row.get(column) for column in COLUMNS] + [paper.get(column) for column in COLUMNS]
             writer.writerow([name, *("" if cell is None else cell for cell in cells), row.get("seconds", "")])
+    (folder / "results.md").write_text(markdown(numbers, settings, preset))
     (folder / "report.html").write_text(html(numbers, past, reproduction, preset))
+
+
+def markdown(numbers, settings, preset):
+    """Return the main table with the paper's numbers in brackets."""
+    lines = ["| model | " + " | ".join(COLUMNS.values()) + " |", "| --- " * (1 + len(COLUMNS)) + "|"]
+    for name, row in numbers.items():
+        paper = PAPER[name] if settings.data == "cifar10" else {}
+        cells = []
+        for column in COLUMNS:
+            value, published = row.get(column), paper.get(column)
+            text = "" if value is None else f"{value:.3f}"
+            if value is not None and published is not None:
+                mark = "✓" if is_near(name, column, value) else "✗"
+                text += f" ({published:g}, {value - published:+.3f} {mark})"
+            cells.append(text)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    made = ", ".join(f"{key} {value}" for key, value in asdict(settings).items())
+    said = "In brackets the paper's number, the difference, and whether it is as near as was aimed at.\n"
+    return "\n".join(
+        [
+            f"# {TITLE[settings.data]}, preset {preset}",
+            "",
+            *lines,
+            "",
+            said if settings.data == "cifar10" else "",
+            f"Settings: {made}.",
+            "",
+        ]
+    )
 
 
 def versions():

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import check_number, parameter_error
-from ._style import PALETTE, legend_above, new_axes
+from ._style import PALETTE, legend_above, new_axes, spans_decades
 
 _LARGEST_GRID = 100
 
@@ -191,7 +191,10 @@ class ReceptiveFieldDisplay:
                 label = f"{name} ({which.sum()})"
                 ax.bar(bins[:-1], counts, np.diff(bins), below, align="edge", color=color, label=label)
             below += counts
-        ax.set(xscale="log", xlabel="variance of the weights of a unit", ylabel="number of units")
+        # On a logarithmic axis the labels within a decade would overlap.
+        is_log = spans_decades(variances[variances > 0])
+        ax.set(xscale="log" if is_log else "linear")
+        ax.set(xlabel="variance of the weights of a unit", ylabel="number of units")
         cut = None
         if np.isfinite(self.threshold):
             cut = ax.axvline(self.threshold, color="black", linestyle="--", label="cut")

@@ -113,7 +113,10 @@ class Evaluation:
         plan = self.plan if plan is None else plan
         X = self.table.matrix[rows]
         broken, by = np.zeros(len(rows), dtype=bool), np.full(len(rows), "", dtype=object)
-        for name, trial in progress(self._tries(plan, draw), verbose=self.verbose, description="Attacking"):
+        tries = self._tries(plan, draw)
+        # A bar of a single step would only flicker, four hundred times on the grid of the paper.
+        verbose = self.verbose if len(tries) > 1 else 0
+        for name, trial in progress(tries, verbose=verbose, description="Attacking"):
             standing = np.flatnonzero(~broken)
             size = max(1, self.batch_size // N_PROPOSALS) if name == "black_box" else self.batch_size
             for first in range(0, len(standing), size):
