@@ -235,7 +235,7 @@ def main_table(numbers, has_paper):
     for name, row in numbers.items():
         paper = PAPER[name] if has_paper else {}
         cells = [beside_paper(name, column, row.get(column), paper.get(column)) for column in COLUMNS]
-        seconds = f"{row['seconds']:.0f}" if np.isfinite(row.get("seconds", np.nan)) else ""
+        seconds = f"{row['seconds']:.1f}" if np.isfinite(row.get("seconds", np.nan)) else ""
         rows.append([name, *cells, seconds])
     table = html_table(["model", *COLUMNS.values(), "training (s)"], rows)
     if not has_paper:
@@ -331,7 +331,7 @@ def chosen_table(chosen):
         "seconds": "training (s)",
     }
     rows = [
-        [found["title"], *(f"{float(found[key]):.{0 if key == 'seconds' else 3}f}" for key in columns)]
+        [found["title"], *(f"{float(found[key]):.{1 if key == 'seconds' else 3}f}" for key in columns)]
         + [found["parameters"]]
         for found in chosen.values()
     ]
@@ -347,7 +347,7 @@ def search_table(found):
     rows = [
         [f"{found['mechanism'][i]}: {found['parameters'][i]}"]
         + [f"{found[key][i]:.3f}" for key in ("accuracy", "pgd", "exponent")]
-        + [f"{found['seconds'][i]:.0f}"]
+        + [f"{found['seconds'][i]:.1f}"]
         for i in range(len(found["mechanism"]))
     ]
     header = ["candidate", "accuracy", "norm, PGD", "exponent", "fit (s)"]
@@ -361,7 +361,9 @@ def correlation_text(found):
         f"critical norm is {found['rho']:.2f} (p = {found['p_value']:.2g}), and that of the exponent's "
         f"distance from 1 is {found['rho_distance_from_1']:.2f} "
         f"(p = {found['p_value_distance_from_1']:.2g}). "
-        "If a spectrum near 1 made models robust, the second would be clearly negative.</p>"
+        "If a spectrum near 1 helped, the second would be clearly negative. Both are the same number where "
+        "all exponents are above 1, and models of one mechanism share nearly one exponent, so that few "
+        "independent points stand behind them.</p>"
     )
 
 
