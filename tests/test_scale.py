@@ -108,7 +108,8 @@ def test_an_encoder_out_of_memory_in_a_stream_and_in_transform(digits, monkeypat
     features = expected.transform(X)
     step = limited(encoder_module._STEPS["minibatch"], 30, rows=lambda layer, batch, *rest: len(batch))
     monkeypatch.setitem(encoder_module._STEPS, "minibatch", step)
-    n_rows = encoder_module._TRANSFORM_ROWS
+    n_rows = 512
+    monkeypatch.setattr(encoder_module, "_TRANSFORM_ROWS", n_rows)
     monkeypatch.setattr(encoder_module, "forward", limited(encoder_module.forward, n_rows - 1))
     found = encoder(batch_size=50)
     for chunk in (X[:100], X[100:]):

@@ -48,7 +48,7 @@ _UPDATES = 1000
 # Dividing a row by its norm takes one of so few dimensions that the loss is felt.
 _FEW_FEATURES = 16
 
-_TRANSFORM_ROWS = 512
+_TRANSFORM_ROWS = 2048
 
 
 class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -333,8 +333,12 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         def in_batches(n_rows):
             encoded = np.empty((len(X), len(self.components_)), dtype=X.dtype)
             for start in range(0, len(X), n_rows):
-                rows = slice(start, start + n_rows)
-                encoded[rows] = encode(as_tensor(X[rows], device=device, dtype=dtype)).cpu().numpy()
+                batch, place = (array[start : start + n_rows] for array in (X, encoded))
+                batch = as_tensor(batch, device=device, dtype=dtype)
+                if device.type == "cpu":
+                    encode(batch, out=torch.from_numpy(place))
+                else:
+                    place[:] = encode(batch).cpu().numpy()
             return encoded
 
         return with_smaller_batches(self, in_batches, _TRANSFORM_ROWS)
@@ -349,10 +353,10 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return len(self.components_)
 
     def _as_torch(self, *, device, dtype):
-        A = power_weights(torch.tensor(self._weights(), device=device, dtype=dtype), self.norm)
+        A = power_weights(as_tensor(self._weights(), device=device, dtype=dtype), self.norm)
         encode = partial(forward, A=A, p=self.norm, power=self.power, normalize=bool(self.normalize))
         constant = self.constant_
-        return (lambda X: encode(pad(X, (0, 1), value=constant))) if constant else encode
+        return (lambda X, **out: encode(pad(X, (0, 1), value=constant), **out)) if constant else encode
 
     def _check_parameters(self):
         check_parameters(self, rules=_STEPS, schedules=_SCHEDULES, inits=_INITS, precisions=_PRODUCT_DTYPES)
