@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import permutation_test, rankdata
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -254,17 +254,29 @@ def correlation(results, past):
         exponents += list(past["search"]["exponent"])
         norms += list(past["search"]["pgd"])
         names += [f"{m}: {p}" for m, p in zip(past["search"]["mechanism"], past["search"]["parameters"])]
-    steepness = spearmanr(exponents, norms)
-    nearness = spearmanr(np.abs(np.array(exponents) - 1), norms)
+    steepness = rank_correlation(exponents, norms)
+    nearness = rank_correlation(np.abs(np.array(exponents) - 1), norms)
     return {
         "names": np.array(names),
         "exponents": np.array(exponents),
         "norms": np.array(norms),
-        "rho": float(steepness.statistic),
-        "p_value": float(steepness.pvalue),
-        "rho_distance_from_1": float(nearness.statistic),
-        "p_value_distance_from_1": float(nearness.pvalue),
+        "rho": steepness.statistic,
+        "p_value": steepness.pvalue,
+        "rho_distance_from_1": nearness.statistic,
+        "p_value_distance_from_1": nearness.pvalue,
     }
+
+
+def rank_correlation(x, y):
+    """Return Spearman's correlation with the p-value of permutations, which holds for five models, too."""
+    ranks = rankdata(y)
+    return permutation_test(
+        (rankdata(x),),
+        lambda x: np.corrcoef(x, ranks)[0, 1],
+        permutation_type="pairings",
+        vectorized=False,
+        random_state=0,
+    )
 
 
 @dataclass(frozen=True)
