@@ -40,6 +40,15 @@ def default_skorch(X, y):
     return net.fit(X.astype(np.float32), y)
 
 
+def train_epoch(network, optimizer, X, y, batch_size):
+    for rows in torch.randperm(len(X)).split(batch_size):
+        loss = torch.nn.functional.cross_entropy(network(X[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+
 def hand_written(X, y):
     """Train as one would without a library: autograd, fused Adam, slices of shuffled rows."""
     torch.manual_seed(0)
@@ -47,12 +56,7 @@ def hand_written(X, y):
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     X, y = torch.as_tensor(X, dtype=torch.float32), torch.as_tensor(y)
     for _ in range(N_EPOCHS):
-        for rows in torch.randperm(len(X)).split(128):
-            loss = torch.nn.functional.cross_entropy(network(X[rows]), y[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            loss.item()
+        train_epoch(network, optimizer, X, y, 128)
     return NetworkClassifier(network)
 
 
@@ -139,12 +143,7 @@ def epoch_of_loop(X, y):
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
     X, y = torch.as_tensor(X), torch.as_tensor(y)
     start = time.perf_counter()
-    for rows in torch.randperm(len(X)).split(1000):
-        loss = torch.nn.functional.cross_entropy(network(X[rows]), y[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        loss.item()
+    train_epoch(network, optimizer, X, y, 1000)
     return time.perf_counter() - start
 
 

@@ -12,7 +12,6 @@ from what is done.
 
 import argparse
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -41,16 +40,11 @@ class Reproduction:
 
     def model(self, name):
         """Return a trained model."""
-
-        def train():
-            start = time.perf_counter()
-            model = fit(make_model(name, self.settings, self.verbose), *self.train)
-            self.store.arrays(
-                f"{name}-seconds", lambda: {"seconds": time.perf_counter() - start}, depends_on=TRAINING[name]
-            )
-            return model
-
-        return self.store.model(name, train, depends_on=TRAINING[name])
+        return self.store.model(
+            name,
+            lambda: fit(make_model(name, self.settings, self.verbose), *self.train),
+            depends_on=TRAINING[name],
+        )
 
     def initial(self):
         """Return the perceptron before training."""
@@ -108,9 +102,7 @@ class Reproduction:
             "plane": self.result(
                 "plane", name, depends_on=("resolution",), compute=lambda: measure.plane(model, X, settings)
             ),
-            "seconds": self.store.arrays(
-                f"{name}-seconds", lambda: {"seconds": float("nan")}, depends_on=TRAINING[name]
-            ),
+            "seconds": self.store.seconds(name, depends_on=TRAINING[name]),
         }
         if name == "KH":
             found["units"] = self.result(

@@ -1,6 +1,5 @@
 """Past the paper: is the robustness real, is there a better point, does the spectrum matter, and tables."""
 
-import time
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +34,7 @@ from sklearn_brm import (
 )
 
 from . import measure
-from .models import kh_model, squeezed_schedule
+from .models import fit, kh_model, squeezed_schedule
 from .settings import MODELS
 
 WORST_CASE_EPS = {"cifar10": (0.0005, 0.001, 0.002), "digits": (0.005, 0.01, 0.02)}
@@ -157,7 +156,7 @@ def search(reproduction):
     scoring = {
         "accuracy": "accuracy",
         "pgd": partial(critical_norm, data=settings.data),
-        "exponent": first_layer_exponent(settings),
+        "exponent": partial(measure.first_exponent, settings=settings),
     }
     columns = {name: [] for name in ("mechanism", "parameters", "accuracy", "pgd", "exponent", "seconds")}
     families = mechanisms(settings)
@@ -175,15 +174,6 @@ def search(reproduction):
             columns[metric] += list(results[f"mean_test_{metric}"])
         columns["seconds"] += list(results["mean_fit_time"])
     return columns
-
-
-def first_layer_exponent(settings):
-    """Return a scorer by the exponent of the first layer's pre-activations."""
-
-    def score(model, X, y):
-        return measure.exponent(measure.spectra(model, X, settings), "data")
-
-    return score
 
 
 def describe(parameters):
@@ -217,17 +207,10 @@ def measured_candidate(reproduction, name, model, *, depends_on):
     """Train a model on all training images, or load it, and measure it as the five."""
     settings, (X, y) = reproduction.settings, reproduction.test
 
-    def train():
-        start = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = clone(model).fit(*reproduction.train)
-        reproduction.store.arrays(
-            f"{name}-seconds", lambda: {"seconds": time.perf_counter() - start}, depends_on=depends_on
-        )
-        return fitted
-
-    trained = reproduction.store.model(f"chosen-{name}", train, depends_on=depends_on)
+    key = f"chosen-{name}"
+    trained = reproduction.store.model(
+        key, lambda: fit(clone(model), *reproduction.train), depends_on=depends_on
+    )
 
     def numbers():
         n = settings.n_worst_case
@@ -235,13 +218,11 @@ def measured_candidate(reproduction, name, model, *, depends_on):
             "accuracy": trained.score(X, y),
             "pgd": critical_norm(trained, X, y, data=settings.data, n_rows=settings.n_attacked),
             "worst": critical_norm(trained, X, y, data=settings.data, attack="worst_case", n_rows=n),
-            "exponent": first_layer_exponent(settings)(trained, X, y),
+            "exponent": measure.first_exponent(trained, X, settings=settings),
         }
 
-    found = reproduction.store.arrays(
-        f"chosen-{name}", numbers, depends_on=(*depends_on, "n_attacked", "n_worst_case")
-    )
-    seconds = reproduction.store.arrays(f"{name}-seconds", lambda: {"seconds": np.nan}, depends_on=depends_on)
+    found = reproduction.store.arrays(key, numbers, depends_on=(*depends_on, "n_attacked", "n_worst_case"))
+    seconds = reproduction.store.seconds(key, depends_on=depends_on)
     return dict(found) | dict(seconds)
 
 

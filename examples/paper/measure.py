@@ -115,6 +115,15 @@ def exponent(found, source, layer="pre-activation"):
     return spectrum[max(spectrum)][1] if spectrum else np.nan
 
 
+def first_exponent(model, X, y=None, *, settings):
+    """Score a model by the exponent of the first layer's pre-activations at full width."""
+    window, _ = WINDOWS[settings.data]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        table = pipeline_spectra(model, X, window=window, white_noise=False)
+    return table["exponent"][table["layer"].index("pre-activation")]
+
+
 def plane(model, X, settings):
     """Return what the model answers on a random plane through a test image, and how steep it is there."""
     import matplotlib.pyplot as plt

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,16 +56,22 @@ class Store:
             return {key: file[key] for key in file.files}
 
     def model(self, name, train, *, depends_on):
-        """Return a fitted estimator from disk, or train and save it; loading runs no code from the file."""
+        """Return a fitted estimator from disk, or train and save it; loading runs no code from the file.
+
+        How long the training took is kept beside it, see `seconds`.
+        """
         path = self._path(name, depends_on, "skops")
         if not path.exists():
+            start = time.perf_counter()
             model = train()
+            seconds = time.perf_counter() - start
+            self.arrays(f"{name}-seconds", lambda: {"seconds": seconds}, depends_on=depends_on)
             _write(path, lambda file: file.write(skops.io.dumps(model)))
         return skops.io.load(path, trusted=TRUSTED)
 
-    def has(self, name, depends_on, suffix="skops"):
-        """Whether something is on disk already."""
-        return self._path(name, depends_on, suffix).exists()
+    def seconds(self, name, *, depends_on):
+        """Return how long the training of a model took, as `arrays` does; NaN where that is not known."""
+        return self.arrays(f"{name}-seconds", lambda: {"seconds": np.nan}, depends_on=depends_on)
 
     def _path(self, name, depends_on, suffix):
         settings = asdict(self.settings)
