@@ -377,7 +377,9 @@ def test_fit_needs_three_times_its_components_and_four_batches_of_activations_be
     probe = subprocess.run(command, capture_output=True, text=True, check=True)
     peak, components = map(int, probe.stdout.split())
     activations = 4 * 1000 * 2000
-    assert 2 * components < peak < 3 * components + 4 * activations
+    # Allocators and matrix products keep some megabytes of their own, which differ by machine; half the
+    # components is more than that, and less than one copy too many.
+    assert 2 * components < peak < 3.5 * components + 4 * activations
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_else_draws(digits, global_state_unchanged):
