@@ -3,7 +3,7 @@
 Trains the five models (local learning KH, perceptrons BP, L2, JReg and SpecReg), attacks them as the paper
 does, measures their spectra and the planes around an image, and writes a folder with the figures 1, 2, 3, 4,
 A1 and A2, `results.json`, `results.csv` and one page, `report.html`. Interrupted and called again, it goes on
-from what is done.
+from what is done. Two processes may train different models into one folder with `--only train --models`.
 
     python examples/reproduce_paper.py                                         # digits, in minutes
     python examples/reproduce_paper.py --preset laptop --data folder/of/cifar  # CIFAR-10, within an hour
@@ -17,13 +17,14 @@ from pathlib import Path
 
 from paper import beyond, figures, measure, page
 from paper.models import TITLE, fit, initial_perceptron, load_images, make_model
-from paper.settings import MODELS, PRESETS
+from paper.settings import MECHANISMS, MODELS, PRESETS
 from paper.store import Store
 from tqdm.auto import tqdm
 
 TRAINING = {
-    "KH": ("encoder_epochs", "head_epochs", "batch_size", "init"),
-    **dict.fromkeys(("BP", "L2", "JReg", "SpecReg"), ("epochs", "batch_size")),
+    "KH": ("encoder_epochs", "head_epochs", "large_batch_size", "init"),
+    **dict.fromkeys(("BP", "L2", "JReg"), ("epochs", "batch_size")),
+    "SpecReg": ("spectral_epochs", "large_batch_size"),
 }
 ATTACKED = ("n_attacked", "grid")
 
@@ -136,16 +137,28 @@ def parse(arguments=None):
     )
     parser.add_argument("--output", type=Path, default=Path("report"))
     parser.add_argument("--epochs", type=at_least_one, help="epochs of the perceptrons")
+    parser.add_argument(
+        "--spectral-epochs", type=at_least_one, help="epochs of SpecReg, which takes longest; else --epochs"
+    )
+    parser.add_argument("--batch-size", type=at_least_one, help="rows per update of BP, L2 and JReg")
     parser.add_argument("--encoder-epochs", type=at_least_one, help="epochs of local learning")
     parser.add_argument("--units", type=at_least_one, help="hidden units of every model")
     parser.add_argument("--attacked", type=at_least_one, help="test images under the attacks of the paper")
     parser.add_argument("--worst-case", type=at_least_one, help="test images under the worst case")
     parser.add_argument(
-        "--search-epochs", type=int, help="epochs per candidate of the search; 0 leaves it out"
+        "--search-epochs", type=at_least_zero, help="epochs per candidate of the search; 0 leaves it out"
     )
     parser.add_argument("--seed", type=at_least_zero)
     parser.add_argument(
-        "--only", choices=["train", "paper"], help="stop after training, or before going past"
+        "--only",
+        choices=["train", "paper", "search"],
+        help="stop after training, stop before going past the paper, or run nothing but the search",
+    )
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, default=MODELS, help="with --only train: which models"
+    )
+    parser.add_argument(
+        "--mechanisms", nargs="+", choices=MECHANISMS, default=MECHANISMS, help="what to search among"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser.parse_args(arguments)
@@ -155,6 +168,8 @@ def chosen_settings(options):
     """Return the preset with what the command line replaces."""
     changes = {
         "epochs": options.epochs,
+        "spectral_epochs": options.spectral_epochs or options.epochs,
+        "batch_size": options.batch_size,
         "encoder_epochs": options.encoder_epochs,
         "n_units": options.units,
         "n_attacked": options.attacked,
@@ -174,11 +189,14 @@ def main(arguments=None):
         sys.exit(f"The images of --preset {options.preset} could not be loaded. {error}")
     print(f"{TITLE[settings.data]}, preset {options.preset}: {asdict(settings)}", flush=True)
     if options.only == "train":
-        for name in MODELS:
+        for name in options.models:
             reproduction.model(name)
         return
+    if options.only == "search":
+        beyond.search(reproduction, options.mechanisms)
+        return
     results = reproduction.run()
-    past = {} if options.only == "paper" else beyond.run(reproduction, results)
+    past = {} if options.only == "paper" else beyond.run(reproduction, results, options.mechanisms)
     figures.draw_all(results, past, reproduction)
     page.write(results, past, reproduction, options.preset)
     print(f"\nReport: {(options.output / 'report.html').resolve()}")

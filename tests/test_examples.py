@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -77,3 +78,31 @@ def test_the_reproduction_refuses_what_it_cannot_use(tmp_path):
     assert run.returncode != 0
     assert "nowhere" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_one_mechanism_is_searched_by_itself(tmp_path):
+    pytest.importorskip("skops")
+    arguments = ["--search-epochs", 1, "--units", 20, "--attacked", 10, "--worst-case", 3, "--only", "search"]
+    run_example("reproduce_paper.py", *arguments, "--mechanisms", "adversarial", folder=tmp_path)
+    (path,) = tmp_path.glob("report/work/search-*.npz")
+    with np.load(path) as found:
+        assert len(found["parameters"]) == 3
+        assert ((found["test_accuracy"] > 0.05) & (found["test_worst"] <= found["test_pgd"] * 1.01)).all()
+
+
+def test_candidates_are_chosen_by_the_validation_split_alone(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper import beyond
+
+    found = {
+        "mechanism": np.array(["logits", "logits", "adversarial", "adversarial"]),
+        "accuracy": np.array([0.53, 0.515, 0.49, 0.50]),
+        "pgd": np.array([0.08, 0.118, 0.20, 0.21]),
+        "test_accuracy": np.array([0.9, 0.1, 0.9, 0.1]),
+        "test_pgd": np.array([0.9, 0.1, 0.9, 0.1]),
+    }
+    assert {name: best["pgd"] for name, best in beyond.chosen(found).items()} == {
+        "logits": 0.118,
+        "adversarial": 0.21,
+    }
+    assert {name: best["pgd"] for name, best in beyond.reached(found).items()} == {"a": 0.118, "b": 0.21}

@@ -10,7 +10,7 @@ from torch.autograd.functional import jacobian
 from sklearn_brm.functional import penalties
 from sklearn_brm.functional.backpropagation import backpropagate
 from sklearn_brm.functional.rectifier import rectifier_slope, rectify
-from sklearn_brm.functional.schedules import ExponentialSchedule, StepSchedule
+from sklearn_brm.functional.schedules import CosineSchedule, ExponentialSchedule, StepSchedule
 
 SIZES = [(1, 3, 1, 2), (5, 4, 7, 3), (8, 10, 6, 10)]
 POWERS = [1.0, 1.3, 2.0, 3.0, 4.5]
@@ -250,12 +250,18 @@ def test_an_exponential_schedule_falls_by_e_in_one_time_constant():
     assert schedule(120) == pytest.approx(np.exp(-1))
 
 
+def test_a_cosine_schedule_falls_to_zero_and_stays_there():
+    schedule = CosineSchedule(n_epochs=3)
+    assert [schedule(epoch) for epoch in range(5)] == pytest.approx([1.0, 0.75, 0.25, 0.0, 0.0])
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (lambda: StepSchedule(epochs=(1, 2), factors=(0.5,)), "one factor per epoch"),
         (lambda: StepSchedule(epochs=(2, 1), factors=(0.5, 0.1)), "rising epochs"),
         (lambda: ExponentialSchedule(time_constant=0), "must be above 0"),
+        (lambda: CosineSchedule(n_epochs=0), "must be 1 or more"),
     ],
 )
 def test_impossible_schedules_are_refused(build, message):

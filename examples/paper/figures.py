@@ -216,18 +216,24 @@ def beyond2(results, past):
     for i, name in enumerate(dict.fromkeys(search["mechanism"])):
         of = search["mechanism"] == name
         chosen = past["chosen"][str(name)]
-        ax.scatter(search["pgd"][of], search["accuracy"][of], s=25, color=palette(i), alpha=0.6)
+        order = np.argsort(search["test_pgd"][of])
+        norms, accuracies = (search[key][of][order] for key in ("test_pgd", "test_accuracy"))
+        ax.plot(norms, accuracies, "o", markersize=5, color=palette(i), alpha=0.6)
         ax.scatter(
-            chosen["pgd"], chosen["accuracy"], s=130, marker="*", color=palette(i), edgecolors="black",
-            label=f"{chosen['title']} (chosen, test)", zorder=3,
+            chosen["test_pgd"], chosen["test_accuracy"], s=130, marker="*", color=palette(i),
+            edgecolors="black", label=f"{chosen['title']} (star: chosen)", zorder=3,
         )  # fmt: skip
+    for name, goal in past["goals"].items():
+        corner = goal["goal_norm"], goal["goal_accuracy"]
+        ax.scatter(*corner, marker="+", s=120, color="black")
+        ax.annotate(f"goal {name}", corner, xytext=(4, 4), textcoords="offset points", fontsize="small")
     for name in MODELS:
         point = (
             measure.median_norm(results[name]["critical"]["pgd_norm"]),
             results[name]["accuracy"]["accuracy"],
         )
         ax.scatter(*point, s=70, color="black", marker=MARKERS[name], label=name)
-    ax.set(xlabel="median critical norm, the paper's PGD", ylabel="accuracy")
+    ax.set(xlabel="median critical norm, the paper's PGD", ylabel="test accuracy")
     ax.legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 

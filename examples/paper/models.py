@@ -50,15 +50,17 @@ def make_model(name, settings, verbose=0):
     common = {"random_state": settings.seed, "verbose": verbose}
     if name == "KH":
         return kh_model(settings, verbose)
-    sizes = {"hidden_layer_sizes": (settings.n_units,), "max_iter": settings.epochs}
-    batch_size = large_batch(settings) if name == "SpecReg" else settings.batch_size
-    schedule = squeezed_schedule(name, settings.epochs)
-    return paper_recipe(name, **sizes, batch_size=batch_size, learning_rate=schedule, **common)
-
-
-def large_batch(settings):
-    """Return the rows per update where many are needed, as in the paper."""
-    return min(1000, 4 * settings.batch_size)
+    epochs, batch_size = settings.epochs, settings.batch_size
+    if name == "SpecReg":
+        epochs, batch_size = settings.spectral_epochs, settings.large_batch_size
+    return paper_recipe(
+        name,
+        hidden_layer_sizes=(settings.n_units,),
+        max_iter=epochs,
+        batch_size=batch_size,
+        learning_rate=squeezed_schedule(name, epochs),
+        **common,
+    )
 
 
 def kh_model(settings, verbose=0, **encoder):
@@ -74,7 +76,7 @@ def kh_model(settings, verbose=0, **encoder):
         "learning_rate": 0.02,
         "power": 4.5,
         "max_iter": settings.encoder_epochs,
-        "batch_size": large_batch(settings),
+        "batch_size": settings.large_batch_size,
         "init": settings.init,
         "normalize": False,
         "n_iter_no_change": None,
@@ -84,7 +86,7 @@ def kh_model(settings, verbose=0, **encoder):
     head = paper_recipe(
         "KH",
         max_iter=settings.head_epochs,
-        batch_size=large_batch(settings),
+        batch_size=settings.large_batch_size,
         standardize=not is_published,
         **common,
     )

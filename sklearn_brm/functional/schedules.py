@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp
+from math import cos, exp, pi
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,27 @@ class ExponentialSchedule:
     def __call__(self, epoch: int) -> float:
         """Return the factor in `epoch`."""
         return exp(-max(epoch - self.start, 0) / self.time_constant)
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """Fall from 1 to 0 over `n_epochs` along half a cosine (Loshchilov and Hutter 2017), and stay at 0.
+
+    The last epoch, ``n_epochs - 1``, still has a factor above 0. Give as many epochs as `max_iter`.
+
+    Examples
+    --------
+    >>> schedule = CosineSchedule(n_epochs=4)
+    >>> [round(schedule(epoch), 3) for epoch in (0, 1, 2, 3, 4)]
+    [1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+
+    n_epochs: int
+
+    def __post_init__(self):
+        if not self.n_epochs >= 1:
+            raise ValueError(f"The n_epochs of a CosineSchedule must be 1 or more. Got {self.n_epochs!r}.")
+
+    def __call__(self, epoch: int) -> float:
+        """Return the factor in `epoch`."""
+        return (1 + cos(pi * min(epoch / self.n_epochs, 1))) / 2
