@@ -190,6 +190,22 @@ def test_input_gradient_equals_the_gradient_of_each_row():
     losses = (X @ W.T).squeeze(1).square()
     expected = np.mean([(2 * (x @ W[0]) * W[0]).square().sum().item() for x in X.detach()])
     assert penalties.input_gradient(losses, X).item() == pytest.approx(expected, rel=1e-12)
+    losses = (X @ W.T).squeeze(1).square()
+    expected = np.mean([(2 * (x @ W[0]) * W[0]).abs().sum().item() for x in X.detach()])
+    assert penalties.input_gradient(losses, X, norm=1).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_1_norm_of_the_input_gradient_is_what_a_small_adversarial_step_adds_to_the_loss():
+    X, W, V = random_network(20, 5, 7, 4)
+    y, eps = torch.arange(20) % 4, 1e-6
+
+    def losses(rows):
+        return torch.nn.functional.cross_entropy(rectify(rows @ W.T) @ V.T, y, reduction="none")
+
+    rows = penalties.adversarial_rows(losses, X, eps, 1, torch.Generator())
+    rise = (losses(rows) - losses(X)).mean().item() / eps
+    X.requires_grad_()
+    assert penalties.input_gradient(losses(X), X, norm=1).item() == pytest.approx(rise, rel=1e-4)
 
 
 @pytest.mark.parametrize("n_steps", [1, 10])

@@ -98,7 +98,7 @@ def mechanisms(settings):
     # On CIFAR-10 every candidate trains for minutes: the grids there are short, around what is known to work.
     eps = (0.002, 0.003) if is_cifar10 else (0.02, 0.04, 0.08)
     logits = (5e-5, 1e-4) if is_cifar10 else (3e-5, 1e-4, 2e-4, 1e-3)
-    gradient = (1e-3,) if is_cifar10 else (3e-4, 1e-3, 3e-3)
+    gradient = (1e-3, 1.5e-3) if is_cifar10 else (0.01, 0.02, 0.04)
     powers = (8.0, 12.0) if is_cifar10 else (4.5, 8.0, 12.0)
     decays = (1e-5, 1e-4) if is_cifar10 else (0.0, 1e-5, 1e-4)
     mixed = [
@@ -112,7 +112,7 @@ def mechanisms(settings):
         ),
         "gradient": Mechanism(
             "gradient of the loss",
-            network(penalty="input_gradient"),
+            network(penalty="input_gradient", input_gradient_norm=1),
             {"classify__alpha": gradient},
         ),
         "adversarial": Mechanism(

@@ -45,6 +45,7 @@ _CHOICES = {
         (True, False),
     ),
     "init": ("glorot", "he"),
+    "input_gradient_norm": (1, 2),
     "jacobian_of": ("hidden", "preactivation", "logits"),
     "spectral_of": ("hidden", "preactivation"),
 }

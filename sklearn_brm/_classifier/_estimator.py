@@ -65,6 +65,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     spectral_start : int, default=0
         Rank, counted from 1, from which the eigenvalues count; the power law then passes through that
         eigenvalue. 0 counts all, against the plain power law that starts at an eigenvalue of 1.
+    input_gradient_norm : {1, 2}, default=2
+        Norm of the gradient under "input_gradient": the square of the 2-norm, or the 1-norm, which with the
+        strength `alpha` is to first order what "adversarial" does at ``adversarial_eps=alpha``.
     adversarial_eps : float, default=0.1
         Radius of adversarial examples in the maximum norm, in the units of the features.
     adversarial_steps : int, default=1
@@ -162,7 +165,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     - "spectral": the mean over n of (l_n/g_n - 1)^2 + max(0, l_n/g_n - 1), with the eigenvalues l_n of the
       covariance of the representation along eigenvectors found over all rows at the start of the epoch, and
       the power law g_n,
-    - "input_gradient": the mean squared norm of the gradient of the cross-entropy with respect to x,
+    - "input_gradient": the mean squared 2-norm, or the mean 1-norm [4]_, of the gradient of the cross-entropy
+      with respect to x,
     - "adversarial": the mean cross-entropy at adversarial examples.
 
     **Coordinates.** Every penalty is measured in the user's features, whatever `standardize` does inside:
@@ -187,6 +191,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
        Computing and Applications, 2025. :doi:`10.1007/s00521-025-11019-6`
     .. [2] Hoffman, Roberts, Yaida, "Robust Learning with Jacobian Regularization", 2019. arXiv:1908.02729
     .. [3] Nassar et al., "On 1/n neural representation and robustness", 2020. arXiv:2012.04729
+    .. [4] Simon-Gabriel et al., "First-Order Adversarial Vulnerability of Neural Networks and Input
+       Dimension", 2019. arXiv:1802.01421
 
     Examples
     --------
@@ -212,6 +218,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         spectral_of="hidden",
         spectral_exponent=1.0,
         spectral_start=0,
+        input_gradient_norm=2,
         adversarial_eps=0.1,
         adversarial_steps=1,
         penalize_intercepts=False,
@@ -244,6 +251,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.spectral_of = spectral_of
         self.spectral_exponent = spectral_exponent
         self.spectral_start = spectral_start
+        self.input_gradient_norm = input_gradient_norm
         self.adversarial_eps = adversarial_eps
         self.adversarial_steps = adversarial_steps
         self.penalize_intercepts = penalize_intercepts

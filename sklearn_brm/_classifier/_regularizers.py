@@ -154,7 +154,8 @@ def _spectral(batch, options):
 
 
 def _input_gradient(batch, options):
-    return penalties.input_gradient(batch.losses, batch.X, batch.weight)
+    norm = options.settings.input_gradient_norm
+    return penalties.input_gradient(batch.losses, batch.X, batch.weight, norm)
 
 
 def _adversarial(batch, options):

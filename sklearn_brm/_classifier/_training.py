@@ -140,7 +140,7 @@ class PenalizedNet(NeuralNetClassifier):
     def train_step_single(self, batch, **fit_params):
         """Set the gradients for a batch: in closed form where that is possible, on rows already scaled."""
         if not in_closed_form(self.module_, self.regularizer):
-            return super().train_step_single(batch, **fit_params)
+            return self._differentiated_step(batch)
         network = self.module_
         self._set_training(True)
         (rows, weight), y = _split_weight(batch[0]), batch[1]
@@ -154,6 +154,19 @@ class PenalizedNet(NeuralNetClassifier):
             penalty.backward()
             loss = loss + penalty.detach()
         return {"loss": loss, "y_pred": (scores, [])}
+
+    def _differentiated_step(self, batch):
+        """Set the gradients of the parameters, as skorch does, and of nothing else.
+
+        Rows that a penalty differentiates by would otherwise get a gradient of the whole loss, which costs as
+        much as that of the first weights.
+        """
+        self._set_training(True)
+        rows, y = batch
+        y_pred = self.infer(rows)
+        loss = self.get_loss(y_pred, y, X=rows, training=True)
+        loss.backward(inputs=[parameter for parameter in self.parameters_ if parameter.requires_grad])
+        return {"loss": loss, "y_pred": y_pred}
 
     def train_step(self, batch, **fit_params):
         """Update the weights, as skorch does, but without any work for callbacks that do not listen."""

@@ -116,13 +116,16 @@ def spectral(H: Tensor, eigenvectors: Tensor, exponent: float = 1.0, start: int 
     return (excess.square() + excess.relu()).sum() / len(eigenvalues)
 
 
-def input_gradient(losses: Tensor, X: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the mean squared norm of the gradient of each row's loss with respect to the row.
+def input_gradient(losses: Tensor, X: Tensor, weight: Tensor | None = None, norm: int = 2) -> Tensor:
+    """Return the mean squared 2-norm, or the mean 1-norm, of the gradient of each row's loss by the row.
 
-    `losses` (n,) must be a function of `X` (n, n_features), row by row, and `X` must require a gradient.
+    `losses` (n,) must be a function of `X` (n, n_features), row by row, and `X` must require a gradient. The
+    1-norm is the rise of the loss, to first order, under a change of every feature by up to one
+    (Simon-Gabriel et al. 2019).
     """
     (gradient,) = torch.autograd.grad(losses.sum(), X, create_graph=True)
-    return weighted_mean(gradient.square().sum(dim=1), weight)
+    size = gradient.abs() if norm == 1 else gradient.square()
+    return weighted_mean(size.sum(dim=1), weight)
 
 
 def adversarial_rows(
