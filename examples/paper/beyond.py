@@ -79,7 +79,7 @@ class Mechanism:
     grid: dict | list
 
 
-def mechanisms(settings):
+def mechanisms(settings, verbose=0):
     """Return the families that are searched, by the names of `MECHANISMS`."""
     is_cifar10 = settings.data == "cifar10"
 
@@ -91,12 +91,13 @@ def mechanisms(settings):
             batch_size=settings.search_batch_size,
             learning_rate=CosineSchedule(n_epochs=settings.search_epochs),
             random_state=settings.seed,
+            verbose=verbose,
             **options,
         )
         return Pipeline([("encode", "passthrough"), ("classify", classifier)])
 
     # On CIFAR-10 every candidate trains for minutes: the grids there are short, around what is known to work.
-    eps = (0.002, 0.003) if is_cifar10 else (0.02, 0.04, 0.08)
+    eps = (0.003,) if is_cifar10 else (0.02, 0.04, 0.08)
     logits = (5e-5, 1e-4) if is_cifar10 else (3e-5, 1e-4, 2e-4, 1e-3)
     gradient = (1e-3, 1.5e-3) if is_cifar10 else (0.01, 0.02, 0.04)
     powers = (8.0, 12.0) if is_cifar10 else (4.5, 8.0, 12.0)
@@ -127,15 +128,15 @@ def mechanisms(settings):
         ),
         "local": Mechanism(
             "local learning, penalised linear classifier",
-            local_model(settings),
+            local_model(settings, verbose),
             {"encode__power": powers, "classify__alpha": decays},
         ),
     }
 
 
-def local_model(settings):
+def local_model(settings, verbose=0):
     """Return the winner-take-all model with everything that makes it more accurate in few epochs."""
-    model = kh_model(settings, rank=5)
+    model = kh_model(settings, verbose, rank=5)
     return model.set_params(
         classify__penalty="l2", classify__alpha=1e-5, classify__learning_rate_init=3e-3,
         classify__learning_rate=CosineSchedule(n_epochs=settings.head_epochs),
@@ -171,7 +172,7 @@ def search(reproduction, names):
     them, to be reported; nothing is chosen by them.
     """
     columns = {}
-    families = mechanisms(reproduction.settings)
+    families = mechanisms(reproduction.settings, reproduction.verbose)
     for name in tqdm(names, disable=not reproduction.verbose, desc="Search"):
         found = reproduction.store.arrays(
             f"search-{name}",
