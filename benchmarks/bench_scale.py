@@ -38,7 +38,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn_brm import AdversarialScorer, RegularizedClassifier, SharedArray, WTAEncoder
 
 # Large arrays come from memory that is kept, and not from fresh pages each time. Dask's nanny asks for the
-# opposite, which costs a quarter of the time of these fits. All engines get the same, this process included.
+# opposite, which costs a fifth of the time of these fits. All engines get the same, this process included.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
