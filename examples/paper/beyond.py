@@ -100,8 +100,12 @@ def mechanisms(settings, verbose=0):
     eps = (0.003,) if is_cifar10 else (0.02, 0.04, 0.08)
     logits = (5e-5, 1e-4) if is_cifar10 else (3e-5, 1e-4, 2e-4, 1e-3)
     gradient = (1e-3, 1.5e-3) if is_cifar10 else (0.01, 0.02, 0.04)
-    powers = (8.0, 12.0) if is_cifar10 else (4.5, 8.0, 12.0)
-    decays = (1e-5, 1e-4) if is_cifar10 else (0.0, 1e-5, 1e-4)
+    local = [{"encode__power": (4.5, 8.0, 12.0), "classify__alpha": (0.0, 1e-5, 1e-4)}]
+    if is_cifar10:
+        local = [
+            {"encode__power": (8.0, 12.0), "classify__alpha": (1e-5, 1e-4)},
+            {"encode__power": (12.0, 16.0), "classify__alpha": (3e-6,)},
+        ]
     mixed = [
         {"adversarial": 1.0, "jacobian": strength} for strength in ((5e-5,) if is_cifar10 else (3e-5, 1e-4))
     ]
@@ -129,7 +133,7 @@ def mechanisms(settings, verbose=0):
         "local": Mechanism(
             "local learning, penalised linear classifier",
             local_model(settings, verbose),
-            {"encode__power": powers, "classify__alpha": decays},
+            local,
         ),
     }
 
