@@ -184,7 +184,7 @@ def html(numbers, past, reproduction, preset):
         *(figure(reproduction.folder, name) for name in TITLES if name.startswith("figure")),
     ]
     if past:
-        parts += beyond(past, reproduction.folder)
+        parts += beyond(past, reproduction.folder, settings)
     parts += ["<h2>How this was made</h2>", how(settings, preset)]
     body = "\n".join(parts)
     return (
@@ -281,12 +281,12 @@ def figure(folder, name):
     return f"<figure>{image}<figcaption>{label}{TITLES[name]}.</figcaption></figure>"
 
 
-def beyond(past, folder):
+def beyond(past, folder, settings):
     """Return the sections past the paper."""
     parts = ["<h2>Is the robustness real?</h2>", worst_text(past["worst"]), figure(folder, "beyond1")]
     if "search" in past:
-        parts += ["<h2>A better point</h2>", goals_table(past["goals"]), chosen_table(past["chosen"])]
-        parts += [figure(folder, "beyond2"), search_table(past["search"])]
+        parts += ["<h2>A better point</h2>", search_text(settings), goals_table(past["goals"])]
+        parts += [chosen_table(past["chosen"]), figure(folder, "beyond2"), search_table(past["search"])]
     parts += ["<h2>Does a spectrum near 1 help?</h2>", correlation_text(past["correlation"])]
     parts.append(figure(folder, "beyond3"))
     return [*parts, "<h2>On tables</h2>", tables_html(past["tables"])]
@@ -333,6 +333,17 @@ MEASURED = {
 def measured(found):
     """Return the cells of a candidate of the search, by `MEASURED`."""
     return [f"{float(found[key]):.{1 if key == 'seconds' else 3}f}" for key in MEASURED]
+
+
+def search_text(settings):
+    """Say what was searched, and on which images the candidates were measured."""
+    return (
+        f"<p>Every candidate trained for {settings.search_epochs} epochs (local learning for "
+        f"{settings.encoder_epochs}) on {settings.n_search_rows - settings.n_validation} training images; "
+        f"{settings.n_validation} others chose among them. Critical norms under PGD are those of the first "
+        f"{settings.n_attacked} test images, under the worst case of the first {settings.n_worst_case}: they "
+        "are not of the same images, and the smaller number of the two is no measure of the attacks.</p>"
+    )
 
 
 def goals_table(goals):
