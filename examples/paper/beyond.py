@@ -99,12 +99,12 @@ def mechanisms(settings, verbose=0):
     # On CIFAR-10 every candidate trains for minutes: the grids there are short, around what is known to work.
     eps = (0.003,) if is_cifar10 else (0.02, 0.04, 0.08)
     logits = (5e-5, 1e-4) if is_cifar10 else (3e-5, 1e-4, 2e-4, 1e-3)
-    gradient = (1e-3, 1.5e-3) if is_cifar10 else (0.01, 0.02, 0.04)
+    gradient = (1e-3, 1.5e-3, 7e-4) if is_cifar10 else (0.01, 0.02, 0.04)
     local = [{"encode__power": (4.5, 8.0, 12.0), "classify__alpha": (0.0, 1e-5, 1e-4)}]
     if is_cifar10:
         local = [
             {"encode__power": (8.0, 12.0), "classify__alpha": (1e-5, 1e-4)},
-            {"encode__power": (12.0, 16.0), "classify__alpha": (3e-6,)},
+            {"encode__power": (12.0, 16.0, 14.0), "classify__alpha": (3e-6,)},
         ]
     mixed = [
         {"adversarial": 1.0, "jacobian": strength} for strength in ((5e-5,) if is_cifar10 else (3e-5, 1e-4))
