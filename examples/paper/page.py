@@ -208,8 +208,9 @@ def introduction(settings):
         )
     elif settings.epochs < 1000:
         text += (
-            f" The paper trains for 1000 epochs, this run for {settings.epochs} (local learning "
-            f"{settings.encoder_epochs}); schedules are squeezed. Critical norms are of the first "
+            f" The paper trains for 1000 epochs, this run for {settings.epochs} (SpecReg "
+            f"{settings.spectral_epochs}, local learning {settings.encoder_epochs}); the paper's first 160 "
+            "epochs are squeezed into those. Critical norms are of the first "
             f"{settings.n_attacked} test images."
         )
     return f"<p>{text}</p>"
