@@ -17,15 +17,10 @@ from pathlib import Path
 
 from paper import beyond, figures, measure, page
 from paper.models import TITLE, fit, initial_perceptron, load_images, make_model
-from paper.settings import MECHANISMS, MODELS, PRESETS
+from paper.settings import MECHANISMS, MODELS, PRESETS, TRAINING
 from paper.store import Store
 from tqdm.auto import tqdm
 
-TRAINING = {
-    "KH": ("encoder_epochs", "head_epochs", "large_batch_size", "init"),
-    **dict.fromkeys(("BP", "L2", "JReg"), ("epochs", "batch_size")),
-    "SpecReg": ("spectral_epochs", "large_batch_size"),
-}
 ATTACKED = ("n_attacked", "grid")
 
 
@@ -183,6 +178,8 @@ def chosen_settings(options):
 def main(arguments=None):
     options = parse(arguments)
     settings = chosen_settings(options)
+    if options.only == "search" and not settings.search_epochs:
+        sys.exit(f"The preset {options.preset} leaves the search out: give --search-epochs of 1 or more.")
     try:
         reproduction = Reproduction(settings, options.output, options.data, verbose=int(not options.quiet))
     except (ValueError, OSError) as error:

@@ -34,12 +34,35 @@ from sklearn_brm.functional.schedules import CosineSchedule
 
 from . import measure
 from .models import kh_model
-from .settings import GOALS, MECHANISMS, MODELS
+from .settings import GOALS, MECHANISMS, MODELS, TRAINING
 
 WORST_CASE_EPS = {"cifar10": (0.0005, 0.001, 0.002), "digits": (0.005, 0.01, 0.02)}
-# Images of the validation split, and of the test set, whose critical norms judge a candidate.
+# Images of the validation split whose critical norms judge a candidate.
 N_JUDGED = 300
-LOCAL = ("encoder_epochs", "head_epochs", "large_batch_size", "init")
+SEARCHED = (
+    *("search_epochs", "search_batch_size", "n_search_rows", "n_validation"),
+    *("n_attacked", "n_worst_case"),
+)
+# What is searched. On CIFAR-10 every candidate trains for minutes: short grids around what is known to work.
+GRIDS = {
+    "cifar10": {
+        "logits": {"classify__alpha": (5e-5, 1e-4)},
+        "gradient": {"classify__alpha": (1e-3, 1.5e-3, 7e-4)},
+        "adversarial": {"classify__adversarial_eps": (0.003,)},
+        "mixed": {"classify__penalty": [{"adversarial": 1.0, "jacobian": 5e-5}]},
+        "local": [
+            {"encode__power": (8.0, 12.0), "classify__alpha": (1e-5, 1e-4)},
+            {"encode__power": (12.0, 16.0, 14.0), "classify__alpha": (3e-6,)},
+        ],
+    },
+    "digits": {
+        "logits": {"classify__alpha": (3e-5, 1e-4, 2e-4, 1e-3)},
+        "gradient": {"classify__alpha": (0.01, 0.02, 0.04)},
+        "adversarial": {"classify__adversarial_eps": (0.02, 0.04, 0.08)},
+        "mixed": {"classify__penalty": [{"adversarial": 1.0, "jacobian": a} for a in (3e-5, 1e-4)]},
+        "local": {"encode__power": (4.5, 8.0, 12.0), "classify__alpha": (0.0, 1e-5, 1e-4)},
+    },
+}
 TABLE_EPS, N_TABLE_ROWS, N_FOLDS = 0.3, 40, 3
 
 
@@ -81,7 +104,6 @@ class Mechanism:
 
 def mechanisms(settings, verbose=0):
     """Return the families that are searched, by the names of `MECHANISMS`."""
-    is_cifar10 = settings.data == "cifar10"
 
     def network(**options):
         classifier = paper_recipe(
@@ -96,44 +118,36 @@ def mechanisms(settings, verbose=0):
         )
         return Pipeline([("encode", "passthrough"), ("classify", classifier)])
 
-    # On CIFAR-10 every candidate trains for minutes: the grids there are short, around what is known to work.
-    eps = (0.003,) if is_cifar10 else (0.02, 0.04, 0.08)
-    logits = (5e-5, 1e-4) if is_cifar10 else (3e-5, 1e-4, 2e-4, 1e-3)
-    gradient = (1e-3, 1.5e-3, 7e-4) if is_cifar10 else (0.01, 0.02, 0.04)
-    local = [{"encode__power": (4.5, 8.0, 12.0), "classify__alpha": (0.0, 1e-5, 1e-4)}]
-    if is_cifar10:
-        local = [
-            {"encode__power": (8.0, 12.0), "classify__alpha": (1e-5, 1e-4)},
-            {"encode__power": (12.0, 16.0, 14.0), "classify__alpha": (3e-6,)},
-        ]
-    mixed = [
-        {"adversarial": 1.0, "jacobian": strength} for strength in ((5e-5,) if is_cifar10 else (3e-5, 1e-4))
-    ]
+    grids = GRIDS[settings.data]
+    both = {
+        "penalty": grids["mixed"]["classify__penalty"][0],
+        "adversarial_eps": grids["adversarial"]["classify__adversarial_eps"][0],
+    }
     return {
         "logits": Mechanism(
             "Jacobian of the logits",
             network(penalty="jacobian", jacobian_of="logits", jacobian_projections=1),
-            {"classify__alpha": logits},
+            grids["logits"],
         ),
         "gradient": Mechanism(
             "gradient of the loss",
             network(penalty="input_gradient", input_gradient_norm=1),
-            {"classify__alpha": gradient},
+            grids["gradient"],
         ),
         "adversarial": Mechanism(
             "adversarial training, one step",
             network(penalty="adversarial", alpha=1.0),
-            {"classify__adversarial_eps": eps},
+            grids["adversarial"],
         ),
         "mixed": Mechanism(
             "adversarial training and Jacobian of the logits",
-            network(penalty=mixed[0], jacobian_of="logits", jacobian_projections=1, adversarial_eps=eps[0]),
-            {"classify__penalty": mixed},
+            network(jacobian_of="logits", jacobian_projections=1, **both),
+            grids["mixed"],
         ),
         "local": Mechanism(
             "local learning, penalised linear classifier",
             local_model(settings, verbose),
-            local,
+            grids["local"],
         ),
     }
 
@@ -166,9 +180,6 @@ def critical_norm(model, X, y, *, data, attack="pgd", n_rows=N_JUDGED):
     return measure.median_norm(found.l2_norm)
 
 
-SEARCHED = ("search_epochs", "search_batch_size", "n_search_rows", "n_validation")
-
-
 def search(reproduction, names):
     """Search the named mechanisms; return one entry per candidate in every column.
 
@@ -181,7 +192,7 @@ def search(reproduction, names):
         found = reproduction.store.arrays(
             f"search-{name}",
             lambda name=name: search_mechanism(reproduction, families[name]),
-            depends_on=(*SEARCHED, "n_worst_case", *(LOCAL if name == "local" else ())),
+            depends_on=(*SEARCHED, *(TRAINING["KH"] if name == "local" else ())),
         )
         found["mechanism"] = np.full(len(found["seconds"]), name)
         found["title"] = np.full(len(found["seconds"]), families[name].title)

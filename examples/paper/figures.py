@@ -216,9 +216,7 @@ def beyond2(results, past):
     for i, name in enumerate(dict.fromkeys(search["mechanism"])):
         of = search["mechanism"] == name
         chosen = past["chosen"][str(name)]
-        order = np.argsort(search["test_pgd"][of])
-        norms, accuracies = (search[key][of][order] for key in ("test_pgd", "test_accuracy"))
-        ax.plot(norms, accuracies, "o", markersize=5, color=palette(i), alpha=0.6)
+        ax.scatter(search["test_pgd"][of], search["test_accuracy"][of], s=25, color=palette(i), alpha=0.6)
         ax.scatter(
             chosen["test_pgd"], chosen["test_accuracy"], s=130, marker="*", color=palette(i),
             edgecolors="black", label=f"{chosen['title']} (star: chosen)", zorder=3,

@@ -136,6 +136,13 @@ PRESETS = {
     ),
 }
 
+# The settings that the training of each model depends on.
+TRAINING = {
+    "KH": ("encoder_epochs", "head_epochs", "large_batch_size", "init"),
+    **dict.fromkeys(("BP", "L2", "JReg"), ("epochs", "batch_size")),
+    "SpecReg": ("spectral_epochs", "large_batch_size"),
+}
+
 
 @dataclass(frozen=True)
 class Goal:
