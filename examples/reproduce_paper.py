@@ -11,6 +11,7 @@ from what is done. Two processes may train different models into one folder with
 """
 
 import argparse
+import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -153,7 +154,7 @@ def parse(arguments=None):
         "--models", nargs="+", choices=MODELS, default=MODELS, help="with --only train: which models"
     )
     parser.add_argument(
-        "--mechanisms", nargs="+", choices=MECHANISMS, default=MECHANISMS, help="what to search among"
+        "--mechanisms", nargs="+", choices=MECHANISMS, help="what to search among; else all there is"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser.parse_args(arguments)
@@ -180,6 +181,9 @@ def main(arguments=None):
     settings = chosen_settings(options)
     if options.only == "search" and not settings.search_epochs:
         sys.exit(f"The preset {options.preset} leaves the search out: give --search-epochs of 1 or more.")
+    searched = options.mechanisms or tuple(beyond.GRIDS[settings.data])
+    if missing := set(searched).difference(beyond.GRIDS[settings.data]):
+        sys.exit(f"{TITLE[settings.data]} has no search among the mechanisms {', '.join(sorted(missing))}.")
     try:
         reproduction = Reproduction(settings, options.output, options.data, verbose=int(not options.quiet))
     except (ValueError, OSError) as error:
@@ -190,12 +194,14 @@ def main(arguments=None):
             reproduction.model(name)
         return
     if options.only == "search":
-        beyond.search(reproduction, options.mechanisms)
+        beyond.search(reproduction, searched)
         return
     results = reproduction.run()
-    past = {} if options.only == "paper" else beyond.run(reproduction, results, options.mechanisms)
+    past = {} if options.only == "paper" else beyond.run(reproduction, results, searched)
     figures.draw_all(results, past, reproduction)
-    page.write(results, past, reproduction, options.preset)
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "examples/reproduce_paper.py", *given])
+    page.write(results, past, reproduction, options.preset, command)
     print(f"\nReport: {(options.output / 'report.html').resolve()}")
 
 

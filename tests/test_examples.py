@@ -4,10 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.pipeline import Pipeline
+
+from sklearn_brm import RegularizedClassifier
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -83,11 +88,56 @@ def test_the_reproduction_refuses_what_it_cannot_use(tmp_path):
 def test_one_mechanism_is_searched_by_itself(tmp_path):
     pytest.importorskip("skops")
     arguments = ["--search-epochs", 1, "--units", 20, "--attacked", 10, "--worst-case", 3, "--only", "search"]
-    run_example("reproduce_paper.py", *arguments, "--mechanisms", "adversarial", folder=tmp_path)
-    (path,) = tmp_path.glob("report/work/search-*.npz")
-    with np.load(path) as found:
-        assert len(found["parameters"]) == 3
-        assert ((found["test_accuracy"] > 0.05) & (found["test_worst"] <= found["test_pgd"] * 1.01)).all()
+    arguments += ["--mechanisms", "adversarial"]
+    run_example("reproduce_paper.py", *arguments, folder=tmp_path)
+    paths = sorted(tmp_path.glob("report/work/search-adversarial-*.npz"))
+    assert len(paths) == 3
+    for path in paths:
+        with np.load(path) as found:
+            assert 0.05 < found["test_accuracy"] <= 1
+            assert found["test_worst"] <= found["test_pgd"] * 1.01
+    times = [path.stat().st_mtime_ns for path in paths]
+    paths[0].unlink()
+    run_example("reproduce_paper.py", *arguments, folder=tmp_path)
+    assert [path.stat().st_mtime_ns for path in paths[1:]] == times[1:], "measured once, kept"
+    assert paths[0].exists()
+
+
+def test_what_the_images_cannot_do_is_not_searched(tmp_path):
+    pytest.importorskip("skops")
+    command = [sys.executable, str(EXAMPLES / "reproduce_paper.py"), "--mechanisms", "mirrored_local"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode != 0
+    assert "mirrored_local" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_mirrored_images_are_added_to_the_training_images_alone(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper import beyond, models, settings
+
+    chosen = replace(settings.PRESETS["laptop"], n_search_rows=60, n_validation=20, n_worst_case=2, n_units=5)
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((60, 3072), dtype=np.float32), np.arange(60) % 10
+    learned = []
+
+    class Looking(RegularizedClassifier):
+        def fit(self, X, y):
+            learned.append((X, y))
+            return super().fit(X, y)
+
+    family = beyond.Mechanism("looks", Pipeline([("classify", Looking((), max_iter=1))]), {}, mirrored=True)
+    reproduction = SimpleNamespace(settings=chosen, train=(images, labels), test=(images[:4], labels[:4]))
+    monkeypatch.setattr(beyond, "critical_norm", lambda *args, **kwargs: 1.0)
+    monkeypatch.setattr(beyond.measure, "first_exponent", lambda *args, **kwargs: 1.0)
+    beyond.measure_candidate(reproduction, family, {"classify__alpha": 0.0})
+    ((X, y),) = learned
+    assert len(X) == 80
+    np.testing.assert_array_equal(X[40:].reshape(-1, 32, 32, 3), X[:40].reshape(-1, 32, 32, 3)[:, :, ::-1])
+    np.testing.assert_array_equal(y[40:], y[:40])
+    np.testing.assert_array_equal(models.mirrored(X[40:]), X[:40])
+    left_out = {row.tobytes() for row in images} - {row.tobytes() for row in X}
+    assert len(left_out) == 20
 
 
 def test_candidates_are_chosen_by_the_validation_split_alone(monkeypatch):

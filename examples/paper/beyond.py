@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
+    ParameterGrid,
     StratifiedKFold,
     StratifiedShuffleSplit,
     cross_validate,
@@ -33,8 +34,8 @@ from sklearn_brm import (
 from sklearn_brm.functional.schedules import CosineSchedule
 
 from . import measure
-from .models import kh_model
-from .settings import GOALS, MECHANISMS, MODELS, TRAINING
+from .models import kh_model, mirrored
+from .settings import GOALS, MODELS, TRAINING
 
 WORST_CASE_EPS = {"cifar10": (0.0005, 0.001, 0.002), "digits": (0.005, 0.01, 0.02)}
 # Images of the validation split whose critical norms judge a candidate.
@@ -54,6 +55,8 @@ GRIDS = {
             {"encode__power": (8.0, 12.0), "classify__alpha": (1e-5, 1e-4)},
             {"encode__power": (12.0, 16.0, 14.0), "classify__alpha": (3e-6,)},
         ],
+        "mirrored_adversarial": {"classify__adversarial_eps": (0.005,)},
+        "mirrored_local": {"encode__power": (14.0, 16.0), "classify__alpha": (3e-6,)},
     },
     "digits": {
         "logits": {"classify__alpha": (3e-5, 1e-4, 2e-4, 1e-3)},
@@ -66,7 +69,7 @@ GRIDS = {
 TABLE_EPS, N_TABLE_ROWS, N_FOLDS = 0.3, 40, 3
 
 
-def run(reproduction, results, searched=MECHANISMS):
+def run(reproduction, results, searched):
     """Return everything that goes past the paper, computed when it is not on disk.
 
     The search for a better point is confined to the mechanisms `searched`.
@@ -95,15 +98,27 @@ def run(reproduction, results, searched=MECHANISMS):
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A family of candidates: how it is called, an estimator, and what is searched."""
+    """A family of candidates.
+
+    Attributes
+    ----------
+    title : str
+        What readers call it.
+    estimator : Pipeline
+    grid : dict or list of dict
+        What is searched.
+    mirrored : bool
+        Whether the mirror image of every training image is learned, too.
+    """
 
     title: str
     estimator: Pipeline
     grid: dict | list
+    mirrored: bool = False
 
 
 def mechanisms(settings, verbose=0):
-    """Return the families that are searched, by the names of `MECHANISMS`."""
+    """Return the families that there are for the images, by their names in `MECHANISMS`."""
 
     def network(**options):
         classifier = paper_recipe(
@@ -119,36 +134,32 @@ def mechanisms(settings, verbose=0):
         return Pipeline([("encode", "passthrough"), ("classify", classifier)])
 
     grids = GRIDS[settings.data]
+    adversarial = network(penalty="adversarial", alpha=1.0)
     both = {
         "penalty": grids["mixed"]["classify__penalty"][0],
         "adversarial_eps": grids["adversarial"]["classify__adversarial_eps"][0],
     }
-    return {
-        "logits": Mechanism(
+    families = {
+        "logits": (
             "Jacobian of the logits",
             network(penalty="jacobian", jacobian_of="logits", jacobian_projections=1),
-            grids["logits"],
         ),
-        "gradient": Mechanism(
-            "gradient of the loss",
-            network(penalty="input_gradient", input_gradient_norm=1),
-            grids["gradient"],
-        ),
-        "adversarial": Mechanism(
-            "adversarial training, one step",
-            network(penalty="adversarial", alpha=1.0),
-            grids["adversarial"],
-        ),
-        "mixed": Mechanism(
+        "gradient": ("gradient of the loss", network(penalty="input_gradient", input_gradient_norm=1)),
+        "adversarial": ("adversarial training, one step", adversarial),
+        "mixed": (
             "adversarial training and Jacobian of the logits",
             network(jacobian_of="logits", jacobian_projections=1, **both),
-            grids["mixed"],
         ),
-        "local": Mechanism(
-            "local learning, penalised linear classifier",
+        "local": ("local learning, penalised linear classifier", local_model(settings, verbose)),
+        "mirrored_adversarial": ("adversarial training, one step, mirror images too", adversarial),
+        "mirrored_local": (
+            "local learning, penalised linear classifier, mirror images too",
             local_model(settings, verbose),
-            grids["local"],
         ),
+    }
+    return {
+        name: Mechanism(*families[name], grid, mirrored=name.startswith("mirrored"))
+        for name, grid in grids.items()
     }
 
 
@@ -186,23 +197,25 @@ def search(reproduction, names):
     Candidates are chosen by the columns of the validation split. Those of the test images are measured beside
     them, to be reported; nothing is chosen by them.
     """
-    columns = {}
     families = mechanisms(reproduction.settings, reproduction.verbose)
-    for name in tqdm(names, disable=not reproduction.verbose, desc="Search"):
+    candidates = [(name, parameters) for name in names for parameters in ParameterGrid(families[name].grid)]
+    rows = []
+    for name, parameters in tqdm(candidates, disable=not reproduction.verbose, desc="Search"):
         found = reproduction.store.arrays(
             f"search-{name}",
-            lambda name=name: search_mechanism(reproduction, families[name]),
-            depends_on=(*SEARCHED, *(TRAINING["KH"] if name == "local" else ())),
+            lambda name=name, parameters=parameters: measure_candidate(
+                reproduction, families[name], parameters
+            ),
+            depends_on=(*SEARCHED, *(TRAINING["KH"] if name.endswith("local") else ())),
+            also={"parameters": parameters},
         )
-        found["mechanism"] = np.full(len(found["seconds"]), name)
-        found["title"] = np.full(len(found["seconds"]), families[name].title)
-        for column, values in found.items():
-            columns.setdefault(column, []).append(values)
-    return {column: np.concatenate(values) for column, values in columns.items()}
+        labels = {"mechanism": name, "title": families[name].title, "parameters": describe(parameters)}
+        rows.append(found | labels)
+    return {column: np.array([row[column] for row in rows]) for column in rows[0]}
 
 
-def search_mechanism(reproduction, family):
-    """Return the results of one search, by column."""
+def measure_candidate(reproduction, family, parameters):
+    """Search a grid of one candidate, so that an interrupted search goes on behind the last one."""
     settings, (X_test, y_test) = reproduction.settings, reproduction.test
     X, y = (rows[: settings.n_search_rows] for rows in reproduction.train)
     norm = partial(critical_norm, data=settings.data)
@@ -216,15 +229,23 @@ def search_mechanism(reproduction, family):
         "test_worst": lambda model, X, y: worst(model, X_test, y_test),
     }
     split = StratifiedShuffleSplit(1, test_size=settings.n_validation, random_state=settings.seed)
+    ((train, validation),) = split.split(X, y)
+    if family.mirrored:
+        train = np.concatenate([train, len(X) + train])
+        X, y = np.concatenate([X, mirrored(X)]), np.concatenate([y, y])
     search = GridSearchCV(
-        family.estimator, family.grid, scoring=scoring, cv=split, refit=False, error_score="raise"
+        family.estimator,
+        {name: [value] for name, value in parameters.items()},
+        scoring=scoring,
+        cv=[(train, validation)],
+        refit=False,
+        error_score="raise",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         results = search.fit(X, y).cv_results_
-    columns = {metric: results[f"mean_test_{metric}"] for metric in scoring}
-    parameters = [describe(parameters) for parameters in results["params"]]
-    return columns | {"parameters": parameters, "seconds": results["mean_fit_time"]}
+    columns = {metric: results[f"mean_test_{metric}"][0] for metric in scoring}
+    return columns | {"seconds": results["mean_fit_time"][0]}
 
 
 def describe(parameters):

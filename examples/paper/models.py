@@ -16,8 +16,8 @@ NORM = 3
 IMAGE_SHAPE = {"cifar10": (32, 32, 3), "digits": (8, 8)}
 TITLE = {"cifar10": "CIFAR-10", "digits": "scikit-learn's digits, 8 x 8 pixels"}
 
-# The paper's schedules are squeezed from these epochs into those there are. It goes on for 840 epochs more at
-# a hundredth of the rate, which moves the weights as little as 8 epochs at the first rate.
+# With fewer epochs than these the paper's schedules are squeezed into those there are. The paper goes on for
+# 840 epochs more at a hundredth of the rate.
 _PAPER_EPOCHS, _STEPS, _FACTORS = 160, (30, 90, 120, 160), (0.5, 0.2, 0.1, 0.01)
 _SPECTRAL_START, _SPECTRAL_DECAY = 90, 30
 
@@ -43,6 +43,11 @@ def load_images(data, path=None):
 def scaled(X):
     """Divide every row by its 3-norm."""
     return X / np.linalg.norm(X, ord=NORM, axis=1, keepdims=True)
+
+
+def mirrored(X):
+    """Return CIFAR-10 images with left and right exchanged."""
+    return X.reshape(-1, *IMAGE_SHAPE["cifar10"])[:, :, ::-1].reshape(X.shape)
 
 
 def make_model(name, settings, verbose=0):
@@ -96,8 +101,8 @@ def kh_model(settings, verbose=0, **encoder):
 
 
 def squeezed_schedule(name, epochs):
-    """Return the paper's schedule of a model with its epochs scaled to the number there are."""
-    squeeze = 1.0 if epochs >= 1000 else epochs / _PAPER_EPOCHS
+    """Return the paper's schedule of a model, squeezed where there are fewer epochs than its steps need."""
+    squeeze = min(epochs / _PAPER_EPOCHS, 1)
     if name == "SpecReg":
         return ExponentialSchedule(
             time_constant=_SPECTRAL_DECAY * squeeze, start=round(_SPECTRAL_START * squeeze)

@@ -52,8 +52,8 @@ code { background: #f3f3f3; padding: .05em .3em; overflow-wrap: anywhere; }
 """
 
 
-def write(results, past, reproduction, preset):
-    """Write all of them into the folder of the figures."""
+def write(results, past, reproduction, preset, command):
+    """Write all of them into the folder of the figures; `command` is how the page says that it was made."""
     folder, settings = reproduction.folder, reproduction.settings
     numbers = collect(results)
     everything = {
@@ -71,11 +71,11 @@ def write(results, past, reproduction, preset):
             paper = PAPER[name] if settings.data == "cifar10" else {}
             cells = [row.get(column) for column in COLUMNS] + [paper.get(column) for column in COLUMNS]
             writer.writerow([name, *("" if cell is None else cell for cell in cells), row.get("seconds", "")])
-    (folder / "results.md").write_text(markdown(numbers, settings, preset))
-    (folder / "report.html").write_text(html(numbers, past, reproduction, preset))
+    (folder / "results.md").write_text(markdown(numbers, settings, preset, command))
+    (folder / "report.html").write_text(html(numbers, past, reproduction, command))
 
 
-def markdown(numbers, settings, preset):
+def markdown(numbers, settings, preset, command):
     """Return the main table with the paper's numbers in brackets."""
     lines = ["| model | " + " | ".join(COLUMNS.values()) + " |", "| --- " * (1 + len(COLUMNS)) + "|"]
     for name, row in numbers.items():
@@ -98,6 +98,8 @@ def markdown(numbers, settings, preset):
             *lines,
             "",
             said if settings.data == "cifar10" else "",
+            f"Command: `{command}`",
+            "",
             f"Settings: {made}.",
             "",
         ]
@@ -172,7 +174,7 @@ def is_near(name, column, value):
     return abs(value / paper - 1) <= ALLOWED_SHARE[name]
 
 
-def html(numbers, past, reproduction, preset):
+def html(numbers, past, reproduction, command):
     """Return the page."""
     settings = reproduction.settings
     parts = [
@@ -185,7 +187,7 @@ def html(numbers, past, reproduction, preset):
     ]
     if past:
         parts += beyond(past, reproduction.folder, settings)
-    parts += ["<h2>How this was made</h2>", how(settings, preset)]
+    parts += ["<h2>How this was made</h2>", how(settings, command)]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -209,10 +211,11 @@ def introduction(settings):
     elif settings.epochs < 1000:
         text += (
             f" The paper trains for 1000 epochs, this run for {settings.epochs} (SpecReg "
-            f"{settings.spectral_epochs}, local learning {settings.encoder_epochs}); the paper's first 160 "
-            "epochs are squeezed into those. Critical norms are of the first "
-            f"{settings.n_attacked} test images."
+            f"{settings.spectral_epochs}, local learning {settings.encoder_epochs}). "
+            f"Critical norms are of the first {settings.n_attacked} test images."
         )
+        if min(settings.epochs, settings.spectral_epochs) < 160:
+            text += " The schedule of the paper's first 160 epochs is squeezed into fewer."
     return f"<p>{text}</p>"
 
 
@@ -340,10 +343,11 @@ def search_text(settings):
     """Say what was searched, and on which images the candidates were measured."""
     return (
         f"<p>Every candidate trained for {settings.search_epochs} epochs (local learning for "
-        f"{settings.encoder_epochs}) on {settings.n_search_rows - settings.n_validation} training images; "
-        f"{settings.n_validation} others chose among them. Critical norms under PGD are those of the first "
-        f"{settings.n_attacked} test images, under the worst case of the first {settings.n_worst_case}: they "
-        "are not of the same images, and the smaller number of the two is no measure of the attacks.</p>"
+        f"{settings.encoder_epochs}) on {settings.n_search_rows - settings.n_validation} training images, "
+        f"or on these and their mirror images where it says so; {settings.n_validation} others chose among "
+        f"them. Critical norms under PGD are those of the first {settings.n_attacked} test images, under the "
+        f"worst case of the first {settings.n_worst_case}: they are not of the same images, and the smaller "
+        "number of the two is no measure of the attacks.</p>"
     )
 
 
@@ -422,9 +426,8 @@ def tables_html(found):
     )
 
 
-def how(settings, preset):
+def how(settings, command):
     """Say how to make this page again."""
-    command = f"python examples/reproduce_paper.py --preset {preset}"
     pairs = ", ".join(f"{key} {value}" for key, value in asdict(settings).items())
     made = ", ".join(f"{key} {value}" for key, value in versions().items() if value)
     return f"<p><code>{escape(command)}</code></p><p>Settings: {escape(pairs)}.</p><p>{escape(made)}.</p>"

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 MODELS = ("KH", "BP", "L2", "JReg", "SpecReg")
-MECHANISMS = ("logits", "gradient", "adversarial", "mixed", "local")
+MECHANISMS = (
+    *("logits", "gradient", "adversarial", "mixed", "local"),
+    *("mirrored_adversarial", "mirrored_local"),
+)
 ATTACKS = {"gaussian": "random", "fgsm": "FGSM", "pgd": "PGD"}
 
 # Section 4 of the paper, CIFAR-10, 2000 hidden units: test accuracy, median critical norm under random noise
@@ -34,8 +37,8 @@ class Settings:
     n_units : int
         Hidden units of every model.
     epochs, spectral_epochs : int
-        Epochs of the perceptrons, and of the one under the spectral penalty. The paper's schedules are
-        squeezed into them.
+        Epochs of the perceptrons, and of the one under the spectral penalty. Into fewer than 160 the paper's
+        schedule of its first 160 is squeezed.
     encoder_epochs, head_epochs : int
         Epochs of local learning, and of the linear classifier on its features.
     batch_size, large_batch_size : int
@@ -162,5 +165,5 @@ GOALS = {
         PAPER["KH"]["pgd"],
     ),
     "b": Goal("by any means", MECHANISMS, 0.50, 0.22),
-    "c": Goal("local learning with a penalised classifier", ("local",), 0.49, 0.14),
+    "c": Goal("local learning with a penalised classifier", ("local", "mirrored_local"), 0.49, 0.14),
 }

@@ -36,7 +36,7 @@ class Store:
         self.settings = settings
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def arrays(self, name, compute, *, depends_on):
+    def arrays(self, name, compute, *, depends_on, also=None):
         """Return a dict of arrays from disk, or compute and save it.
 
         Parameters
@@ -47,8 +47,10 @@ class Store:
             Returns a dict of arrays, numbers or strings.
         depends_on : tuple of str
             Names of the settings that the result depends on.
+        also : dict or None
+            What it depends on besides the settings; anything that JSON can say.
         """
-        path = self._path(name, depends_on, "npz")
+        path = self._path(name, depends_on, "npz", also)
         if not path.exists():
             found = {key: np.asarray(value) for key, value in compute().items()}
             _write(path, lambda file: np.savez_compressed(file, **found))
@@ -73,9 +75,10 @@ class Store:
         """Return how long the training of a model took, as `arrays` does; NaN where that is not known."""
         return self.arrays(f"{name}-seconds", lambda: {"seconds": np.nan}, depends_on=depends_on)
 
-    def _path(self, name, depends_on, suffix):
+    def _path(self, name, depends_on, suffix, also=None):
         settings = asdict(self.settings)
         state = {key: settings[key] for key in sorted({"data", "n_units", "seed", *depends_on})}
+        state |= also or {}
         state["version"] = sklearn_brm.__version__
         digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:10]
         return self.folder / f"{name}-{digest}.{suffix}"
