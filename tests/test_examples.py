@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.pipeline import Pipeline
 
 from sklearn_brm import RegularizedClassifier
@@ -126,7 +127,7 @@ def test_mirrored_images_are_added_to_the_training_images_alone(monkeypatch):
             learned.append((X, y))
             return super().fit(X, y)
 
-    family = beyond.Mechanism("looks", Pipeline([("classify", Looking((), max_iter=1))]), {}, mirrored=True)
+    family = beyond.Mechanism("looks", Pipeline([("classify", Looking((), max_iter=1))]), mirrored=True)
     reproduction = SimpleNamespace(settings=chosen, train=(images, labels), test=(images[:4], labels[:4]))
     monkeypatch.setattr(beyond, "critical_norm", lambda *args, **kwargs: 1.0)
     monkeypatch.setattr(beyond.measure, "first_exponent", lambda *args, **kwargs: 1.0)
@@ -136,6 +137,9 @@ def test_mirrored_images_are_added_to_the_training_images_alone(monkeypatch):
     np.testing.assert_array_equal(X[40:].reshape(-1, 32, 32, 3), X[:40].reshape(-1, 32, 32, 3)[:, :, ::-1])
     np.testing.assert_array_equal(y[40:], y[:40])
     np.testing.assert_array_equal(models.mirrored(X[40:]), X[:40])
+    np.testing.assert_allclose(models.pooled(torch.tensor(X)).numpy(), models.pooled(X), rtol=1e-6)
+    corner = X[0].reshape(32, 32, 3)[:2, 2:4]
+    np.testing.assert_allclose(models.pooled(X)[0].reshape(16, 16, 3)[0, 1], corner.mean((0, 1)), rtol=1e-6)
     left_out = {row.tobytes() for row in images} - {row.tobytes() for row in X}
     assert len(left_out) == 20
 

@@ -19,7 +19,7 @@ from sklearn.model_selection import (
 )
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from tqdm.auto import tqdm
 
 from sklearn_brm import (
@@ -34,7 +34,7 @@ from sklearn_brm import (
 from sklearn_brm.functional.schedules import CosineSchedule
 
 from . import measure
-from .models import kh_model, mirrored
+from .models import kh_model, mirrored, pooled
 from .settings import GOALS, MODELS, TRAINING
 
 WORST_CASE_EPS = {"cifar10": (0.0005, 0.001, 0.002), "digits": (0.005, 0.01, 0.02)}
@@ -55,7 +55,7 @@ GRIDS = {
             {"encode__power": (8.0, 12.0), "classify__alpha": (1e-5, 1e-4)},
             {"encode__power": (12.0, 16.0, 14.0), "classify__alpha": (3e-6,)},
         ],
-        "mirrored_adversarial": {"classify__adversarial_eps": (0.005,)},
+        "small_adversarial": {"classify__adversarial_eps": (0.0055,)},
         "mirrored_local": {"encode__power": (14.0, 16.0), "classify__alpha": (3e-6,)},
     },
     "digits": {
@@ -105,22 +105,19 @@ class Mechanism:
     title : str
         What readers call it.
     estimator : Pipeline
-    grid : dict or list of dict
-        What is searched.
     mirrored : bool
         Whether the mirror image of every training image is learned, too.
     """
 
     title: str
     estimator: Pipeline
-    grid: dict | list
     mirrored: bool = False
 
 
 def mechanisms(settings, verbose=0):
-    """Return the families that there are for the images, by their names in `MECHANISMS`."""
+    """Return the families by their names in `MECHANISMS`."""
 
-    def network(**options):
+    def network(encode="passthrough", **options):
         classifier = paper_recipe(
             "BP",
             hidden_layer_sizes=(settings.n_units,),
@@ -131,35 +128,39 @@ def mechanisms(settings, verbose=0):
             verbose=verbose,
             **options,
         )
-        return Pipeline([("encode", "passthrough"), ("classify", classifier)])
+        return Pipeline([("encode", encode), ("classify", classifier)])
 
     grids = GRIDS[settings.data]
-    adversarial = network(penalty="adversarial", alpha=1.0)
     both = {
         "penalty": grids["mixed"]["classify__penalty"][0],
         "adversarial_eps": grids["adversarial"]["classify__adversarial_eps"][0],
     }
-    families = {
-        "logits": (
+    adversarial = {"penalty": "adversarial", "alpha": 1.0}
+    return {
+        "logits": Mechanism(
             "Jacobian of the logits",
             network(penalty="jacobian", jacobian_of="logits", jacobian_projections=1),
         ),
-        "gradient": ("gradient of the loss", network(penalty="input_gradient", input_gradient_norm=1)),
-        "adversarial": ("adversarial training, one step", adversarial),
-        "mixed": (
+        "gradient": Mechanism(
+            "gradient of the loss",
+            network(penalty="input_gradient", input_gradient_norm=1),
+        ),
+        "adversarial": Mechanism("adversarial training, one step", network(**adversarial)),
+        "mixed": Mechanism(
             "adversarial training and Jacobian of the logits",
             network(jacobian_of="logits", jacobian_projections=1, **both),
         ),
-        "local": ("local learning, penalised linear classifier", local_model(settings, verbose)),
-        "mirrored_adversarial": ("adversarial training, one step, mirror images too", adversarial),
-        "mirrored_local": (
+        "local": Mechanism("local learning, penalised linear classifier", local_model(settings, verbose)),
+        "small_adversarial": Mechanism(
+            "adversarial training, one step, on images halved in size, mirror images too",
+            network(FunctionTransformer(pooled), **adversarial),
+            mirrored=True,
+        ),
+        "mirrored_local": Mechanism(
             "local learning, penalised linear classifier, mirror images too",
             local_model(settings, verbose),
+            mirrored=True,
         ),
-    }
-    return {
-        name: Mechanism(*families[name], grid, mirrored=name.startswith("mirrored"))
-        for name, grid in grids.items()
     }
 
 
@@ -198,7 +199,8 @@ def search(reproduction, names):
     them, to be reported; nothing is chosen by them.
     """
     families = mechanisms(reproduction.settings, reproduction.verbose)
-    candidates = [(name, parameters) for name in names for parameters in ParameterGrid(families[name].grid)]
+    grids = GRIDS[reproduction.settings.data]
+    candidates = [(name, parameters) for name in names for parameters in ParameterGrid(grids[name])]
     rows = []
     for name, parameters in tqdm(candidates, disable=not reproduction.verbose, desc="Search"):
         found = reproduction.store.arrays(

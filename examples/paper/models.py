@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
-from sklearn_brm import WTAEncoder, paper_recipe
+from sklearn_brm import WTAEncoder, paper_recipe, register_torch_function
 from sklearn_brm.datasets import fetch_cifar10
 from sklearn_brm.functional.schedules import ExponentialSchedule, StepSchedule
 
@@ -48,6 +48,18 @@ def scaled(X):
 def mirrored(X):
     """Return CIFAR-10 images with left and right exchanged."""
     return X.reshape(-1, *IMAGE_SHAPE["cifar10"])[:, :, ::-1].reshape(X.shape)
+
+
+def pooled(X):
+    """Return CIFAR-10 images with every square of 2 x 2 pixels averaged; arrays of NumPy and of torch.
+
+    No pixel of the result moves further than the pixels of the image did: a radius in the maximum norm means
+    the same before and after.
+    """
+    return X.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)).reshape(len(X), -1)
+
+
+register_torch_function(pooled, pooled)
 
 
 def make_model(name, settings, verbose=0):

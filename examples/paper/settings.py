@@ -5,7 +5,7 @@ from dataclasses import dataclass
 MODELS = ("KH", "BP", "L2", "JReg", "SpecReg")
 MECHANISMS = (
     *("logits", "gradient", "adversarial", "mixed", "local"),
-    *("mirrored_adversarial", "mirrored_local"),
+    *("small_adversarial", "mirrored_local"),
 )
 ATTACKS = {"gaussian": "random", "fgsm": "FGSM", "pgd": "PGD"}
 
