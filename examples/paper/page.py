@@ -352,7 +352,7 @@ def search_text(settings):
 
 
 def goals_table(goals):
-    """Return what was aimed at past the paper's models, and the candidate that comes nearest."""
+    """Return what was aimed at past the paper's models, and the candidate chosen for each."""
     if not goals:
         return ""
     rows = []
@@ -364,10 +364,11 @@ def goals_table(goals):
             verdict = 'class="bad"', "<small><b>✗ not reached</b></small>"
         title = f"({name}) {found['says']}"
         rows.append([title, aim, verdict, *measured(found), f"{found['title']}: {found['parameters']}"])
-    header = ["goal", "accuracy and norm aimed at", "", *MEASURED.values(), "nearest candidate"]
+    header = ["goal", "accuracy and norm aimed at", "", *MEASURED.values(), "candidate"]
     return (
-        "<p>Three points were aimed at. The candidate nearest to each was chosen on the validation split "
-        "and is measured here on the test images.</p>" + html_table(header, rows, wide=[0, len(header) - 1])
+        "<p>Three points were aimed at. The candidate that most likely meets each was chosen on the "
+        "validation split and is measured here on the test images.</p>"
+        + html_table(header, rows, wide=[0, len(header) - 1])
     )
 
 
