@@ -163,3 +163,7 @@ def test_candidates_are_chosen_by_the_validation_split_alone(monkeypatch):
         "a": 0.118,
         "b": 0.21,
     }
+    # A hair above in the number that is hardly known is less than a little above in both.
+    close = {"mechanism": np.array(["local", "local"]), "accuracy": np.array([0.5056, 0.4932])}
+    close["pgd"] = np.array([0.1437, 0.1522])
+    assert beyond.reached(close, 5000)["c"]["pgd"] == 0.1522

@@ -58,6 +58,7 @@ GRIDS = {
         "small_adversarial": [
             {"classify__adversarial_eps": (0.0055, 0.007)},
             {"classify__adversarial_eps": (0.0085,), "classify__hidden_layer_sizes": ((4000,),)},
+            {"classify__adversarial_eps": (0.0092,), "classify__hidden_layer_sizes": ((6000,),)},
         ],
         "mirrored_local": [
             {"encode__power": (14.0, 16.0), "classify__alpha": (3e-6,)},
@@ -284,8 +285,8 @@ def reached(found, n_validation):
     """Return, for every goal, the candidate that most likely meets it, judged by the validation split.
 
     That is the one whose smaller lead over the goal, in accuracy or in critical norm, is largest when each is
-    counted in its own standard errors: less than a point of accuracy, but a tenth of the norm, which comes from
-    few images.
+    counted in its own standard errors: less than a point of accuracy, but a tenth of the norm, which comes
+    from few images.
     """
     nearest = {}
     for name, goal in GOALS.items():
