@@ -211,7 +211,7 @@ def beyond1(past):
 
 def beyond2(results, past):
     """All candidates of the search and the models chosen, with the paper's five."""
-    figure, ax = plt.subplots(figsize=(8.5, 5.5), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8.5, 7.5), layout="constrained")
     search, palette = past["search"], plt.get_cmap("Dark2")
     for i, name in enumerate(dict.fromkeys(search["mechanism"])):
         of = search["mechanism"] == name
@@ -219,7 +219,7 @@ def beyond2(results, past):
         ax.scatter(search["test_pgd"][of], search["test_accuracy"][of], s=25, color=palette(i), alpha=0.6)
         ax.scatter(
             chosen["test_pgd"], chosen["test_accuracy"], s=130, marker="*", color=palette(i),
-            edgecolors="black", label=f"{chosen['title']} (star: chosen)", zorder=3,
+            edgecolors="black", label=chosen["title"], zorder=3,
         )  # fmt: skip
     for name, goal in past["goals"].items():
         corner = goal["goal_norm"], goal["goal_accuracy"]
@@ -232,7 +232,8 @@ def beyond2(results, past):
         )
         ax.scatter(*point, s=70, color="black", marker=MARKERS[name], label=name)
     ax.set(xlabel="median critical norm, the paper's PGD", ylabel="test accuracy")
-    ax.legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    ax.set_title("stars: chosen on the validation split", fontsize="small")
+    figure.legend(fontsize="small", frameon=False, loc="outside lower left")
     return figure
 
 

@@ -379,7 +379,7 @@ def chosen_table(chosen):
     return (
         "<p>The best candidate of every mechanism by the validation split, measured on test images: the most "
         "robust one among those within two points of the mechanism's best accuracy.</p>"
-        + html_table(header, rows, wide=[len(header) - 1])
+        + html_table(header, rows, wide=[0, len(header) - 1])
     )
 
 
@@ -392,7 +392,7 @@ def search_table(found):
         for i in range(len(found["mechanism"]))
     ]
     header = ["candidate", "accuracy, validation", "norm, PGD, validation", *MEASURED.values()]
-    return "<p>All candidates:</p>" + html_table(header, rows)
+    return "<p>All candidates:</p>" + html_table(header, rows, wide=[0])
 
 
 def correlation_text(found):
