@@ -391,7 +391,7 @@ def test_engines_run_one_fit_per_device_at_a_time(fixture, config, digits, tmp_p
 
 
 SLEEPY_SWEEP = """
-import os, sys, time
+import os, signal, sys, time
 import joblib, numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GridSearchCV
@@ -408,6 +408,8 @@ def sweep():
     GridSearchCV(Sleepy(), {"step": range(8)}, cv=2).fit(np.zeros((8, 1)), np.arange(8) % 2)
 
 if __name__ == "__main__":
+    # A shell that runs the tests in the background has them ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1] == "dask":
         from dask.distributed import Client, LocalCluster
         with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
