@@ -18,7 +18,8 @@ TITLE = {"cifar10": "CIFAR-10", "digits": "scikit-learn's digits, 8 x 8 pixels"}
 
 # With fewer epochs than these the paper's schedules are squeezed into those there are. The paper goes on for
 # 840 epochs more at a hundredth of the rate.
-_PAPER_EPOCHS, _STEPS, _FACTORS = 160, (30, 90, 120, 160), (0.5, 0.2, 0.1, 0.01)
+SCHEDULED_EPOCHS = 160
+_STEPS, _FACTORS = (30, 90, 120, SCHEDULED_EPOCHS), (0.5, 0.2, 0.1, 0.01)
 _SPECTRAL_START, _SPECTRAL_DECAY = 90, 30
 
 
@@ -114,7 +115,7 @@ def kh_model(settings, verbose=0, **encoder):
 
 def squeezed_schedule(name, epochs):
     """Return the paper's schedule of a model, squeezed where there are fewer epochs than its steps need."""
-    squeeze = min(epochs / _PAPER_EPOCHS, 1)
+    squeeze = min(epochs / SCHEDULED_EPOCHS, 1)
     if name == "SpecReg":
         return ExponentialSchedule(
             time_constant=_SPECTRAL_DECAY * squeeze, start=round(_SPECTRAL_START * squeeze)

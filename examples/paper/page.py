@@ -14,7 +14,7 @@ import sklearn_brm
 
 from . import measure
 from .figures import TITLES
-from .models import TITLE
+from .models import SCHEDULED_EPOCHS, TITLE
 from .settings import ALLOWED, ALLOWED_SHARE, ATTACKS, MODELS, PAPER
 
 COLUMNS = {
@@ -214,8 +214,8 @@ def introduction(settings):
             f"{settings.spectral_epochs}, local learning {settings.encoder_epochs}). "
             f"Critical norms are of the first {settings.n_attacked} test images."
         )
-        if min(settings.epochs, settings.spectral_epochs) < 160:
-            text += " The schedule of the paper's first 160 epochs is squeezed into fewer."
+        if min(settings.epochs, settings.spectral_epochs) < SCHEDULED_EPOCHS:
+            text += f" The schedule of the paper's first {SCHEDULED_EPOCHS} epochs is squeezed into fewer."
     return f"<p>{text}</p>"
 
 
