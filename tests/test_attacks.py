@@ -301,7 +301,8 @@ def test_pgd_never_ends_with_a_lower_loss_than_it_started_with(norm, momentum, d
     last = {}
 
     def spy(points):
-        last["x"] = points.detach()
+        if len(points) == len(x):  # Fewer are asked about to find out how much they may be rounded.
+            last["x"] = points.detach()
         return curved_model(points)
 
     pgd(spy, ball, y, n_steps=10, momentum=momentum, decay=decay, stop_early=False)

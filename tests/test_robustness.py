@@ -510,7 +510,7 @@ TREES = {
 @pytest.mark.parametrize("name", TREES)
 def test_answers_change_only_across_the_split_points_that_were_read(name):
     model = TREES[name].fit(X, y)
-    points = split_points(model)
+    points = split_points(model).points
     scores = model.predict_proba(X)
     for j in range(X.shape[1]):
         # Moved to anywhere between the same two splits, a row keeps its score.
@@ -525,7 +525,8 @@ def test_answers_change_only_across_the_split_points_that_were_read(name):
 @pytest.mark.parametrize("name", TREES)
 def test_black_box_values_lie_just_past_a_split_inside_the_ball(name):
     model = TREES[name].fit(X, y)
-    points, draw = split_points(model), split_draw(model, X.shape[1])
+    splits = split_points(model)
+    points, draw = splits.points, split_draw(splits, X.shape[1])
     ball = Ball(torch.from_numpy(X), torch.full((len(X),), 0.8, dtype=torch.float64))
     values = draw(ball, torch.rand(X.shape, generator=torch.Generator().manual_seed(0)).double())
     assert ((values - ball.centre).abs() <= 0.8).all()
@@ -540,7 +541,8 @@ def test_black_box_values_lie_just_past_a_split_inside_the_ball(name):
 
 def test_estimators_that_are_not_trees_have_no_split_points(linear):
     assert split_points(linear) is None
-    assert split_draw(make_pipeline(PCA(), DecisionTreeClassifier()).fit(X, y), 30) is None
+    assert split_points(make_pipeline(PCA(), DecisionTreeClassifier()).fit(X, y)) is None
+    assert split_draw(None, 30) is None
 
 
 def test_twenty_radii_take_a_handful_of_attacks(monkeypatch, linear):

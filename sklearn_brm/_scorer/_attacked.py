@@ -8,6 +8,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
 from .._bridge import NotConvertibleError, mismatch, to_torch
+from ..functional.attacks import noise, rounding_share
+from ._trees import split_points
 
 # Rows on which an estimator is tested for answers that change.
 _N_ASKED_TWICE = 200
@@ -23,13 +25,17 @@ class AttackedEstimator:
     estimator : classifier
     table : Table
     y : array-like of shape (n_samples,)
+    free : ndarray of int
+        Positions of the features that may take any value.
     batch_size : int
         Largest number of rows in one call.
     """
 
-    def __init__(self, owner, estimator, table, y, *, batch_size):
-        self.estimator, self.table, self.batch_size = estimator, table, batch_size
+    def __init__(self, owner, estimator, table, y, *, free, batch_size):
+        self.estimator, self.table, self.free, self.batch_size = estimator, table, free, batch_size
         _check_classifier(owner, estimator)
+        # Trees compare and add up: their answers depend on no rounding that a batch could change.
+        self.splits = split_points(estimator)
         self.y = column_or_1d(np.asarray(y))
         if len(self.y) != len(table):
             raise ValueError(
@@ -47,14 +53,40 @@ class AttackedEstimator:
         """Return the labels that the estimator gives to changed copies `matrix` of the rows `rows`."""
         return self._ask(self.estimator.predict, matrix, rows)
 
-    def broken(self, matrix, rows):
-        """Tell which changed copies are answered wrongly: the only judge of success."""
+    def wrong(self, matrix, rows):
+        """Tell which changed copies are answered wrongly when asked in this form and order."""
         return self.predict(matrix, rows) != self.y[rows]
+
+    def broken(self, matrix, rows):
+        """Tell which changed copies are answered wrongly however they are asked: the only judge of success.
+
+        Products depend on the batch, the processor's kernels and the precision of the input. So what is wrong
+        is asked about again in other batches, in the other precision, and shaken by a few roundings.
+        """
+        broken = self.wrong(matrix, rows)
+        for sign, dtype in ((1, self.table.other_precision), (-1, None)):
+            if self.splits is not None and dtype is None:
+                continue
+            left = np.flatnonzero(broken)[::sign]
+            if len(left):
+                again = self._shaken(matrix[left], rows[left], sign).astype(dtype or matrix.dtype)
+                broken[left] = self.wrong(again, rows[left])
+        return broken
+
+    def _shaken(self, matrix, rows, sign):
+        """Return copies with each free feature a few roundings up or down, by chance."""
+        if self.splits is not None:
+            return matrix
+        up = noise.uniform(0, torch.from_numpy(rows), 0, len(self.free)).numpy() < 0.5
+        shaken = matrix.astype(float)
+        share = rounding_share(self.table.n_columns, self.table.roundoff)
+        shaken[:, self.free] *= 1 + sign * share * np.where(up, 1, -1)
+        return shaken.astype(matrix.dtype)
 
     def lead(self, matrix, rows):
         """Return by how much the best wrong class leads the true one; without scores, 1 or -1."""
         if self.response is None:
-            return np.where(self.broken(matrix, rows), 1.0, -1.0)
+            return np.where(self.wrong(matrix, rows), 1.0, -1.0)
         scores = self._scores(matrix, rows)
         true = np.take_along_axis(scores, self.target[rows][:, None], axis=1)[:, 0]
         np.put_along_axis(scores, self.target[rows][:, None], -np.inf, axis=1)

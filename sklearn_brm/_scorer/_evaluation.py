@@ -83,14 +83,14 @@ class Evaluation:
         self.batch_size = batch_size
         self.seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         self.device = resolve_device(owner, device)
-        self.attacked = AttackedEstimator(owner, estimator, table, y, batch_size=batch_size)
+        self.attacked = AttackedEstimator(owner, estimator, table, y, free=threat.free, batch_size=batch_size)
         self.model, self.n_queries = None, np.zeros(len(table), dtype=np.int64)
         self.flat, self.only_black_box = np.zeros((2, len(table)), dtype=bool)
         self.findings = Findings(
             n_attacked=int(self.attacked.right.sum()), n_changed_minds=self.attacked.n_changed_minds()
         )
         self.plan = self._plan(attack)
-        self.draw = split_draw(estimator, table.matrix.shape[1]) if "black_box" in self.plan else None
+        self.draw = split_draw(self.attacked.splits, table.matrix.shape[1])
 
     @property
     def blind(self):
@@ -130,10 +130,7 @@ class Evaluation:
         return [(name, t + draw * (name in NOISE_ATTACKS) * len(numbers)) for name in plan for t in numbers]
 
     def measure(self, rows, eps, results):
-        """Return the radius that each of the results of `run` proves; noise has no ball, but its own eps.
-
-        Rounding may put a row a hair outside its ball. It counts at eps then, or bisection would not end.
-        """
+        """Return the radius that each of the results of `run` proves; noise has no ball, but its own eps."""
         X, _, by = results
         distance = np.minimum(self.threat.distance(X, self.table.matrix[rows]), eps)
         return np.where(by == "gaussian", eps, distance)
@@ -206,7 +203,7 @@ class Evaluation:
             lead = self.attacked.lead(X, at)
             hit = good & (lead > 0)
             if self.attacked.response is not None and hit.any():
-                hit[hit] = self.attacked.broken(X[hit], at[hit])
+                hit[hit] = self.attacked.wrong(X[hit], at[hit])
             lead[~good] = -np.inf
             return torch.from_numpy(lead), torch.from_numpy(hit)
 

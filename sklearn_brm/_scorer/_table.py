@@ -1,10 +1,15 @@
 """The rows a user gives, as the numeric matrix under attack, and back."""
 
+from functools import cached_property
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
 from .._base import parameter_error
+
+# What float32 may do to a value, as a share of the spread of its column, and still hold the rows.
+_BLUR = 1e-5
 
 
 class Table:
@@ -46,6 +51,22 @@ class Table:
 
     def __len__(self):
         return len(self.matrix)
+
+    @cached_property
+    def other_precision(self):
+        """The other float type in which the rows may be asked about; None where float32 cannot hold them."""
+        if self.matrix.dtype == np.float32:
+            return np.dtype(np.float64)
+        with np.errstate(over="ignore"):
+            blur = np.abs(self.matrix.astype(np.float32) - self.matrix).max(axis=0)
+            spread = np.ptp(self.matrix, axis=0)
+        holds = (blur <= _BLUR * spread) | ((spread == 0) & np.isfinite(blur))
+        return np.dtype(np.float32) if holds.all() else None
+
+    @property
+    def roundoff(self):
+        """Relative error of a rounding in the least precise of the types in which rows may be asked about."""
+        return np.finfo(self.matrix.dtype if self.other_precision is None else np.float32).eps / 2
 
     @property
     def n_columns(self):

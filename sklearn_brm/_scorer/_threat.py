@@ -1,6 +1,7 @@
 """The threat model: how far a row may be moved, in which units, and what must stay true of it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from ..functional.attacks import Ball
 from ._constraints import Rules, obeys_discrete, resolve_bounds, resolve_constraints
 from ._table import Table
 
-# What rounding may add to the length of a perturbation.
-_SLACK = 1e-6
+# What rounding may add to the length that is computed of a perturbation, relative to it.
+_SLACK = 1e-12
+# What a point may be outside its ball before it is no use to try one with other whole numbers.
+_NEARLY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Threat:
         The user's constraints.
     reach : float
         Distance, in units of `scale`, across the whole data: no attacker needs more.
+    roundoff : float
+        Relative error of a rounding in the least precise arithmetic that rows are asked about in.
     """
 
     norm: float
@@ -38,12 +43,30 @@ class Threat:
     high: np.ndarray
     rules: Rules
     reach: float
+    roundoff: float
+
+    @cached_property
+    def fixed(self):
+        """Positions of the features that stay as they are."""
+        return np.union1d(self.rules.fixed, np.flatnonzero(self.scale == 0))
+
+    @cached_property
+    def free(self):
+        """Positions of the features that may take any value in between."""
+        groups = [np.asarray(group, dtype=int) for group in self.rules.one_hot]
+        bound = np.concatenate([self.fixed, self.rules.integer, *groups]).astype(int)
+        return np.setdiff1d(np.arange(len(self.scale)), bound)
+
+    @cached_property
+    def unit(self):
+        """`scale`, with 1 for the features that have none."""
+        return np.where(self.scale == 0, 1, self.scale)
 
     def box(self, X):
         """Return the smallest and largest values each entry of the clean rows `X` may take."""
-        low, high = np.minimum(self.low.astype(X.dtype), X), np.maximum(self.high.astype(X.dtype), X)
-        fixed = np.union1d(self.rules.fixed, np.flatnonzero(self.scale == 0))
-        low[:, fixed] = high[:, fixed] = X[:, fixed]
+        low, high = _round_up(self.low, X.dtype), -_round_up(-self.high, X.dtype)
+        low, high = np.minimum(low, X), np.maximum(high, X)
+        low[:, self.fixed] = high[:, self.fixed] = X[:, self.fixed]
         low[:, self.rules.increasing] = X[:, self.rules.increasing]
         return low, high
 
@@ -54,50 +77,69 @@ class Threat:
             return as_tensor(np.ascontiguousarray(array), device=device, dtype=dtype)
 
         bounded = np.isfinite(self.low).any() or np.isfinite(self.high).any()
-        fixed = len(self.rules.fixed) or len(self.rules.increasing) or (self.scale == 0).any()
-        low, high = self.box(X) if bounded or fixed else (None, None)
-        scale = np.where(self.scale == 0, 1, self.scale)
+        held = len(self.fixed) or len(self.rules.increasing)
+        low, high = self.box(X) if bounded or held else (None, None)
         return Ball(
             centre=tensor(X),
             eps=tensor(eps),
             norm=self.norm,
-            scale=None if (scale == 1).all() else tensor(scale),
+            scale=None if (self.unit == 1).all() else tensor(self.unit),
             lower=None if low is None else tensor(low),
             upper=None if high is None else tensor(high),
             snap=self.snap if self.rules.discrete else None,
             rows=torch.as_tensor(rows, device=device),
+            roundoff=self.roundoff,
         )
 
     def distance(self, X, X_clean):
         """Return the length of each row's perturbation in the norm, in units of `scale`."""
-        moved = (X.astype(float) - X_clean) / np.where(self.scale == 0, 1, self.scale)
+        moved = (X.astype(float) - X_clean) / self.unit
         return np.linalg.norm(moved, ord=self.norm, axis=1)
-
-    def _rounding(self, X_clean):
-        ulp = np.spacing(np.abs(X_clean)).astype(float)
-        return np.linalg.norm(ulp / np.where(self.scale == 0, 1, self.scale), ord=self.norm, axis=1)
 
     def settle(self, X, X_clean, eps):
         """Return `X` as rows that obey everything, and which of them do.
 
-        Bounds are clipped to once more, in the precision of the data; the rest is verified.
+        Ball and bounds are enforced once more, in the precision of the data; the rest is verified.
         """
         low, high = self.box(X_clean)
-        X = np.clip(X, low, high).astype(X_clean.dtype)
+        X = self._inside(np.clip(X, low, high), X_clean, np.broadcast_to(eps, len(X)))
         if self.rules.project is not None:
             X = np.asarray(self.rules.project(X.copy(), X_clean.copy()), dtype=X_clean.dtype)
             if X.shape != X_clean.shape:
                 rule = f"a callable that returns rows of shape {X_clean.shape}"
                 raise parameter_error("FeatureConstraints", "project", rule, X.shape, ValueError)
         inside = np.isfinite(X).all(axis=1) & (np.clip(X, low, high) == X).all(axis=1)
-        near = self.distance(X, X_clean) <= eps * (1 + _SLACK) + self._rounding(X_clean)
+        near = self.distance(X, X_clean) <= eps * (1 + _SLACK)
         return X, inside & near & obeys_discrete(self.rules, X)
+
+    def _inside(self, X, X_clean, eps):
+        """Return points pulled into their balls, each entry rounded towards the clean one."""
+        moved = X.astype(float) - X_clean
+        if self.norm == np.inf:
+            reach = eps[:, None] * self.unit[self.free]
+            moved[:, self.free] = np.clip(moved[:, self.free], -reach, reach)
+            return _move(X_clean, moved)
+        X = _move(X_clean, moved)
+        over = np.flatnonzero(self.distance(X, X_clean) > eps * (1 + _SLACK))
+        # Only where needed: what lies just past the split of a tree would not any more.
+        moved = moved[over]
+        moved[:, self.free] *= self._share_inside(moved / self.unit, eps[over])[:, None]
+        X[over] = _move(X_clean[over], moved)
+        return X
+
+    def _share_inside(self, moved, eps):
+        """Return the share of the moves of free features that fits into the ball beside all others."""
+        others = np.delete(moved, self.free, axis=1)
+        spent = np.linalg.norm(others, ord=self.norm, axis=1) ** self.norm
+        left = np.clip(eps**self.norm - spent, 0, None) ** (1 / self.norm)
+        length = np.linalg.norm(moved[:, self.free], ord=self.norm, axis=1)
+        return np.divide(left * (1 - _SLACK), length, out=np.ones(len(moved)), where=length > left)
 
     def snap(self, x, ball):
         """Return the nearest rows with whole numbers and categories that are still in the ball."""
         moved = self._rounded(x, ball, torch.round, switch=True)
         for rounding, switch in ((torch.round, False), (torch.trunc, False)):
-            outside = ball.distance(moved) > ball.eps * (1 + _SLACK)
+            outside = ball.distance(moved) > ball.eps * (1 + _NEARLY)
             if not outside.any():
                 break
             moved = torch.where(outside[:, None], self._rounded(x, ball, rounding, switch=switch), moved)
@@ -133,7 +175,21 @@ def resolve_threat(owner, table, *, norm, scale, reference_X, bounds, constraint
     spread = np.ptp(table.matrix if reference is None else reference, axis=0).astype(float)
     spread = np.minimum(spread, high - low)
     reach = np.linalg.norm((spread / np.where(scale == 0, 1, scale))[scale > 0], ord=norm)
-    return Threat(float(norm), scale, low, high, rules, float(reach))
+    return Threat(float(norm), scale, low, high, rules, float(reach), table.roundoff)
+
+
+def _move(X, moved):
+    """Return ``X + moved`` in the precision of `X`, each entry rounded towards `X`."""
+    there = (X + moved).astype(X.dtype)
+    too_far = np.abs(there.astype(float) - X) > np.abs(moved)
+    return np.where(too_far, np.nextafter(there, X), there)
+
+
+def _round_up(values, dtype):
+    """Return `values` in a type that may hold fewer digits, none of them smaller than it was."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(dtype)
+    return np.where(rounded < values, np.nextafter(rounded, dtype.type(np.inf)), rounded)
 
 
 def _resolve_scale(owner, scale, reference, n_features):

@@ -1,25 +1,50 @@
 """Where trees split: only just past these values can the answer change, so a black box looks there."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 _COLUMNWISE = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
+# How many roundings a scaler and the comparison behind it may add up to.
+_ROUNDINGS = 2
 # More values than this per feature are thinned out.
 _MOST_EDGES = 4096
 
 
-def split_draw(estimator, n_features):
-    """Return how the black box should draw values for an estimator made of trees; None for any other.
+@dataclass(frozen=True)
+class Splits:
+    """The values at which trees split each input feature.
+
+    Attributes
+    ----------
+    points : list of ndarray
+        One array of values per feature, rising.
+    blur : ndarray of shape (n_features,)
+        How far past a value one must be to be past the split in float32 and float64 alike: 0 where the trees
+        see the feature as it is, more behind a scaler, which rounds.
+    """
+
+    points: list
+    blur: np.ndarray
+
+    @classmethod
+    def exact(cls, points):
+        """Return splits of the features themselves."""
+        return cls(points, np.zeros(len(points)))
+
+
+def split_draw(splits, n_features):
+    """Return how the black box should draw values for trees with these `Splits`; None for None.
 
     The returned function picks, for every coordinate, a value just past one of the splits inside the
     ball, or the clean value where there is none.
     """
-    points = split_points(estimator)
-    if points is None or len(points) != n_features:
+    if splits is None or len(splits.points) != n_features:
         return None
-    edges = [_edges(np.asarray(values, dtype=float)) for values in points]
+    edges = [_edges(points, blur) for points, blur in zip(splits.points, splits.blur)]
     width = max(len(values) for values in edges)
     if width == 0:
         return None
@@ -40,7 +65,7 @@ def split_draw(estimator, n_features):
 
 
 def split_points(estimator):
-    """Return the split values of each input feature of a fitted estimator of trees, or None."""
+    """Return the `Splits` of a fitted estimator of trees, or None."""
     if isinstance(estimator, Pipeline):
         return _through_pipeline(estimator)
     if hasattr(estimator, "best_estimator_"):
@@ -60,42 +85,55 @@ def split_points(estimator):
 
 
 def _by_feature(features, thresholds, n_features):
-    return [np.unique(thresholds[features == j]) for j in range(n_features)]
+    return Splits.exact([np.unique(thresholds[features == j]) for j in range(n_features)])
 
 
 def _of_members(ensemble):
     members = np.ravel(np.asarray(ensemble.estimators_, dtype=object))
     columns = getattr(ensemble, "estimators_features_", [None] * len(members))
-    together = [[] for _ in range(ensemble.n_features_in_)]
+    together, blur = [[] for _ in range(ensemble.n_features_in_)], np.zeros(ensemble.n_features_in_)
     for member, chosen in zip(members, columns):
-        points = None if isinstance(member, str) else split_points(member)
-        if points is None:
+        splits = None if isinstance(member, str) else split_points(member)
+        if splits is None:
             return None
-        for j, values in zip(range(len(points)) if chosen is None else chosen, points):
+        chosen = np.arange(len(blur)) if chosen is None else chosen
+        np.maximum.at(blur, chosen, splits.blur)
+        for j, values in zip(chosen, splits.points):
             together[j].append(values)
-    return [np.unique(np.concatenate(values)) if values else np.empty(0) for values in together]
+    return Splits([np.unique(np.concatenate(values)) if values else np.empty(0) for values in together], blur)
 
 
 def _through_pipeline(pipeline):
-    points = split_points(pipeline.steps[-1][1])
+    splits = split_points(pipeline.steps[-1][1])
     for _, step in reversed(pipeline.steps[:-1]):
-        if points is None or step is None or step == "passthrough":
+        if splits is None or step is None or step == "passthrough":
             continue
         if not isinstance(step, _COLUMNWISE):
             return None
-        padded = np.full((max(map(len, points)), len(points)), np.nan)
-        for j, values in enumerate(points):
-            padded[: len(values), j] = values
-        points = [column[~np.isnan(column)] for column in step.inverse_transform(padded).T]
-    return points
+        splits = _before(step, splits)
+    return splits
 
 
-def _edges(points):
+def _before(scaler, splits):
+    """Return the splits of what goes into a scaler, given those of what comes out."""
+    n_most = max(map(len, splits.points), default=0)
+    padded = np.full((n_most + 1, len(splits.points)), np.nan)
+    padded[0] = 0
+    for j, values in enumerate(splits.points):
+        padded[1 : len(values) + 1, j] = values
+    zero, *points = scaler.inverse_transform(padded)
+    points = [column[~np.isnan(column)] for column in np.reshape(points, (n_most, len(zero))).T]
+    # float32 rounds what is subtracted, what comes out of it, and the split.
+    sizes = [np.abs(values).max(initial=0) for values in points]
+    return Splits(points, splits.blur + _ROUNDINGS * np.finfo(np.float32).eps * (np.abs(zero) + sizes))
+
+
+def _edges(points, blur):
     """Return the nearest values on both sides of each split, in float32 since most trees compare in it."""
-    points = np.unique(points[np.isfinite(points)])
+    points = np.unique(np.asarray(points, dtype=float)[np.isfinite(points)])
     if len(points) > _MOST_EDGES // 2:
         points = points[np.linspace(0, len(points) - 1, _MOST_EDGES // 2).astype(int)]
-    nearest = points.astype(np.float32)
-    above = np.where(nearest > points, nearest, np.nextafter(nearest, np.float32(np.inf)))
-    below = np.where(nearest <= points, nearest, np.nextafter(nearest, np.float32(-np.inf)))
+    upper, lower = (points + blur).astype(np.float32), (points - blur).astype(np.float32)
+    above = np.where(upper > points + blur, upper, np.nextafter(upper, np.float32(np.inf)))
+    below = np.where(lower <= points - blur, lower, np.nextafter(lower, np.float32(-np.inf)))
     return np.unique(np.concatenate([below, above]).astype(float))

@@ -30,6 +30,9 @@ class Ball:
         gradient, such as integers. The models are asked there.
     rows : Tensor of int of shape (n,)
         Numbers of the rows, to which random numbers belong.
+    roundoff : float or None
+        Relative error of one rounding in the least precise arithmetic in which the points will be asked about
+        again; None is that of `centre`.
     """
 
     centre: Tensor
@@ -40,10 +43,13 @@ class Ball:
     upper: Tensor | None = None
     snap: Callable | None = None
     rows: Tensor | None = None
+    roundoff: float | None = None
 
     def __post_init__(self):
         if self.rows is None:
             object.__setattr__(self, "rows", torch.arange(len(self.centre), device=self.centre.device))
+        if self.roundoff is None:
+            object.__setattr__(self, "roundoff", torch.finfo(self.centre.dtype).eps / 2)
 
     def __len__(self):
         return len(self.centre)

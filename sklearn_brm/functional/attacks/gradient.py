@@ -13,6 +13,9 @@ from .losses import best_wrong_classes, cross_entropy, margin, targeted_margin
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+# By how many times the usual rounding error of a score a row must pass its boundary.
+_SAFETY = 8
+
 
 @dataclass
 class Found:
@@ -69,11 +72,38 @@ def probe(
         scores = model(point)
         value = loss(scores, goal)
     gradient = torch.autograd.grad(value.sum(), point)[0] if need_gradient else torch.zeros_like(x)
-    scores = scores.detach()
-    # A lead within rounding would not survive the estimator's own predict.
-    rounding = 8 * torch.finfo(scores.dtype).eps * scores.abs().amax(dim=1)
-    lead = margin(scores, y) - rounding
+    lead = margin(scores.detach(), y)
+    ahead = torch.nonzero(lead > 0)[:, 0]
+    if len(ahead):
+        known = need_gradient and loss is margin
+        slope = gradient[ahead] if known else _slope_of_margin(model, x[ahead], y[ahead])
+        lead[ahead] -= rounding_of_lead(x[ahead], slope, scores.detach()[ahead], ball.roundoff)
     return Probe(x.detach(), value.detach(), lead, torch.nan_to_num(gradient, nan=0.0))
+
+
+def rounding_of_lead(x: Tensor, slope: Tensor, scores: Tensor, roundoff: float) -> Tensor:
+    """Return by how much the margin at `x` may differ from one batch, kernel or precision to another.
+
+    It is a share of the absolute sum of the products that make the margin, which are those of its gradient
+    `slope` with the row; the scores themselves are rounded once more.
+    """
+    size = (slope * x).abs().nan_to_num().sum(dim=1) + scores.abs().amax(dim=1)
+    return rounding_share(x.shape[1], roundoff) * size
+
+
+def rounding_share(n: int, roundoff: float) -> float:
+    """Return how far off a sum of n products may be, as a share of the sum of their absolute values.
+
+    It is usually off by no more than sqrt(n) roundings (Higham and Mary 2019, SIAM J. Sci. Comput. 41); this is
+    eight times that.
+    """
+    return _SAFETY * roundoff * n**0.5
+
+
+def _slope_of_margin(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    point = x.detach().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(margin(model(point), y).sum(), point)[0]
 
 
 def pgd(
