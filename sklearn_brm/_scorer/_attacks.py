@@ -1,5 +1,8 @@
-"""The attacks by name: each makes one try at some rows and returns points to be tested again."""
+"""The attacks: each makes one try at some rows and returns points to be tested again."""
 
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -24,6 +27,56 @@ from ..functional.attacks import (
 N_PROPOSALS = 4
 _N_STARTS = 4
 _N_TARGETS = 3
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How rows are attacked, under a label that no other attack of a plan has.
+
+    Attributes
+    ----------
+    label : str
+        What results call it.
+    run : callable
+        ``run(evaluation, ball, y, trial) -> Found``, or what the user gave, ``run(estimator, X, y) -> X``.
+    kind : {"gradient", "noise", "black_box", "foreign"}
+        What it needs to know of the estimator.
+    keeps_ball : bool
+        Whether its points lie in the ball; otherwise its eps counts, not how far they are.
+    plain : callable or None
+        The same attack as the paper runs it, where that is different.
+    smallest : Attack or None
+        The attack of the same kind that finds small perturbations without being told eps.
+    """
+
+    label: str
+    run: Callable
+    kind: str
+    keeps_ball: bool = True
+    plain: Callable | None = None
+    smallest: "Attack | None" = None
+
+    @property
+    def rows_per_call(self):
+        """By how much smaller its batches must be than those of one point per row."""
+        return N_PROPOSALS if self.kind == "black_box" else 1
+
+    def as_published(self):
+        """Return the attack as the paper runs it."""
+        return self if self.plain is None else dataclasses.replace(self, run=self.plain)
+
+
+def unique_labels(attacks):
+    """Return the attacks with numbers behind labels that occurred before."""
+    taken, unique = set(), []
+    for attack in attacks:
+        label, number = attack.label, 1
+        while label in taken:
+            number += 1
+            label = f"{attack.label} ({number})"
+        taken.add(label)
+        unique.append(dataclasses.replace(attack, label=label))
+    return unique
 
 
 def uniform_noise(evaluation, ball, y, trial):
@@ -125,26 +178,25 @@ def smallest_blind(evaluation, ball, y, trial):
 
 
 def gradient_attacks(n_steps):
-    """Return the white-box attacks with this many steps, by name."""
+    """Return the attacks along gradients with this many steps, by name."""
     step_up, adapt = partial(pgd, n_steps=n_steps), partial(apgd, n_steps=n_steps)
-    return {
-        "fgsm": partial(climb, method=partial(pgd, n_steps=1, step=1.0), loss=cross_entropy),
+    one_step = partial(pgd, n_steps=1, step=1.0)
+    runs = {
+        "fgsm": partial(climb, method=one_step, loss=cross_entropy),
         "pgd": partial(climb, method=step_up, loss=cross_entropy),
         "apgd": partial(climb, method=adapt, loss=cross_entropy),
         "apgd_margin": partial(climb, method=adapt, loss=margin, start_clean=False),
         "apgd_targeted": partial(climb_targets, method=adapt, n_steps=n_steps),
-        "minimum_norm": shrink_and_grow,
     }
-
-
-def paper_attacks(plan):
-    """Return `plan` with FGSM and PGD as the paper runs them: plain cross-entropy, the last point only."""
-    fgsm = partial(pgd, n_steps=1, step=1.0, stop_early=False)
-    plain = {"fgsm": fgsm, "pgd": _paper_pgd}
-    return {
-        name: partial(climb, method=plain[name], loss=plain_cross_entropy) if name in plain else attack
-        for name, attack in plan.items()
+    # The paper takes plain cross-entropy and looks at the last point only.
+    plain = {
+        "fgsm": partial(climb, method=partial(one_step, stop_early=False), loss=plain_cross_entropy),
+        "pgd": partial(climb, method=_paper_pgd, loss=plain_cross_entropy),
     }
+    smallest = Attack("minimum_norm", shrink_and_grow, "gradient")
+    attacks = {name: Attack(name, run, "gradient", plain=plain.get(name)) for name, run in runs.items()}
+    attacks["apgd_margin"] = dataclasses.replace(attacks["apgd_margin"], smallest=smallest)
+    return {**attacks, "minimum_norm": dataclasses.replace(smallest, smallest=smallest)}
 
 
 def _paper_pgd(model, ball, y, **kwargs):
@@ -152,10 +204,18 @@ def _paper_pgd(model, ball, y, **kwargs):
     return pgd(model, ball, y, n_steps=20, step=step, stop_early=False, **kwargs)
 
 
-NOISE_ATTACKS = {"random": uniform_noise, "gaussian": gaussian_noise}
-BLIND_ATTACKS = {**NOISE_ATTACKS, "black_box": ask_only}
-WHITE_BOX_ATTACKS = tuple(gradient_attacks(1))
-ATTACKS = ("worst_case", *WHITE_BOX_ATTACKS, *BLIND_ATTACKS)
+_SMALLEST_BLIND = Attack("black_box", smallest_blind, "black_box")
+BLIND_ATTACKS = {
+    "random": Attack("random", uniform_noise, "noise"),
+    "gaussian": Attack("gaussian", gaussian_noise, "noise", keeps_ball=False),
+    "black_box": Attack("black_box", ask_only, "black_box", smallest=_SMALLEST_BLIND),
+}
+ATTACKS = ("worst_case", *gradient_attacks(1), *BLIND_ATTACKS)
+
+
+def foreign(function):
+    """Return a function of the user's as an attack."""
+    return Attack(getattr(function, "__name__", type(function).__name__), function, "foreign")
 
 
 def _random_start(evaluation, ball, trial):

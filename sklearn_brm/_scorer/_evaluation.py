@@ -11,14 +11,7 @@ from .._base import progress, resolve_device
 from .._bridge import NotConvertibleError
 from ..functional.attacks import linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
-from ._attacks import (
-    BLIND_ATTACKS,
-    N_PROPOSALS,
-    NOISE_ATTACKS,
-    WHITE_BOX_ATTACKS,
-    gradient_attacks,
-    smallest_blind,
-)
+from ._attacks import BLIND_ATTACKS, foreign, gradient_attacks, unique_labels
 from ._table import Table
 from ._trees import split_draw
 
@@ -95,7 +88,7 @@ class Evaluation:
     @property
     def blind(self):
         """Whether every attack only asks: what one of them misses says nothing about gradients."""
-        return self.plan.keys() <= BLIND_ATTACKS.keys()
+        return all(attack.kind in ("noise", "black_box") for attack in self.plan)
 
     def run(self, rows, eps, *, plan=None, draw=0):
         """Attack the rows within their `eps` until each is broken or every attack in `plan` has failed.
@@ -107,39 +100,41 @@ class Evaluation:
         X : ndarray of shape (len(rows), n_features)
             Rows that the estimator itself answers wrongly; clean where none was found.
         broken : ndarray of bool of shape (len(rows),)
-        by : ndarray of str of shape (len(rows),)
-            Name of the attack that broke the row.
+        by : ndarray of shape (len(rows),)
+            The `Attack` that broke the row, or None.
         """
         plan = self.plan if plan is None else plan
         X = self.table.matrix[rows]
-        broken, by = np.zeros(len(rows), dtype=bool), np.full(len(rows), "", dtype=object)
+        broken, by = np.zeros(len(rows), dtype=bool), np.full(len(rows), None, dtype=object)
         tries = self._tries(plan, draw)
         # A bar of a single step would only flicker, four hundred times on the grid of the paper.
         verbose = self.verbose if len(tries) > 1 else 0
-        for name, trial in progress(tries, verbose=verbose, description="Attacking"):
+        for attack, trial in progress(tries, verbose=verbose, description="Attacking"):
             standing = np.flatnonzero(~broken)
-            size = max(1, self.batch_size // N_PROPOSALS) if name == "black_box" else self.batch_size
+            size = max(1, self.batch_size // attack.rows_per_call)
             for first in range(0, len(standing), size):
                 batch = standing[first : first + size]
-                found, hit = self._try(name, plan[name], rows[batch], eps[batch], trial)
-                X[batch[hit]], broken[batch[hit]], by[batch[hit]] = found[hit], True, name
-        return X, broken, by.astype(str)
+                found, hit = self._try(attack, rows[batch], eps[batch], trial)
+                X[batch[hit]], broken[batch[hit]], by[batch[hit]] = found[hit], True, attack
+        return X, broken, by
 
     def _tries(self, plan, draw):
-        numbers = np.arange(self.n_restarts)
-        return [(name, t + draw * (name in NOISE_ATTACKS) * len(numbers)) for name in plan for t in numbers]
+        def first(attack):
+            return draw * self.n_restarts if attack.kind == "noise" else 0
+
+        return [(attack, first(attack) + t) for attack in plan for t in range(self.n_restarts)]
 
     def measure(self, rows, eps, results):
         """Return the radius that each of the results of `run` proves; noise has no ball, but its own eps."""
         X, _, by = results
         distance = np.minimum(self.threat.distance(X, self.table.matrix[rows]), eps)
-        return np.where(by == "gaussian", eps, distance)
+        knows_no_ball = np.array([attack is not None and not attack.keeps_ball for attack in by], dtype=bool)
+        return np.where(knows_no_ball, eps, distance)
 
     def minimum_plan(self):
-        """Return those attacks of the plan that find small perturbations without being told eps."""
-        if "apgd_margin" in self.plan or "minimum_norm" in self.plan:
-            return {"minimum_norm": gradient_attacks(self.n_steps)["minimum_norm"]}
-        return {"black_box": smallest_blind} if "black_box" in self.plan else {}
+        """Return the attack that finds small perturbations without being told eps, in a list; gradients first."""
+        smallest = [attack.smallest for attack in self.plan if attack.smallest is not None]
+        return sorted(smallest, key=lambda attack: attack.kind != "gradient")[:1]
 
     def linear_radius(self, rows):
         """Return the radius at which the margin would be used up, were it linear around the rows."""
@@ -153,35 +148,35 @@ class Evaluation:
     def _ball(self, rows, eps, **where):
         return self.threat.ball(self.table.matrix[rows], eps, rows, **where)
 
-    def _try(self, name, attack, rows, eps, trial):
+    def _try(self, attack, rows, eps, trial):
         """Run one attack once; return its points, settled, and which of them are answered wrongly."""
         clean = self.table.matrix[rows]
-        if name in BLIND_ATTACKS or name in WHITE_BOX_ATTACKS:
-            candidates, claimed = self._own(name, attack, rows, eps, trial)
+        if attack.kind == "foreign":
+            candidates, claimed = self._foreign(attack.run, rows, eps)
         else:
-            candidates, claimed = self._foreign(attack, rows, eps)
-        limit = np.inf if name == "gaussian" else eps
+            candidates, claimed = self._own(attack, rows, eps, trial)
+        limit = eps if attack.keeps_ball else np.inf
         candidates, good = self.threat.settle(candidates, clean, limit)
         hit = good & claimed
         if hit.any():
             hit[hit] = self.attacked.broken(candidates[hit], rows[hit])
-        if name == "black_box" and not self.blind:
+        if attack.kind == "black_box" and not self.blind:
             self.only_black_box[rows[hit]] = True
         return candidates, hit
 
-    def _own(self, name, attack, rows, eps, trial):
+    def _own(self, attack, rows, eps, trial):
         where = {"device": "cpu", "dtype": torch.float64}
-        if name in WHITE_BOX_ATTACKS:
+        if attack.kind == "gradient":
             where = {"device": self.device, "dtype": self.dtype}
         ball = self._ball(rows, eps, **where)
         y = torch.as_tensor(self.attacked.target[rows], device=where["device"])
-        found = attack(self, ball, y, trial)
+        found = attack.run(self, ball, y, trial)
         self.flat[rows] |= found.flat.cpu().numpy()
         return found.x.cpu().numpy(), found.broken.cpu().numpy()
 
-    def _foreign(self, attack, rows, eps):
+    def _foreign(self, function, rows, eps):
         clean = self.table.matrix[rows]
-        X = attack(
+        X = function(
             self.attacked.estimator, self.table.restore(clean.copy(), rows), self.attacked.y[rows].copy()
         )
         X = Table(self.owner, X).matrix
@@ -221,20 +216,19 @@ class Evaluation:
         return points[nearest.T]
 
     def _plan(self, attack):
-        """Return the attacks to run, name to function, and make the model where one needs it."""
-        white_box = gradient_attacks(self.n_steps)
+        """Return the attacks to run, and make the model where one needs it."""
+        known = {**gradient_attacks(self.n_steps), **BLIND_ATTACKS}
         wanted = [attack] if isinstance(attack, str) or callable(attack) else list(attack)
         names = [name for item in wanted for name in (_WORST_CASE if item == "worst_case" else (item,))]
-        if any(name in white_box for name in names if isinstance(name, str)) and not self._make_model(
-            may_fail="worst_case" in wanted
+        plan = [foreign(name) if callable(name) else known[name] for name in names]
+        # Two of the user's may share a name; the same of ours twice would only be the same work twice.
+        plan = list(dict.fromkeys(plan))
+        if any(attack.kind == "gradient" for attack in plan) and not self._make_model(
+            may_fail=any(isinstance(item, str) and item == "worst_case" for item in wanted)
         ):
-            names = [name for name in names if name not in white_box] + ["black_box"]
-        known = {**white_box, **BLIND_ATTACKS}
-        plan = {}
-        for name in names:
-            label = name if isinstance(name, str) else getattr(name, "__name__", type(name).__name__)
-            plan[label] = known[name] if isinstance(name, str) else name
-        return plan
+            blind = [attack for attack in plan if attack.kind != "gradient"]
+            plan = list(dict.fromkeys([*blind, BLIND_ATTACKS["black_box"]]))
+        return unique_labels(plan)
 
     def _make_model(self, *, may_fail):
         for dtype in model_dtypes(self.table.matrix, self.device):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._base import progress
-from ._attacks import paper_attacks
 
 # Attempts after which a row is left with what was found; a hundred halvings exhaust float64.
 _MOST_ROUNDS = 100
@@ -15,7 +14,7 @@ _TOLERANCE, _BLIND_TOLERANCE = 0.01, 0.05
 
 @dataclass
 class Radii:
-    """Per row: the smallest radius known to break it, the row that proves it, the attack that found it."""
+    """Per row: the smallest radius known to break it, the row that proves it, the `Attack` that found it."""
 
     radius: np.ndarray
     X: np.ndarray
@@ -25,7 +24,7 @@ class Radii:
     def unknown(cls, evaluation):
         """Return 0 for rows that are wrong when clean, and inf for all others."""
         radius = np.where(evaluation.attacked.right, np.inf, 0.0)
-        return cls(radius, evaluation.table.matrix.copy(), np.full(len(radius), "", dtype=object))
+        return cls(radius, evaluation.table.matrix.copy(), np.full(len(radius), None, dtype=object))
 
     def improve(self, rows, radius, results):
         """Keep what is smaller than what is known."""
@@ -107,7 +106,8 @@ def _next_eps(low, high, guess, n_wins, n_losses, max_eps, grid):
 def _last_word_to_black_box(evaluation, radii, low):
     """Let the black box try the largest radius at which every other attack failed."""
     rows = np.flatnonzero(low > 0)
-    results = evaluation.run(rows, low[rows], plan={"black_box": evaluation.plan["black_box"]})
+    plan = [attack for attack in evaluation.plan if attack.kind == "black_box"]
+    results = evaluation.run(rows, low[rows], plan=plan)
     radii.improve(rows, evaluation.measure(rows, low[rows], results), results)
 
 
@@ -138,9 +138,7 @@ def look_again(evaluation, radii, grid):
 
 def _without_black_box(evaluation):
     """Return the plan without its most expensive attack, unless there is no other."""
-    return {
-        name: attack for name, attack in evaluation.plan.items() if name != "black_box"
-    } or evaluation.plan
+    return [attack for attack in evaluation.plan if attack.kind != "black_box"] or evaluation.plan
 
 
 def climb_grid(evaluation, grid, *, every_row=False):
@@ -161,7 +159,7 @@ def climb_grid(evaluation, grid, *, every_row=False):
         Rows that this radius alone did not break.
     """
     radii, right = Radii.unknown(evaluation), np.flatnonzero(evaluation.attacked.right)
-    plan, n_standing = paper_attacks(evaluation.plan), np.zeros(len(grid), dtype=int)
+    plan, n_standing = [attack.as_published() for attack in evaluation.plan], np.zeros(len(grid), dtype=int)
     for i, eps in enumerate(progress(grid, verbose=evaluation.verbose, description="Radii")):
         active = right if every_row else right[np.isinf(radii.radius[right])]
         results = evaluation.run(active, np.full(len(active), eps), plan=plan, draw=i)
@@ -170,7 +168,7 @@ def climb_grid(evaluation, grid, *, every_row=False):
     return radii, n_standing
 
 
-def paper_grid(attack):
+def paper_grid(plan):
     """Return the 400 radii of the paper: from 1e-6 to 10**-1.5, or to 8 for noise."""
-    top = 8.0 if attack in ("random", "gaussian") else 10**-1.5
+    top = 8.0 if all(attack.kind == "noise" for attack in plan) else 10**-1.5
     return np.geomspace(1e-6, top, 400)

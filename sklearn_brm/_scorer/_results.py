@@ -104,7 +104,7 @@ class RobustnessCurve:
 def examples_at(evaluation, eps):
     """Attack every row that is right at one radius and return the `AdversarialExamples`."""
     rows = np.flatnonzero(evaluation.attacked.right)
-    X, by = evaluation.table.matrix.copy(), np.full(len(evaluation.table), "", dtype=object)
+    X, by = evaluation.table.matrix.copy(), np.full(len(evaluation.table), None, dtype=object)
     X[rows], _, by[rows] = evaluation.run(rows, np.full(len(rows), float(eps)))
     everyone = np.arange(len(evaluation.table))
     return AdversarialExamples(
@@ -112,7 +112,7 @@ def examples_at(evaluation, eps):
         outcome=_outcome(evaluation, by),
         distance=evaluation.threat.distance(X, evaluation.table.matrix),
         l2_norm=_l2(evaluation, X),
-        attack=by.astype(str),
+        attack=_labels(by),
         n_queries=evaluation.n_queries.copy(),
     )
 
@@ -125,7 +125,7 @@ def critical_from(evaluation, radii):
         l2_norm=l2_norm,
         X=evaluation.table.restore(radii.X, np.arange(len(evaluation.table))),
         outcome=_outcome(evaluation, radii.by),
-        attack=radii.by.astype(str),
+        attack=_labels(radii.by),
         n_queries=evaluation.n_queries.copy(),
     )
 
@@ -148,7 +148,12 @@ def curve_from(evaluation, radii, eps, weight):
 
 
 def _outcome(evaluation, by):
-    return np.where(evaluation.attacked.right, np.where(by == "", "standing", "broken"), "wrong_when_clean")
+    standing = np.where(_labels(by) == "", "standing", "broken")
+    return np.where(evaluation.attacked.right, standing, "wrong_when_clean")
+
+
+def _labels(by):
+    return np.array(["" if attack is None else attack.label for attack in by], dtype=str)
 
 
 def _l2(evaluation, X):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._base import check_choice, check_number
+from .._base import check_choice, check_number, parameter_error
 from ._checks import check_grid, check_weight, make_evaluation
 from ._evaluation import warn_about
 from ._radius import bisect, climb_grid, look_again, paper_grid
@@ -203,6 +203,10 @@ def critical_perturbations(
     owner = "critical_perturbations"
     check_choice(owner, "method", method, ("bisect", "grid"))
     check_number(owner, "max_eps", max_eps, "(0, inf)", also=(None,))
+    eps = _check_used(owner, "eps", eps, "method='grid'", method == "grid")
+    max_eps = _check_used(owner, "max_eps", max_eps, "method='bisect'", method == "bisect")
+    if eps is not None:
+        eps = check_grid(owner, eps)
     evaluation = make_evaluation(
         owner,
         estimator,
@@ -223,7 +227,7 @@ def critical_perturbations(
         verbose=verbose,
     )
     if method == "grid":
-        grid = paper_grid(attack) if eps is None else check_grid(owner, eps)
+        grid = paper_grid(evaluation.plan) if eps is None else eps
         radii, _ = climb_grid(evaluation, grid)
         max_eps = grid[-1]
     else:
@@ -334,7 +338,7 @@ def robustness_curve(
     )
     weight = check_weight(sample_weight, evaluation.table)
     if method == "grid":
-        eps = paper_grid(attack) if eps is None else eps
+        eps = paper_grid(evaluation.plan) if eps is None else eps
         radii, n_standing = climb_grid(evaluation, eps, every_row=True)
         evaluation.findings.weaker_at_larger_eps = (
             int(np.diff(n_standing).clip(min=0).max(initial=0)),
@@ -347,3 +351,10 @@ def robustness_curve(
     curve = curve_from(evaluation, radii, eps, weight)
     warn_about(evaluation, eps=eps[-1], n_standing=int(np.isinf(curve.radius).sum()))
     return curve
+
+
+def _check_used(owner, name, value, condition, holds):
+    """Refuse a parameter that would be ignored."""
+    if value is not None and not holds:
+        raise parameter_error(owner, name, f"None unless {condition}", value, ValueError)
+    return value

@@ -94,8 +94,8 @@ def rounding_of_lead(x: Tensor, slope: Tensor, scores: Tensor, roundoff: float) 
 def rounding_share(n: int, roundoff: float) -> float:
     """Return how far off a sum of n products may be, as a share of the sum of their absolute values.
 
-    It is usually off by no more than sqrt(n) roundings (Higham and Mary 2019, SIAM J. Sci. Comput. 41); this is
-    eight times that.
+    It is usually off by no more than sqrt(n) roundings (Higham and Mary 2019, SIAM J. Sci. Comput. 41); this
+    is eight times that.
     """
     return _SAFETY * roundoff * n**0.5
 
