@@ -201,7 +201,9 @@ def test_read_only_rows_are_attacked_and_left_as_they_are(model):
 
 def test_labels_that_the_estimator_never_saw_count_as_wrong(model):
     strange = np.where(np.arange(len(y)) < 10, 99, y)
-    assert scorer(eps=0)(model, X, strange) == np.mean(model.predict(X) == strange)
+    with pytest.warns(RobustnessWarning, match=r"never saw the labels \[99\], of 10 rows, which count as"):
+        score = scorer(eps=0)(model, X, strange)
+    assert score == np.mean(model.predict(X) == strange)
 
 
 def test_relative_metrics_are_nan_where_no_row_is_right(model):
@@ -238,7 +240,11 @@ def test_a_scorer_warns_of_each_kind_of_doubt_once():
         ({"eps": -1}, ValueError, r"'eps' parameter of AdversarialScorer must be a float in \[0, inf\)"),
         ({"eps": np.nan}, ValueError, r"'eps' parameter of AdversarialScorer"),
         ({"eps": "big"}, ValueError, r"'eps' parameter of AdversarialScorer"),
-        ({"norm": 3}, ValueError, r"'norm' parameter of AdversarialScorer must be inf, 2 or 1. Got 3"),
+        (
+            {"norm": 3},
+            ValueError,
+            r"'norm' parameter of AdversarialScorer must be inf, 2 or 1, or 'linf', 'l2' or 'l1'. Got 3",
+        ),
         ({"metric": "auc"}, ValueError, r"'metric' parameter of AdversarialScorer must be 'robust_accuracy'"),
         (
             {"attack": "pgdd"},

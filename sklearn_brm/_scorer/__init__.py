@@ -1,7 +1,7 @@
 """Attack any fitted classifier in its raw input space, and score it by what is left."""
 
 from ._constraints import FeatureConstraints
-from ._evaluation import RobustnessWarning
+from ._doubts import RobustnessWarning
 from ._foreign import from_art, from_foolbox
 from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve
 from ._robustness import adversarial_examples, critical_perturbations, robustness_curve

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from sklearn.base import is_regressor
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import get_tags
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
@@ -11,6 +11,8 @@ from .._bridge import NotConvertibleError, mismatch, to_torch
 from ..functional.attacks import noise, rounding_share
 from ._trees import split_points
 
+# Share of rows whose label the estimator never saw, as of a rare class in cross-validation, that may be.
+_FEW_STRANGE = 0.1
 # Rows on which an estimator is tested for answers that change.
 _N_ASKED_TWICE = 200
 
@@ -42,6 +44,7 @@ class AttackedEstimator:
                 f"Found input variables with inconsistent numbers of samples: {[len(table), len(self.y)]}"
             )
         check_classification_targets(self.y)
+        self.strange = _strange_labels(estimator, self.y)
         self.everyone = np.arange(len(table))
         self.predicted = self.predict(table.matrix, self.everyone)
         self.right = self.predicted == self.y
@@ -149,8 +152,28 @@ def _check_classifier(owner, estimator):
         raise parameter_error(owner, "estimator", rule, estimator, TypeError)
     if hasattr(estimator, "fit"):
         check_is_fitted(estimator)
-    if hasattr(estimator, "__sklearn_tags__") and is_regressor(estimator):
+    if hasattr(estimator, "__sklearn_tags__") and get_tags(estimator).estimator_type not in (
+        None,
+        "classifier",
+    ):
         raise parameter_error(owner, "estimator", rule, estimator, ValueError)
+
+
+def _strange_labels(estimator, y):
+    """Return the labels in `y` that the estimator never saw, which must be of few rows."""
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        return np.array([])
+    # Raises, as scikit-learn does, where numbers meet strings.
+    unique_labels(classes, y)
+    strange = np.setdiff1d(y, classes)
+    n_strange = int(np.isin(y, strange).sum())
+    if n_strange > _FEW_STRANGE * len(y):
+        raise ValueError(
+            f"y contains labels that the estimator never saw, in {n_strange} of {len(y)} rows: "
+            f"{strange.tolist()}. Its classes are {np.asarray(classes).tolist()}."
+        )
+    return strange
 
 
 def _two_columns(scores):

@@ -15,7 +15,7 @@ def make_evaluation(owner, estimator, X, y, *, norm, scale, reference_X, bounds,
     """Check every parameter and return the `Evaluation` that answers all questions about these rows."""
     check_attack(owner, effort["attack"])
     for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
-        check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral)
+        effort[name] = int(check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral))
     table = Table(owner, X)
     threat = resolve_threat(
         owner,

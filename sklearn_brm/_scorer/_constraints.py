@@ -1,5 +1,6 @@
 """What an attacker may not do to a row: fixed, integer, one-hot and one-way features."""
 
+import numbers
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,7 +105,7 @@ def resolve_constraints(owner, constraints, table):
     if constraints.project is not None and not callable(constraints.project):
         raise parameter_error(constraints, "project", "a callable or None", constraints.project)
     low, high = resolve_bounds(constraints, constraints.bounds, table)
-    groups = [table.features(constraints, "one_hot", group) for group in constraints.one_hot or []]
+    groups = _groups(constraints, table)
     for group in groups:
         low[group], high[group] = np.maximum(low[group], 0), np.minimum(high[group], 1)
     rules = Rules(
@@ -112,6 +113,19 @@ def resolve_constraints(owner, constraints, table):
     )
     _check_clean_rows(constraints, rules, table)
     return rules
+
+
+def _groups(constraints, table):
+    """Return the positions of the features of each one-hot group."""
+    given = [] if constraints.one_hot is None else list(constraints.one_hot)
+    rule = "a list of groups of two features or more, none in two groups"
+    if any(isinstance(group, (str, numbers.Number)) for group in given):
+        raise parameter_error(constraints, "one_hot", rule, constraints.one_hot, ValueError)
+    groups = [table.features(constraints, "one_hot", group) for group in given]
+    members = [member for group in groups for member in group]
+    if any(len(group) < 2 for group in groups) or len(set(members)) < len(members):
+        raise parameter_error(constraints, "one_hot", rule, constraints.one_hot, ValueError)
+    return groups
 
 
 def resolve_bounds(owner, bounds, table):
@@ -125,6 +139,8 @@ def resolve_bounds(owner, bounds, table):
             j = table.features(owner, "bounds", [feature])
             low[j], high[j] = _ends(owner, ends, 1)
         return low, high
+    if isinstance(bounds, (tuple, list)):
+        bounds = tuple(table.by_name(owner, "bounds", end) for end in bounds)
     ends = _ends(owner, bounds, n_features)
     return np.array(np.broadcast_to(ends[0], n_features)), np.array(np.broadcast_to(ends[1], n_features))
 

@@ -1,13 +1,12 @@
 """One estimator under attack: runs attacks on the rows still standing, and judges every result."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._base import progress, resolve_device
+from .._base import as_tensor, progress, resolve_device
 from .._bridge import NotConvertibleError
 from ..functional.attacks import linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
@@ -20,22 +19,20 @@ _POOL = 500
 _WORST_CASE = ("apgd", "apgd_margin", "apgd_targeted", "black_box")
 
 
-class RobustnessWarning(UserWarning):
-    """A robustness number should not be believed as it stands; the message says which and why."""
-
-
 @dataclass
 class Findings:
     """What should be known about the numbers before they are believed; counts of rows.
 
     `n_changed_minds` is how many of how many rows were answered differently when asked twice,
-    `weaker_at_larger_eps` how many of how many stood at a radius larger than one that broke them.
+    `weaker_at_larger_eps` how many of how many stood at a radius larger than one that broke them;
+    `smallest_eps` is the first radius of a curve, and whether it broke all rows.
     """
 
     n_attacked: int
     n_changed_minds: tuple
     n_mismatched: int = 0
     weaker_at_larger_eps: tuple = (0, 0)
+    smallest_eps: tuple = (0.0, False)
 
 
 class Evaluation:
@@ -132,7 +129,7 @@ class Evaluation:
         return np.where(knows_no_ball, eps, distance)
 
     def minimum_plan(self):
-        """Return the attack that finds small perturbations without being told eps, in a list; gradients first."""
+        """Return, in a list, the attack that finds small perturbations without being told eps."""
         smallest = [attack.smallest for attack in self.plan if attack.smallest is not None]
         return sorted(smallest, key=lambda attack: attack.kind != "gradient")[:1]
 
@@ -144,6 +141,19 @@ class Evaluation:
             y = torch.as_tensor(self.attacked.target[rows[batch]], device=self.device)
             radius[batch] = linear_radius(self.model, ball, y).cpu().numpy()
         return radius
+
+    def spread_ratio(self):
+        """Return by what factor the ranges of columns that count in the same unit differ, 1 with units given.
+
+        The outer tenths are left out: some pixels at the edge of images hardly vary.
+        """
+        moved = np.setdiff1d(np.arange(self.table.matrix.shape[1]), self.threat.fixed)
+        spread = np.ptp(self.table.matrix[:, moved], axis=0)
+        spread = spread[spread > 0]
+        if len(spread) < 2 or self.threat.scaled:
+            return 1.0
+        low, high = np.quantile(spread, [0.1, 0.9])
+        return float(high / low)
 
     def _ball(self, rows, eps, **where):
         return self.threat.ball(self.table.matrix[rows], eps, rows, **where)
@@ -183,7 +193,7 @@ class Evaluation:
         if X.shape != clean.shape:
             raise ValueError(f"The attack returned rows of shape {X.shape} for rows of shape {clean.shape}.")
         ball = self._ball(rows, eps, device="cpu", dtype=torch.float64)
-        x = ball.project(torch.as_tensor(X, dtype=torch.float64))
+        x = ball.project(as_tensor(X, dtype=torch.float64))
         x = x if ball.snap is None else ball.snap(x, ball)
         return x.numpy(), np.ones(len(rows), dtype=bool)
 
@@ -243,56 +253,3 @@ class Evaluation:
                 self.model, self.dtype = model, dtype
                 return True
         return False
-
-
-def warn_about(evaluation, *, eps, n_standing):
-    """Warn, once and with the numbers, about everything that makes robustness look larger than it is."""
-    messages = doubts(evaluation, eps=eps, n_standing=n_standing)
-    if messages:
-        warnings.warn(" ".join(messages.values()), RobustnessWarning, stacklevel=3)
-
-
-def doubts(evaluation, *, eps, n_standing):
-    """Return the reasons not to believe the numbers, by kind; `n_standing` rows stand at `eps`."""
-    findings, n = evaluation.findings, evaluation.findings.n_attacked
-    n_flat, n_blind = int(evaluation.flat.sum()), int(evaluation.only_black_box.sum())
-    found = {}
-    n_changed, n_asked = findings.n_changed_minds
-    if n_changed:
-        found["random"] = (
-            f"The estimator answers {n_changed} of {n_asked} rows differently when asked twice: "
-            "an attack has to be lucky only once, so fix its random state."
-        )
-    if findings.n_mismatched:
-        found["mismatch"] = (
-            f"The estimator as a torch function disagrees with its own scores on {findings.n_mismatched} of "
-            f"{len(evaluation.table)} rows: it was attacked as a black box instead, which is weaker."
-        )
-    if n_flat > 0.05 * n:
-        found["flat"] = (
-            f"The gradient is exactly zero at {n_flat} of {n} rows, where gradient attacks only grope: "
-            "robustness may be overstated. More restarts or queries help."
-        )
-    if _several(n_blind, n):
-        found["black_box"] = (
-            f"The black box broke {n_blind} of {n} rows that every gradient attack had left standing: the "
-            "gradients mislead. Raise max_queries and believe the number only once it stops falling."
-        )
-    if _several(*findings.weaker_at_larger_eps):
-        found["rising"] = (
-            "Before the running minimum is taken, accuracy rises with eps by up to {} of {} rows: the attack "
-            "is too weak. Use attack='worst_case', or more steps, restarts and queries.".format(
-                *findings.weaker_at_larger_eps
-            )
-        )
-    if n and eps >= evaluation.threat.reach and n_standing > 0.1 * n:
-        found["standing"] = (
-            f"{n_standing} of {n} rows still stand at eps={eps:.3g}, as far as from one end of the data to "
-            "the other: the attack is too weak, or the constraints leave it no room."
-        )
-    return found
-
-
-def _several(count, n):
-    """Tell whether so many rows of n are no accident."""
-    return count >= 3 and count > 0.01 * n

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._base import check_choice, check_number, parameter_error
 from ._checks import check_grid, check_weight, make_evaluation
-from ._evaluation import warn_about
+from ._doubts import warn_about
 from ._radius import bisect, climb_grid, look_again, paper_grid
 from ._results import critical_from, curve_from, examples_at
 
@@ -108,7 +108,7 @@ def adversarial_examples(
         verbose=verbose,
     )
     found = examples_at(evaluation, eps)
-    warn_about(evaluation, eps=eps, n_standing=int((found.outcome == "standing").sum()))
+    warn_about(evaluation, eps=eps, standing=found.outcome == "standing")
     return found
 
 
@@ -234,7 +234,7 @@ def critical_perturbations(
         max_eps = evaluation.threat.reach if max_eps is None else max_eps
         radii = bisect(evaluation, max_eps=max_eps)
     found = critical_from(evaluation, radii)
-    warn_about(evaluation, eps=max_eps, n_standing=int(np.isinf(found.radius).sum()))
+    warn_about(evaluation, eps=max_eps, standing=np.isinf(found.radius))
     return found
 
 
@@ -349,7 +349,8 @@ def robustness_curve(
         radii = bisect(evaluation, grid=eps, max_eps=eps[-1])
         evaluation.findings.weaker_at_larger_eps = look_again(evaluation, radii, eps)
     curve = curve_from(evaluation, radii, eps, weight)
-    warn_about(evaluation, eps=eps[-1], n_standing=int(np.isinf(curve.radius).sum()))
+    evaluation.findings.smallest_eps = eps[0], bool((curve.radius <= eps[0]).all())
+    warn_about(evaluation, eps=eps[-1], standing=np.isinf(curve.radius))
     return curve
 
 

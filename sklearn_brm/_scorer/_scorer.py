@@ -10,7 +10,7 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
 from ._checks import check_weight, make_evaluation
-from ._evaluation import RobustnessWarning, doubts
+from ._doubts import RobustnessWarning, doubts
 from ._radius import bisect
 from ._results import examples_at
 from ._table import Table
@@ -201,7 +201,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             return evaluation, weight, *self._attack(evaluation)
 
         evaluation, weight, standing, radius = with_smaller_batches(self, attack, self.batch_size)
-        self._warn(evaluation, int(standing.sum()))
+        self._warn(evaluation, standing)
         values = _metrics(evaluation.attacked.right, standing, radius, weight)
         return values if self.metric == "all" else values[self.metric]
 
@@ -236,10 +236,10 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             standing &= radius > self.eps
         return standing, radius
 
-    def _warn(self, evaluation, n_standing):
+    def _warn(self, evaluation, standing):
         """Warn about every kind of doubt once, so that a grid search is not drowned in them."""
         told = self.__dict__.setdefault("_told", set())
-        messages = doubts(evaluation, eps=self.eps, n_standing=n_standing)
+        messages = doubts(evaluation, eps=self.eps, standing=standing)
         news = [text for kind, text in messages.items() if kind not in told]
         told.update(messages)
         if news:
@@ -266,11 +266,14 @@ def _metrics(right, standing, radius, weight):
 
 
 def _median(values, weight):
-    """Return the plain median, or, with weights, the smallest value that reaches half of them."""
-    if len(values) == 0 or (weight is not None and weight.sum() == 0):
+    """Return the median of values repeated as often as their weight says; NaN where none has any."""
+    weight = np.ones(len(values)) if weight is None else weight
+    values, weight = values[weight > 0], weight[weight > 0]
+    if len(values) == 0:
         return np.nan
-    if weight is None or np.ptp(weight) == 0:
-        return float(np.median(values))
     order = np.argsort(values)
-    share = np.cumsum(weight[order]) / weight.sum()
-    return float(values[order][np.searchsorted(share, 0.5)])
+    values, sums = values[order], np.cumsum(weight[order])
+    # Where the weights up to a value are half of all, the median is between it and the next.
+    half, slack = sums[-1] / 2, 1e-12 * sums[-1]
+    lower, upper = values[np.searchsorted(sums, half - slack)], values[np.searchsorted(sums, half + slack)]
+    return float(lower if lower == upper else (lower + upper) / 2)

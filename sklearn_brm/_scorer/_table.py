@@ -1,5 +1,6 @@
 """The rows a user gives, as the numeric matrix under attack, and back."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -89,17 +90,69 @@ class Table:
             frame[self.columns[position]] = values
         return frame
 
+    def aligned(self, owner, name, other):
+        """Return the values of another table in the columns of this one, by name where both have names.
+
+        The same names in another order are the same table; another set of names is an error.
+        """
+        other = Table(owner, other)
+        if self.columns is None or other.columns is None:
+            if other.n_columns != self.n_columns:
+                rule = f"data with the {self.n_columns} features of X"
+                raise parameter_error(owner, name, rule, f"{other.n_columns} features", ValueError)
+            return other.matrix
+        self.check_names(owner, name, other.columns, all_of=self.columns)
+        names = [other.columns[i] for i in other.numeric]
+        fixed = [column for column in self.numeric_names if column not in names]
+        if fixed:
+            raise parameter_error(
+                owner, name, "numeric in the columns that are numeric in X", fixed, ValueError
+            )
+        return other.matrix[:, [names.index(column) for column in self.numeric_names]]
+
+    @property
+    def numeric_names(self):
+        """Names of the columns that can be attacked."""
+        return [self.columns[i] for i in self.numeric]
+
+    def check_names(self, owner, name, names, *, all_of):
+        """Refuse names that X does not have, names that occur twice, and a set without all of `all_of`."""
+        strange = [column for column in names if column not in self.columns]
+        missing = [column for column in all_of if column not in names]
+        twice = [column for column in dict.fromkeys(names) if list(names).count(column) > 1]
+        wrong = {"unknown": strange, "missing": missing, "given twice": twice}
+        found = "; ".join(f"{what}: {columns}" for what, columns in wrong.items() if columns)
+        if found:
+            owner = owner if isinstance(owner, str) else type(owner).__name__
+            raise ValueError(
+                f"The {name!r} parameter of {owner} must name the columns of X, in any order. Got columns "
+                f"{found} instead."
+            )
+
+    def by_name(self, owner, name, value):
+        """Return a Series or dict by column name as an array over the features, all else as it is."""
+        if not isinstance(value, Mapping) and not (hasattr(value, "index") and hasattr(value, "items")):
+            return value
+        value = dict(value.items())
+        if self.columns is None:
+            rule = "an array, since X has no column names"
+            if list(value) == list(range(self.n_columns)):
+                return np.array(list(value.values()))
+            raise parameter_error(owner, name, rule, value, ValueError)
+        self.check_names(owner, name, list(value), all_of=self.numeric_names)
+        return np.array([value[column] for column in self.numeric_names])
+
     def features(self, owner, name, value):
         """Return the positions in `matrix` of the features named by mask, index or column name."""
         value = np.atleast_1d(np.asarray(value))
-        if value.size == 0:
-            return np.empty(0, dtype=int)
         if value.dtype == bool:
             if value.shape != (self.n_columns,):
                 rule = f"a mask over the {self.n_columns} features"
                 raise parameter_error(owner, name, rule, f"a mask of shape {value.shape}", ValueError)
-            positions = np.flatnonzero(value)
-        elif value.dtype.kind in "iu":
+            return np.flatnonzero(np.isin(self.numeric, np.flatnonzero(value)))
+        if value.size == 0:
+            return np.empty(0, dtype=int)
+        if value.dtype.kind in "iu":
             positions = value
         else:
             positions = np.array([self._column(owner, name, column) for column in value.tolist()])
@@ -107,7 +160,7 @@ class Table:
             rule = f"indices of features in [0, {self.n_columns})"
             raise parameter_error(owner, name, rule, value.tolist(), ValueError)
         fixed = np.setdiff1d(positions, self.numeric)
-        if len(fixed) and value.dtype != bool:
+        if len(fixed):
             rule = "numeric columns; the others are always held fixed"
             raise parameter_error(owner, name, rule, [self.columns[i] for i in fixed], ValueError)
         return np.flatnonzero(np.isin(self.numeric, positions))

@@ -1,5 +1,6 @@
 """The threat model: how far a row may be moved, in which units, and what must stay true of it."""
 
+import numbers
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,12 +10,12 @@ import torch
 from .._base import as_tensor, parameter_error
 from ..functional.attacks import Ball
 from ._constraints import Rules, obeys_discrete, resolve_bounds, resolve_constraints
-from ._table import Table
 
 # What rounding may add to the length that is computed of a perturbation, relative to it.
 _SLACK = 1e-12
 # What a point may be outside its ball before it is no use to try one with other whole numbers.
 _NEARLY = 1e-6
+_NORM_WORDS = {"inf": np.inf, "linf": np.inf, "l2": 2.0, "l1": 1.0}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Threat:
         Distance, in units of `scale`, across the whole data: no attacker needs more.
     roundoff : float
         Relative error of a rounding in the least precise arithmetic that rows are asked about in.
+    scaled : bool
+        Whether the user said what a unit is in each feature.
     """
 
     norm: float
@@ -44,6 +47,7 @@ class Threat:
     rules: Rules
     reach: float
     roundoff: float
+    scaled: bool
 
     @cached_property
     def fixed(self):
@@ -162,20 +166,23 @@ class Threat:
 
 def resolve_threat(owner, table, *, norm, scale, reference_X, bounds, constraints):
     """Check the parameters of the threat model and return the `Threat` they mean for `table`."""
-    if isinstance(norm, bool) or norm not in (np.inf, 2, 1):
-        raise parameter_error(owner, "norm", "inf, 2 or 1", norm, ValueError)
+    norm = resolve_norm(owner, norm)
     rules = resolve_constraints(owner, constraints, table)
-    reference = None if reference_X is None else Table(owner, reference_X).matrix
-    if reference is not None and reference.shape[1] != table.matrix.shape[1]:
-        rule = f"data with the {table.matrix.shape[1]} features of X"
-        raise parameter_error(owner, "reference_X", rule, f"{reference.shape[1]} features", ValueError)
-    scale = _resolve_scale(owner, scale, reference, table.matrix.shape[1])
+    reference = None if reference_X is None else table.aligned(owner, "reference_X", reference_X)
+    scaled = scale is not None
+    scale = _resolve_scale(owner, table.by_name(owner, "scale", scale), reference, table.matrix.shape[1])
     low, high = _resolve_limits(owner, bounds, reference, table)
     low, high = np.maximum(low, rules.low), np.minimum(high, rules.high)
     spread = np.ptp(table.matrix if reference is None else reference, axis=0).astype(float)
     spread = np.minimum(spread, high - low)
-    reach = np.linalg.norm((spread / np.where(scale == 0, 1, scale))[scale > 0], ord=norm)
-    return Threat(float(norm), scale, low, high, rules, float(reach), table.roundoff)
+    with np.errstate(over="ignore"):
+        reach = np.linalg.norm((spread / np.where(scale == 0, 1, scale))[scale > 0], ord=norm)
+    if not np.isfinite(reach):
+        raise ValueError(
+            "Input X is too large: the distance across the data is not finite. Divide the columns by a "
+            "constant, or give a larger scale."
+        )
+    return Threat(norm, scale, low, high, rules, float(reach), table.roundoff, scaled)
 
 
 def _move(X, moved):
@@ -190,6 +197,15 @@ def _round_up(values, dtype):
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype)
     return np.where(rounded < values, np.nextafter(rounded, dtype.type(np.inf)), rounded)
+
+
+def resolve_norm(owner, norm):
+    """Return inf, 2 or 1 for a number or the usual word for it."""
+    if isinstance(norm, str) and norm.lower() in _NORM_WORDS:
+        return _NORM_WORDS[norm.lower()]
+    if not isinstance(norm, numbers.Real) or isinstance(norm, (bool, np.bool_)) or norm not in (np.inf, 2, 1):
+        raise parameter_error(owner, "norm", "inf, 2 or 1, or 'linf', 'l2' or 'l1'", norm, ValueError)
+    return float(norm)
 
 
 def _resolve_scale(owner, scale, reference, n_features):
