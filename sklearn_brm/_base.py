@@ -1,5 +1,6 @@
 """What every estimator shares: parameter checks, device, seed, progress and the documentation link."""
 
+import copy
 import numbers
 import warnings
 
@@ -61,6 +62,33 @@ def check_choice(owner, name, value, choices):
     raise parameter_error(owner, name, _join([*map(repr, choices)]), value)
 
 
+def check_factor(owner, name, factor, when):
+    """Return what the callable parameter `name` returned, a factor of a learning rate, as a Python float.
+
+    `when` says for what it was asked, for the message. A rate below zero would train backwards.
+    """
+    rule = f"a callable that returns a float in [0, inf) for {when}"
+    number = factor.item() if getattr(factor, "ndim", None) == 0 else factor
+    if isinstance(number, bool) or not isinstance(number, numbers.Real):
+        raise parameter_error(owner, name, rule, factor, TypeError)
+    if not _contains("[0, inf)", number):
+        raise parameter_error(owner, name, rule, factor, ValueError)
+    return float(number)
+
+
+def with_plain_numbers(owner):
+    """Return a shallow copy of an estimator with Python's numbers for NumPy's among its parameters.
+
+    NumPy's small integers wrap around, its short floats round what they are multiplied with, and torch takes
+    neither for a size.
+    """
+    plain = copy.copy(owner)
+    for name, value in owner.get_params(deep=False).items():
+        if isinstance(value, (np.integer, np.floating)):
+            setattr(plain, name, int(value) if isinstance(value, np.integer) else float(value))
+    return plain
+
+
 def parameter_error(owner, name, rule, value, kind=None):
     """Build the exception of a bad parameter, in scikit-learn's sentence.
 
@@ -83,7 +111,8 @@ def resolve_device(owner, device):
         raise parameter_error(owner, "device", rule, device)
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        # "meta" allocates shapes without numbers, on which there is nothing to compute.
+        torch.empty(1, device=resolved).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise parameter_error(owner, "device", rule, device, ValueError) from error
     return resolved
@@ -98,9 +127,10 @@ def torch_generator(random_state, device="cpu"):
 def as_tensor(array, *, device="cpu", dtype=None):
     """Return `array` as a tensor that never aliases read-only memory.
 
-    Writable arrays are shared, not copied, so callers must not write to the result.
+    Writable arrays are shared, not copied, so callers must not write to the result. Arrays that run
+    backwards, such as ``X[::-1]``, are copied, since torch has no such tensors.
     """
-    if isinstance(array, np.ndarray) and not array.flags.writeable:
+    if isinstance(array, np.ndarray) and (not array.flags.writeable or min(array.strides, default=0) < 0):
         array = array.copy()
     return torch.as_tensor(array, dtype=dtype, device=device)
 
@@ -163,6 +193,8 @@ def _equal_literal(value, option):
         return isinstance(value, str) and value == option
     if isinstance(option, bool):
         return isinstance(value, np.bool_) and bool(value) == option
+    if isinstance(option, numbers.Integral):
+        return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value == option
     return type(value) is type(option) and value == option
 
 

@@ -5,13 +5,16 @@ import numbers
 import numpy as np
 import pytest
 import torch
+from sklearn.base import BaseEstimator
 
 from sklearn_brm._base import (
     as_tensor,
     check_choice,
+    check_factor,
     check_number,
     resolve_device,
     torch_generator,
+    with_plain_numbers,
 )
 
 
@@ -66,6 +69,55 @@ def test_choices_compare_type_and_value():
         check_choice("f", "prune", 0, (False, "mixture"))
 
 
+@pytest.mark.parametrize("value", [np.int64(2), np.int32(2), np.uint8(2)])
+def test_a_choice_among_ints_takes_those_of_numpy(value):
+    assert check_choice("f", "norm", value, (1, 2)) == 2
+    with pytest.raises(TypeError, match=r"must be 1 or 2. Got True"):
+        check_choice("f", "norm", True, (1, 2))
+    with pytest.raises(TypeError, match=r"must be 1 or 2. Got 2.0"):
+        check_choice("f", "norm", 2.0, (1, 2))
+
+
+@pytest.mark.parametrize("kind", [numbers.Real, numbers.Integral])
+def test_an_array_without_dimensions_is_no_number(kind):
+    with pytest.raises(TypeError, match=r"The 'n' parameter of Owner must be .* Got array\(3\) instead"):
+        check_number(Owner(), "n", np.array(3), "[1, inf)", kind=kind)
+
+
+def test_plain_numbers_are_pythons_in_a_copy_and_everything_else_is_the_same():
+    class Estimator(BaseEstimator):
+        def __init__(self, n, rate, names, flag):
+            self.n, self.rate, self.names, self.flag = n, rate, names, flag
+
+    estimator = Estimator(np.uint8(200), np.float16(0.1), ("a",), np.True_)
+    plain = with_plain_numbers(estimator)
+    assert type(plain) is Estimator
+    assert (type(plain.n), type(plain.rate)) == (int, float)
+    assert (plain.n, plain.rate) == (200, float(np.float16(0.1)))
+    assert plain.names is estimator.names
+    assert type(estimator.n) is np.uint8
+
+
+@pytest.mark.parametrize("factor", [0, 0.5, np.float32(0.5), np.array(0.5), torch.tensor(0.5)])
+def test_a_factor_that_a_schedule_returns_becomes_a_float(factor):
+    found = check_factor("f", "schedule", factor, "epoch 3")
+    assert type(found) is float
+    assert found == float(factor)
+
+
+@pytest.mark.parametrize(
+    ("factor", "error"),
+    [(-0.1, ValueError), (np.nan, ValueError), (np.inf, ValueError), (np.float32(-1), ValueError),
+     ("1", TypeError), (None, TypeError), (True, TypeError), (np.ones(2), TypeError), (1j, TypeError)],
+)  # fmt: skip
+def test_a_factor_that_would_not_train_forwards_is_refused_with_when(factor, error):
+    message = (
+        r"The 'schedule' parameter of f must be a callable that returns a float in \[0, inf\) for epoch 3"
+    )
+    with pytest.raises(error, match=message):
+        check_factor("f", "schedule", factor, "epoch 3")
+
+
 def test_a_choice_given_an_array_is_a_plain_error():
     with pytest.raises(TypeError, match="must be 'a' or 'b'"):
         check_choice("f", "x", np.zeros(3), ("a", "b"))
@@ -95,6 +147,12 @@ def test_a_device_that_is_not_there_is_named(device):
         resolve_device(Owner(), device)
 
 
+@pytest.mark.parametrize("device", ["meta", torch.device("meta")])
+def test_a_device_that_holds_no_numbers_is_refused(device):
+    with pytest.raises(ValueError, match=r"The 'device' parameter of Owner must be 'auto' or .* Got .*meta"):
+        resolve_device(Owner(), device)
+
+
 def test_a_device_of_the_wrong_type_is_refused():
     with pytest.raises(TypeError, match=r"The 'device' parameter of Owner .* Got 3 instead"):
         resolve_device(Owner(), 3)
@@ -105,6 +163,12 @@ def test_a_read_only_array_is_copied_and_a_writable_one_shared():
     assert as_tensor(array).data_ptr() == array.ctypes.data
     array.flags.writeable = False
     assert as_tensor(array).data_ptr() != array.ctypes.data
+
+
+@pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1], np.s_[::-1, ::-1], np.s_[::-2, 1:]])
+def test_an_array_that_runs_backwards_becomes_a_tensor_of_the_same_rows(turn):
+    array = np.arange(12.0).reshape(4, 3)[turn]
+    np.testing.assert_array_equal(as_tensor(array).numpy(), array)
 
 
 def test_generators_follow_the_random_state_alone(global_state_unchanged):

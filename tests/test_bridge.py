@@ -783,6 +783,36 @@ def test_an_unfitted_estimator_raises_not_fitted(estimator):
         to_torch(estimator)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        (
+            {"device": "foo"},
+            ValueError,
+            "'device' parameter of to_torch must be 'auto' or a device .* Got 'foo'",
+        ),
+        ({"device": "meta"}, ValueError, "'device' parameter of to_torch .* Got 'meta' instead"),
+        ({"device": 0}, TypeError, "'device' parameter of to_torch .* Got 0 instead"),
+        ({"device": "cuda:99"}, ValueError, "'device' parameter of to_torch .* Got 'cuda:99' instead"),
+        ({"dtype": torch.int64}, TypeError, "'dtype' parameter .* a floating torch.dtype. Got torch.int64"),
+        ({"dtype": "float32"}, ValueError, "'dtype' parameter .* a floating torch.dtype. Got 'float32'"),
+        ({"dtype": None}, TypeError, "'dtype' parameter .* a floating torch.dtype. Got None"),
+    ],
+)
+def test_where_and_in_what_precision_must_be_known_to_torch(parameters, error, message):
+    with pytest.raises(error, match=message):
+        to_torch(StandardScaler().fit(np.eye(3)), **parameters)
+
+
+def test_auto_is_a_device_that_computes_in_the_precision_asked_for(monkeypatch):
+    rows = torch.eye(3, dtype=torch.float64)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    scaler = StandardScaler().fit(rows.numpy())
+    expected = scaler.transform(rows.numpy())
+    np.testing.assert_allclose(to_torch(scaler, device="auto")(rows).numpy(), expected, atol=1e-12)
+
+
 def test_a_class_in_place_of_an_estimator_is_an_error():
     with pytest.raises(TypeError, match="'estimator' parameter of to_torch must be a fitted estimator"):
         to_torch(LogisticRegression)

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_brm import ReceptiveFieldDisplay, WTAEncoder
 
@@ -126,3 +127,21 @@ def test_an_unfitted_encoder_and_no_units_are_refused(encoder):
         ValueError, match=re.escape("'n_units' parameter of ReceptiveFieldDisplay.from_estimator")
     ):
         ReceptiveFieldDisplay.from_estimator(encoder, image_shape=(8, 8), n_units=0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        (
+            {"ax": 3},
+            TypeError,
+            "'ax' parameter of ReceptiveFieldDisplay.from_estimator must be matplotlib Axes",
+        ),
+        ({"histogram_ax": "right"}, ValueError, "'histogram_ax' parameter .* Got 'right' instead"),
+        ({"encoder": StandardScaler().fit(np.eye(3))}, TypeError, "'encoder' .* must be a fitted WTAEncoder"),
+        ({"encoder": 3}, TypeError, "not an estimator instance"),
+    ],
+)
+def test_what_cannot_be_drawn_or_drawn_on_is_refused(encoder, parameters, error, message):
+    with pytest.raises(error, match=message):
+        ReceptiveFieldDisplay.from_estimator(**({"encoder": encoder, "image_shape": (8, 8)} | parameters))

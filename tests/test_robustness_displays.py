@@ -4,10 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -380,3 +381,47 @@ class TestDecisionPlaneDisplay:
             DecisionPlaneDisplay.from_estimator(network, X[:, :1])
         with pytest.raises(NotFittedError):
             DecisionPlaneDisplay.from_estimator(LogisticRegression(), X)
+
+
+@pytest.mark.parametrize("ax", [3, "right", [None], []])
+def test_axes_that_are_none_are_refused_before_any_work(ax):
+    X, y = load_iris(return_X_y=True)
+    kind = ValueError if isinstance(ax, str) else TypeError
+    calls = {
+        "TradeOffDisplay.from_cv_results": lambda: TradeOffDisplay.from_cv_results(None, ax=ax),
+        "RobustnessCurveDisplay.from_estimator": lambda: RobustnessCurveDisplay.from_estimator(
+            None, X, y, ax=ax
+        ),
+        "RobustnessCurveDisplay.from_predictions": lambda: RobustnessCurveDisplay.from_predictions(
+            y, [y], eps=None, ax=ax
+        ),
+        "DecisionPlaneDisplay.from_estimator": lambda: DecisionPlaneDisplay.from_estimator(None, X, ax=ax),
+    }
+    for owner, call in calls.items():
+        with pytest.raises(kind, match=f"The 'ax' parameter of {owner} must be matplotlib Axes"):
+            call()
+
+
+def test_a_third_axes_is_one_too_many():
+    axes = plt.subplots(ncols=3)[1]
+    with pytest.raises(ValueError, match="must be matplotlib Axes, a pair of them or None"):
+        DecisionPlaneDisplay.from_estimator(None, np.eye(3), ax=axes)
+
+
+@pytest.mark.parametrize("estimator", [StandardScaler(), LinearRegression(), KMeans(2, n_init=1)])
+def test_only_a_classifier_has_a_decision_plane(estimator):
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(
+        TypeError, match=r"'estimator' parameter of DecisionPlaneDisplay.* a fitted classifier"
+    ):
+        DecisionPlaneDisplay.from_estimator(estimator.fit(X, y), X)
+
+
+def test_a_scale_that_runs_backwards_is_a_scale_still():
+    X, y = load_iris(return_X_y=True)
+    model, scale = LogisticRegression(max_iter=1000).fit(X, y), np.arange(1.0, 5)[::-1]
+    found, expected = (
+        DecisionPlaneDisplay.from_estimator(model, X, scale=one, resolution=3, random_state=0).jacobian_norm
+        for one in (scale, scale.copy())
+    )
+    np.testing.assert_array_equal(found, expected)

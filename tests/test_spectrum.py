@@ -489,3 +489,46 @@ def test_data_whose_squares_overflow_are_refused_in_words(n_samples):
     X = np.random.default_rng(0).normal(size=(n_samples, 10)) * 1e300
     with pytest.raises(ValueError, match="The covariance overflows float64: divide the data"):
         PowerLawSpectrum(window=(1, 2)).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn_brm.SpectrumWarning")
+@pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1]])
+def test_arrays_that_run_backwards_are_measured_like_their_copies(turn):
+    X = np.random.default_rng(0).normal(size=(40, 5))[turn]
+    copy = X.copy()
+    for fit in (
+        lambda rows: PowerLawSpectrum().fit(rows),
+        lambda rows: PowerLawSpectrum().fit(rows[:4]),
+        lambda rows: PowerLawSpectrum(random_state=0).fit(rows, X_repeat=rows),
+        lambda rows: PowerLawSpectrum().partial_fit(rows),
+    ):
+        np.testing.assert_allclose(fit(X).eigenvalues_, fit(copy).eigenvalues_, rtol=1e-12)
+    pca = PCA(3).fit(copy)
+    tables = [pipeline_spectra(pca, rows, white_noise=False) for rows in (X, copy)]
+    for found, expected in zip(*(table["eigenvalues"] for table in tables)):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn_brm.SpectrumWarning")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_components", np.int64(4)),
+        ("window", (np.uint8(1), np.int32(4))),
+        ("n_bootstrap", np.uint8(5)),
+        ("n_shuffles", np.int32(2)),
+        ("confidence", np.float16(0.9)),
+        ("random_state", np.int64(3)),
+        ("verbose", np.int64(0)),
+    ],
+)
+def test_numbers_of_numpy_do_what_those_of_python_do(name, value):
+    X = np.random.default_rng(0).normal(size=(60, 12))
+    plain = tuple(map(int, value)) if isinstance(value, tuple) else value.item()
+    options = {"window": (1, 8), "random_state": 0, "n_bootstrap": 4}
+    for data in ({"X": X}, {"X": X, "X_repeat": X + 1}):
+        found = PowerLawSpectrum(**(options | {name: value})).fit(**data)
+        expected = PowerLawSpectrum(**(options | {name: plain})).fit(**data)
+        np.testing.assert_array_equal(found.eigenvalues_, expected.eigenvalues_)
+        np.testing.assert_array_equal(found.exponent_interval_, expected.exponent_interval_)
+        assert np.isfinite(found.exponent_)

@@ -101,3 +101,36 @@ def test_a_missing_layer_is_named_with_those_that_are_there(X):
 def test_bad_eigenvalues_are_refused():
     with pytest.raises(ValueError, match="eigenvalues must be a finite, non-empty 1D array"):
         SpectrumDisplay.from_eigenvalues([])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "ax", "error", "message"),
+    [
+        (
+            PowerLawSpectrum(),
+            3,
+            TypeError,
+            "'ax' parameter of SpectrumDisplay.from_estimator must be matplotlib",
+        ),
+        (PowerLawSpectrum(), [], TypeError, r"must be matplotlib Axes or None. Got \[\] instead"),
+        (
+            StandardScaler(),
+            None,
+            TypeError,
+            "'estimator' .* must be a fitted PowerLawSpectrum or a dict of such",
+        ),
+        ({}, None, TypeError, r"or a dict of such by name. Got \{\} instead"),
+        (PowerLawSpectrum(), None, NotFittedError, "not fitted yet"),
+    ],
+)
+def test_what_cannot_be_drawn_or_drawn_on_is_refused(estimator, ax, error, message):
+    with pytest.raises(error, match=message):
+        SpectrumDisplay.from_estimator(estimator, ax=ax)
+
+
+def test_a_second_axes_is_one_too_many_for_one_picture():
+    axes = plt.subplots(ncols=2)[1]
+    with pytest.raises(
+        ValueError, match=r"'ax' parameter of SpectrumDisplay.plot must be matplotlib Axes or None"
+    ):
+        SpectrumDisplay(eigenvalues={"law": 1 / RANKS}, fits={}).plot(axes)

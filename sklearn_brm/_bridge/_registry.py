@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import as_tensor, parameter_error
+from .._base import as_tensor, parameter_error, resolve_device
 
 _CONVERTERS = {}
 _FUNCTIONS = {}
@@ -87,7 +87,8 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     estimator : estimator
         A fitted classifier, transformer, or Pipeline of such.
     device : str or torch.device, default="cpu"
-        Where the parameters are put, and where inputs are expected.
+        Where the parameters are put, and where inputs are expected; "auto" takes a GPU if there is one that
+        computes in `dtype`.
     dtype : torch.dtype, default=torch.float64
         Floating type of parameters, inputs and outputs.
 
@@ -137,7 +138,19 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     """
     if isinstance(estimator, type):
         raise parameter_error("to_torch", "estimator", "a fitted estimator, not a class", estimator)
-    return _convert(estimator, Target(torch.device(device), dtype))
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise parameter_error("to_torch", "dtype", "a floating torch.dtype", dtype)
+    return _convert(estimator, Target(_resolve_device(device, dtype), dtype))
+
+
+def _resolve_device(device, dtype):
+    resolved = resolve_device("to_torch", device)
+    # Apple's GPUs have no float64.
+    if resolved.type == "mps" and dtype == torch.float64:
+        if isinstance(device, str) and device == "auto":
+            return torch.device("cpu")
+        raise parameter_error("to_torch", "dtype", "torch.float32 or shorter on 'mps'", dtype, ValueError)
+    return resolved
 
 
 def register_converter(estimator_type, converter):

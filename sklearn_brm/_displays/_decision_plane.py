@@ -8,9 +8,9 @@ from scipy.special import softmax
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import check_choice, check_number, parameter_error, resolve_device
+from .._base import as_tensor, check_choice, check_number, parameter_error, resolve_device
 from .._bridge import NotConvertibleError, to_torch
-from ._style import AREAS, legend_above, resolve_axes
+from ._style import AREAS, check_axes, legend_above, resolve_axes
 
 _OWNER = "DecisionPlaneDisplay.from_estimator"
 _UNITS = {"std": "standard deviations"}
@@ -146,7 +146,10 @@ class DecisionPlaneDisplay:
         check_number(_OWNER, "extent", extent, "(0, inf)", also=(None,))
         check_number(_OWNER, "resolution", resolution, "[2, inf)", kind=numbers.Integral)
         check_choice(_OWNER, "landscape", landscape, ("auto", True, False))
+        check_axes(_OWNER, ax, at_most=2)
         check_is_fitted(estimator)
+        if np.ndim(getattr(estimator, "classes_", None)) != 1:
+            raise parameter_error(_OWNER, "estimator", "a fitted classifier of one label per row", estimator)
         rows = _check_rows(X, index)
 
         steps = _steps(scale, rows)
@@ -186,7 +189,7 @@ class DecisionPlaneDisplay:
             This object.
         """
         n_axes = 1 if self.jacobian_norm is None else 2
-        axes = resolve_axes(ax, n_axes, width=4.8 * n_axes)
+        axes = resolve_axes("DecisionPlaneDisplay.plot", ax, n_axes, at_most=2, width=4.8 * n_axes)
         self.axes_ = np.array(axes, dtype=object)
         self.ax_, self.figure_ = axes[0], axes[0].figure
         self._plot_regions(axes[0])
@@ -306,7 +309,7 @@ def _landscape(landscape, estimator, lines, steps, device):
         if landscape == "auto":
             return None
         raise
-    steps = torch.as_tensor(steps, dtype=dtype).to(device)
+    steps = as_tensor(steps, dtype=dtype).to(device)
     norms = [jacobian_norms(function, torch.as_tensor(line, dtype=dtype).to(device), steps) for line in lines]
     return torch.stack(norms).cpu().double().numpy()
 

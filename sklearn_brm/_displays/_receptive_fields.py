@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import check_number, parameter_error
-from ._style import PALETTE, legend_above, new_axes, spans_decades
+from ._style import PALETTE, check_axes, legend_above, new_axes, spans_decades
 
 _LARGEST_GRID = 100
 
@@ -103,8 +103,11 @@ class ReceptiveFieldDisplay:
         ValueError
             If `image_shape` has not as many pixels as the encoder has features, or not 1 or 3 channels.
         """
-        check_is_fitted(encoder)
         owner = f"{cls.__name__}.from_estimator"
+        _check_both_axes(owner, ax, histogram_ax)
+        check_is_fitted(encoder)
+        if not hasattr(encoder, "weight_variances_"):
+            raise parameter_error(owner, "encoder", "a fitted WTAEncoder", encoder)
         check_number(owner, "n_units", n_units, "[1, inf)", kind=numbers.Integral)
         _check_image_shape(owner, image_shape, encoder.components_.shape[1])
         n_shown = min(n_units, len(encoder.components_))
@@ -135,6 +138,7 @@ class ReceptiveFieldDisplay:
         display : ReceptiveFieldDisplay
             This object.
         """
+        _check_both_axes(f"{type(self).__name__}.plot", ax, histogram_ax)
         if ax is None and histogram_ax is None:
             ax, histogram_ax = new_axes(2, width=10.0, height=5.0, width_ratios=[1.2, 1])
         elif ax is None:
@@ -200,6 +204,11 @@ class ReceptiveFieldDisplay:
             cut = ax.axvline(self.threshold, color="black", linestyle="--", label="cut")
         legend_above(ax)
         return cut
+
+
+def _check_both_axes(owner, ax, histogram_ax):
+    check_axes(owner, ax)
+    check_axes(owner, histogram_ax, "histogram_ax")
 
 
 def _check_image_shape(owner, image_shape, n_features):

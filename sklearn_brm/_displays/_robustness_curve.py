@@ -4,7 +4,7 @@ import numpy as np
 
 from .._base import parameter_error
 from .._scorer import RobustnessCurve, robustness_curve
-from ._style import MARKERS, legend_above, resolve_axes, spans_decades
+from ._style import MARKERS, check_axes, legend_above, resolve_axes, spans_decades
 
 _OWNER = "RobustnessCurveDisplay"
 
@@ -95,6 +95,7 @@ class RobustnessCurveDisplay:
         display : RobustnessCurveDisplay
             The picture and what is in it.
         """
+        check_axes(f"{_OWNER}.from_estimator", ax, at_most=2)
         estimators = _named_estimators(estimator, name)
         curves = {key: robustness_curve(one, X, y, **parameters) for key, one in estimators.items()}
         described = {key: parameters[key] for key in ("norm", "scale") if key in parameters}
@@ -138,6 +139,7 @@ class RobustnessCurveDisplay:
         ValueError
             If `eps` does not start with 0 and rise, or the shapes do not fit.
         """
+        check_axes(f"{_OWNER}.from_predictions", ax, at_most=2)
         eps = np.asarray(eps, dtype=float)
         if eps.ndim != 1 or len(eps) < 2 or eps[0] != 0 or not (np.diff(eps) > 0).all():
             rule = "two or more rising numbers of which the first is 0, the clean rows"
@@ -168,7 +170,12 @@ class RobustnessCurveDisplay:
         box_width = 1.4 + 0.6 * len(with_norms)
         ratios = [5.5, box_width] if with_norms else None
         axes = resolve_axes(
-            ax, 2 if with_norms else 1, width=5.5 + (box_width if with_norms else 0), width_ratios=ratios
+            f"{_OWNER}.plot",
+            ax,
+            2 if with_norms else 1,
+            at_most=2,
+            width=5.5 + (box_width if with_norms else 0),
+            width_ratios=ratios,
         )
         self.axes_ = np.array(axes, dtype=object)
         self.ax_, self.figure_ = axes[0], axes[0].figure

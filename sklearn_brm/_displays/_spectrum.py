@@ -5,7 +5,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_brm.functional.spectra import PowerLawFit, fit_power_law
 
-from ._style import legend_above, new_axes
+from .._base import parameter_error
+from .._spectrum import PowerLawSpectrum
+from ._style import check_axes, legend_above, resolve_axes
 
 # Opacity of the narrowest of several spectra that fade; the widest is drawn in full.
 _FAINTEST = 0.25
@@ -82,9 +84,14 @@ class SpectrumDisplay:
         display : SpectrumDisplay
             The picture and what is in it.
         """
+        owner = f"{cls.__name__}.from_estimator"
+        check_axes(owner, ax)
         estimators = estimator if isinstance(estimator, dict) else {"spectrum": estimator}
+        if not estimators or not all(isinstance(one, PowerLawSpectrum) for one in estimators.values()):
+            rule = "a fitted PowerLawSpectrum or a dict of such by name"
+            raise parameter_error(owner, "estimator", rule, estimator)
         for one in estimators.values():
-            check_is_fitted(one)
+            check_is_fitted(one, "eigenvalues_")
         display = cls(
             eigenvalues={name: one.eigenvalues_ for name, one in estimators.items()},
             fits={name: _fit_of(one) for name, one in estimators.items()},
@@ -127,6 +134,7 @@ class SpectrumDisplay:
             If eigenvalues are not a finite one-dimensional array, or the window or method is not one of the
             above.
         """
+        check_axes(f"{cls.__name__}.from_eigenvalues", ax)
         spectra = eigenvalues if isinstance(eigenvalues, dict) else {"spectrum": eigenvalues}
         fits = {name: fit_power_law(values, window, method=method) for name, values in spectra.items()}
         return cls(eigenvalues=spectra, fits=fits, fading=fading).plot(ax=ax, **kwargs)
@@ -160,6 +168,7 @@ class SpectrumDisplay:
         ValueError
             If the table has no such spectrum.
         """
+        check_axes(f"{cls.__name__}.from_table", ax)
         rows = _records(table)
         found = [row for row in rows if (row["step"], row["source"]) == (step, source)]
         layer = found[-1]["layer"] if found and layer is None else layer
@@ -189,7 +198,7 @@ class SpectrumDisplay:
         display : SpectrumDisplay
             This object.
         """
-        self.ax_ = new_axes()[0] if ax is None else ax
+        (self.ax_,) = resolve_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = self.ax_.figure
         self.spectra_, self.lines_ = {}, {}
         opacities = np.geomspace(_FAINTEST, 1, len(self.eigenvalues)) if self.fading else None

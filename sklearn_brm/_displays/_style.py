@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._base import parameter_error
+
 # Okabe and Ito's palette (2008), without yellow, which is too faint for lines.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Paul Tol's muted scheme (2021), for areas of up to ten classes.
@@ -20,11 +22,24 @@ AREAS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def resolve_axes(ax, n_axes, **kwargs):
-    """Return the axes that the user gave as a list, or `n_axes` in a new figure."""
+def resolve_axes(owner, ax, n_axes=1, *, at_most=1, **kwargs):
+    """Return the axes that the user gave, up to `at_most`, as a list, or `n_axes` in a new figure."""
+    return check_axes(owner, ax, at_most=at_most) or new_axes(n_axes, **kwargs)
+
+
+def check_axes(owner, ax, name="ax", *, at_most=1):
+    """Return the axes that the user gave as a list, empty for None; raise if they are anything else."""
     if ax is None:
-        return new_axes(n_axes, **kwargs)
-    return list(np.atleast_1d(np.asarray(ax, dtype=object)))
+        return []
+    from matplotlib.axes import Axes
+
+    axes = np.asarray(ax, dtype=object).ravel().tolist()
+    rule = "matplotlib Axes or None" if at_most == 1 else "matplotlib Axes, a pair of them or None"
+    if not axes or not all(isinstance(one, Axes) for one in axes):
+        raise parameter_error(owner, name, rule, ax)
+    if len(axes) > at_most:
+        raise parameter_error(owner, name, rule, ax, ValueError)
+    return axes
 
 
 def new_axes(n_axes=1, *, width=6.0, height=4.5, width_ratios=None):

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from ._style import legend_above, new_axes
+from ._style import check_axes, legend_above, resolve_axes
 
 
 class TradeOffDisplay:
@@ -123,6 +123,7 @@ class TradeOffDisplay:
         ValueError
             If the search has no such score or parameter.
         """
+        check_axes(f"{cls.__name__}.from_cv_results", ax)
         results = getattr(search, "cv_results_", search)
         if not isinstance(results, dict):
             raise TypeError(
@@ -165,7 +166,7 @@ class TradeOffDisplay:
         display : TradeOffDisplay
             This object.
         """
-        self.ax_ = new_axes()[0] if ax is None else ax
+        (self.ax_,) = resolve_axes(f"{type(self).__name__}.plot", ax)
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         self.front_ = self._plot_front(f"{name}: Pareto front" if name else "Pareto front")

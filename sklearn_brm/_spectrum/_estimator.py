@@ -136,6 +136,9 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
 
     `partial_fit` keeps one n_features x n_features matrix and decomposes it when a result is first asked for.
 
+    The same data, in the same chunks, give the same bits on the same kind of processor with the same number
+    of threads; with another number, products are summed in another order, and results agree to rounding.
+
     References
     ----------
     .. [1] C. Stringer, M. Pachitariu, N. Steinmetz, M. Carandini, K. D. Harris, "High-dimensional geometry of
@@ -342,7 +345,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
 
     def _fit_repeats(self, rows, repeat):
         random_state = check_random_state(self.random_state)
-        eigenvalues = cv_pca(rows, repeat, n_shuffles=self.n_shuffles, rng=random_state).mean(axis=0)
+        eigenvalues = cv_pca(rows, repeat, n_shuffles=int(self.n_shuffles), rng=random_state).mean(axis=0)
         line = self._measure(eigenvalues, n_constant=0)
         if self.n_bootstrap:
             self._bootstrap(bootstrap_cv_exponent, rows, repeat, line, rng=random_state)
@@ -351,8 +354,8 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         bootstrap = resample(
             *data,
             method=self.method,
-            confidence=self.confidence,
-            n_resamples=self.n_bootstrap,
+            confidence=float(self.confidence),
+            n_resamples=int(self.n_bootstrap),
             rng=rng,
             progress=partial(progress, verbose=self.verbose, description="bootstrap"),
         )

@@ -60,7 +60,10 @@ def cv_pca(
     >>> cv_pca(first, second).mean(axis=0).round(1)
     array([8.6, 0.9, 0. ])
     """
-    first, second = torch.as_tensor(X), torch.as_tensor(X_repeat)
+    first, second = (
+        part if isinstance(part, Tensor) else torch.as_tensor(np.ascontiguousarray(part))
+        for part in (X, X_repeat)
+    )
     if first.ndim != 2 or first.shape != second.shape:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
         raise ValueError(f"X and X_repeat must have the same 2D shape. Got {shapes} instead.")
