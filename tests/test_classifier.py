@@ -1,6 +1,8 @@
 """The classifier against scikit-learn's contract, closed-form optima, and its own formulas."""
 
+import os
 import pickle
+import signal
 from collections import Counter
 from functools import partial
 
@@ -20,7 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sklearn_brm import RegularizedClassifier, paper_recipe
-from sklearn_brm._classifier import _training
+from sklearn_brm._classifier import _regularizers, _training
 from sklearn_brm._classifier._fitting import initial_rate, rows_per_batch
 from sklearn_brm._classifier._network import Perceptron
 from sklearn_brm._classifier._rows import as_dataset
@@ -161,8 +163,10 @@ def test_a_feature_that_hardly_varies_is_not_blown_up(table):
     assert np.abs(classifier.coefs_[0][-1]).max() < 10 * np.abs(classifier.coefs_[0][:-1]).max()
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (7,), (7, 5)])
+@pytest.mark.parametrize(
+    ("penalty", "hidden_layer_sizes"),
+    [(name, sizes) for name in PENALTIES for sizes in [(), (7,), (7, 5)] if sizes or name != "spectral"],
+)
 def test_every_penalty_trains_every_depth_and_is_noted(table, penalty, hidden_layer_sizes):
     X, y = table
     classifier = quick(hidden_layer_sizes, penalty=penalty).fit(X, y)
@@ -343,6 +347,22 @@ def test_an_unknown_recipe_is_refused():
         ({"penalty": "l3"}, ValueError, "parameter of RegularizedClassifier must be None, 'l1', 'l2'"),
         ({"penalty": {"l2": -1.0}}, ValueError, r"'l2'\].* must be a float in \[0, inf\)"),
         ({"penalty": {"l2": 1.0}, "alpha": 1.0}, ValueError, "'alpha' .* must be 'auto' where penalty"),
+        ({"alpha": 100}, ValueError, "'alpha' .* must be 'auto' where penalty is None, .* Got 100 instead"),
+        (
+            {"penalty": "spectral", "hidden_layer_sizes": ()},
+            ValueError,
+            "'penalty' .* must be without 'spectral' where there is no hidden layer .* Got 'spectral'",
+        ),
+        (
+            {"penalty": {"l2": 1.0, "spectral": 1.0}, "hidden_layer_sizes": []},
+            ValueError,
+            "'penalty' .* must be without 'spectral' where there is no hidden layer",
+        ),
+        (
+            {"penalty": "spectral", "hidden_layer_sizes": (9, 7), "spectral_start": 7},
+            ValueError,
+            "'spectral_start' .* must be below the 7 units of the last hidden layer.* Got 7 instead",
+        ),
         ({"alpha": -1}, ValueError, r"'alpha' parameter .* must be a float in \[0, inf\) or 'auto'. Got -1"),
         ({"alpha": np.nan}, ValueError, "Got nan instead"),
         ({"alpha": True}, TypeError, "Got True instead"),
@@ -363,6 +383,13 @@ def test_an_unknown_recipe_is_refused():
         ({"early_stopping": "yes"}, ValueError, "must be True or False"),
         ({"class_weight": "even"}, ValueError, "Got 'even' instead"),
         ({"callbacks": "early"}, ValueError, "must be a list of skorch callbacks or None"),
+        ({"callbacks": EarlyStopping()}, TypeError, "must be a list of skorch callbacks or None"),
+        ({"callbacks": ["early"]}, TypeError, "skorch callbacks or None, each an instance, .* Got 'early'"),
+        ({"callbacks": [EpochScoring]}, TypeError, "a class that needs no argument, .* Got <class"),
+        ({"callbacks": [dict]}, TypeError, "must be a list of skorch callbacks .* Got <class 'dict'>"),
+        ({"callbacks": [("a", "b", "c")]}, TypeError, "a pair of a name and such. Got"),
+        ({"alpha": np.array(0.1), "penalty": "l2"}, TypeError, r"Got array\(0.1\) instead"),
+        ({"hidden_layer_sizes": np.array(4)}, TypeError, r"Got array\(4\) instead"),
         ({"device": "cuda:99"}, ValueError, "'device' parameter"),
     ],
 )  # fmt: skip
@@ -430,7 +457,7 @@ def test_training_is_the_same_with_and_without_autograd(table, monkeypatch, size
         np.testing.assert_allclose(curve, slow.penalties_[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize("penalty", [None, "l2", "jacobian", "input_gradient", "adversarial"])
+@pytest.mark.parametrize("penalty", [None, "l2", "jacobian", "spectral", "input_gradient", "adversarial"])
 def test_integer_weights_equal_repetition_for_full_batches(table, penalty):
     X, y = table
     weight = np.random.RandomState(0).randint(0, 4, size=len(X))
@@ -438,6 +465,34 @@ def test_integer_weights_equal_repetition_for_full_batches(table, penalty):
     weighted = probabilities_of(quick((7,), **options), X, y, sample_weight=weight)
     repeated = quick((7,), **options).fit(X.repeat(weight, axis=0), y.repeat(weight)).predict_proba(X)
     np.testing.assert_allclose(weighted, repeated, rtol=1e-7)
+
+
+@pytest.mark.parametrize("options", [{}, {"spectral_of": "preactivation"}, {"spectral_start": 2}])
+def test_the_spectral_penalty_takes_weights_of_every_origin(table, options):
+    X, y = table
+    options = {"penalty": "spectral", "batch_size": 10_000, **options}
+    weight = np.array([3.0, 1.0, 2.0])[y]
+    by_class = quick((7,), class_weight={0: 3, 1: 1, 2: 2}, **options).fit(X, y)
+    by_sample = quick((7,), **options).fit(X, y, sample_weight=5 * weight)
+    repeated = quick((7,), **options).fit(X.repeat(weight.astype(int), axis=0), y.repeat(weight.astype(int)))
+    for classifier in (by_class, by_sample):
+        curves = classifier.penalties_["spectral"], repeated.penalties_["spectral"]
+        np.testing.assert_allclose(*curves, rtol=1e-7)
+    balanced = quick((7,), class_weight="balanced", **options).fit(X[y < 2], y[y < 2])
+    assert np.isfinite(balanced.penalties_["spectral"]).all()
+
+
+def test_the_spectral_recipe_and_chunks_of_a_stream_take_weights(table):
+    X, y = table
+    weight = np.linspace(0, 2, len(X))
+    recipe = paper_recipe("SpecReg", max_iter=2, random_state=0, hidden_layer_sizes=(20,), batch_size=50)
+    recipe.fit(X, y, sample_weight=weight)
+    once, twice = (
+        quick((7,), penalty="spectral", batch_size=50).partial_fit(X, y, [0, 1, 2], factor * weight)
+        for factor in (1, 2)
+    )
+    # As the loss does, a penalty of rows counts twice where their weights do.
+    assert twice.penalties_["spectral"][0] == pytest.approx(2 * once.penalties_["spectral"][0], rel=0.1)
 
 
 def test_rows_of_weight_zero_are_left_out(table):
@@ -609,6 +664,152 @@ def test_ctrl_c_leaves_a_fitted_classifier_and_is_raised(table):
         classifier.fit(*table)
     assert classifier.n_iter_ == 1
     assert classifier.predict(table[0]).shape == (200,)
+
+
+def press_ctrl_c(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let Ctrl-C raise KeyboardInterrupt, which shells switch off for what runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+EVENTS = [
+    "on_epoch_begin", "on_batch_begin", "on_grad_computed", "on_batch_end", "on_epoch_end", "on_train_end"
+]  # fmt: skip
+
+
+def callback_after_two_epochs(event, action):
+    """Return a callback that does something at an event once two epochs are behind."""
+
+    def act(self, net, **kwargs):
+        if len(net.monitor.losses) >= 2:
+            action()
+
+    return type("Acting", (Callback,), {event: act})()
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_ctrl_c_inside_a_callback_is_an_interruption(table, ctrl_c, event):
+    classifier = quick((7,), callbacks=[callback_after_two_epochs(event, press_ctrl_c)])
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*table)
+    assert classifier.n_iter_ == (5 if event == "on_train_end" else 2)
+    assert classifier.predict(table[0]).shape == (200,)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_callback_that_raises_keyboard_interrupt_itself_ends_the_training(table, event):
+    def stop():
+        raise KeyboardInterrupt
+
+    classifier = quick((7,), callbacks=[callback_after_two_epochs(event, stop)]).fit(*table)
+    assert classifier.n_iter_ == (5 if event == "on_train_end" else 2)
+
+
+def test_ctrl_c_that_a_handler_of_the_user_raises_is_an_interruption(table, ctrl_c):
+    def handler(number, frame):
+        raise KeyboardInterrupt("the user's own")
+
+    signal.signal(signal.SIGINT, handler)
+    classifier = quick((7,), callbacks=[callback_after_two_epochs("on_epoch_end", press_ctrl_c)])
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*table)
+    assert classifier.n_iter_ == 2
+
+
+def test_ctrl_c_in_the_spectral_pass_is_an_interruption(table, ctrl_c, monkeypatch):
+    eigenvectors, calls = _regularizers.covariance_eigenvectors, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            press_ctrl_c()
+        return eigenvectors(*args)
+
+    monkeypatch.setattr(_regularizers, "covariance_eigenvectors", interrupted)
+    classifier = quick((7,), penalty="spectral")
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*table)
+    assert classifier.n_iter_ == 2
+    assert classifier.predict(table[0]).shape == (200,)
+
+
+def test_a_callback_that_stops_before_anything_is_learned_is_an_error(table):
+    def stop(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+    stopping = type("Stopping", (Callback,), {"on_batch_end": stop})
+    with pytest.raises(
+        ValueError, match="stopped the training of RegularizedClassifier before the end of the"
+    ):
+        quick((7,), callbacks=[stopping]).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("factor", "error"),
+    [(-1.0, ValueError), (np.nan, ValueError), (np.inf, ValueError), ("1", TypeError), (None, TypeError)],
+)
+def test_a_rate_that_would_not_train_forwards_is_refused_with_the_epoch(table, factor, error):
+    classifier = quick((7,), learning_rate=lambda epoch: 1 if epoch < 2 else factor)
+    message = (
+        r"'learning_rate' parameter of .* a callable that returns a float in \[0, inf\) for epoch 2. Got"
+    )
+    with pytest.raises(error, match=message):
+        classifier.fit(*table)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_layer_sizes", np.int64(5)),
+        ("hidden_layer_sizes", np.array([4, 3], dtype=np.int32)),
+        ("alpha", np.float16(0.01)),
+        ("power", np.float16(1.7)),
+        ("jacobian_projections", np.int32(2)),
+        ("spectral_exponent", np.float16(1.3)),
+        ("spectral_start", np.uint8(2)),
+        ("input_gradient_norm", np.int64(1)),
+        ("adversarial_eps", np.float16(0.3)),
+        ("adversarial_steps", np.uint8(3)),
+        ("learning_rate_init", np.float16(0.01)),
+        ("batch_size", np.uint8(200)),
+        ("batch_size", np.int64(32)),
+        ("max_iter", np.int32(3)),
+        ("tol", np.float16(1e-9)),
+        ("n_iter_no_change", np.uint8(250)),
+        ("validation_fraction", np.float32(0.2)),
+        ("random_state", np.int64(3)),
+        ("verbose", np.int64(0)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_numbers_of_numpy_do_what_those_of_python_do(table, penalty, name, value):
+    X, y = table
+    plain = value.tolist() if isinstance(value, np.ndarray) else value.item()
+    options = {"hidden_layer_sizes": 7, "penalty": penalty, "max_iter": 2}
+    options["early_stopping"] = name == "validation_fraction"
+    found, expected = (quick(**(options | {name: number})).fit(X, y) for number in (value, plain))
+    np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+    np.testing.assert_array_equal(found.hidden(X), expected.hidden(X))
+
+
+@pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1]])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_arrays_that_run_backwards_are_learned_and_predicted_like_their_copies(table, turn, standardize):
+    X, y = table[0][turn], table[1][::-1]
+    for method, options in {"fit": {}, "partial_fit": {"classes": [0, 1, 2]}}.items():
+        found, expected = (
+            getattr(quick((7,), standardize=standardize), method)(rows, labels, **options)
+            for rows, labels in ((X, y), (X.copy(), y.copy()))
+        )
+        np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+        np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X.copy()))
 
 
 def test_the_schedule_sets_the_rate_of_every_epoch(table):

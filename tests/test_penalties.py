@@ -156,7 +156,7 @@ def test_more_projections_vary_less():
 
 
 def spectral_by_formula(H, exponent, start):
-    eigenvalues = np.linalg.eigh(np.cov(H, rowvar=False))[0][::-1]
+    eigenvalues = np.linalg.eigh(np.cov(H, rowvar=False, bias=True))[0][::-1]
     first = max(start, 1) - 1
     total = 0.0
     for n in range(first + 1, len(eigenvalues) + 1):
@@ -180,8 +180,21 @@ def test_the_spectral_penalty_equals_the_direct_formula(exponent, start):
 @pytest.mark.parametrize("start", [0, 1, 4])
 def test_the_spectral_penalty_vanishes_on_a_power_law(start):
     H = np.random.RandomState(0).randn(50, 8)
-    H = np.linalg.qr(H - H.mean(axis=0))[0] * np.sqrt(49.0 * np.arange(1, 9.0) ** -1.5)
+    H = np.linalg.qr(H - H.mean(axis=0))[0] * np.sqrt(50.0 * np.arange(1, 9.0) ** -1.5)
     assert penalties.spectral(torch.tensor(H), torch.eye(8).double(), 1.5, start).item() < 1e-14
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_the_spectral_penalty_of_weighted_rows_is_that_of_repeated_rows_times_the_mean_weight(start):
+    rng = np.random.RandomState(0)
+    H, weight = torch.tensor(rng.randn(40, 6) * [3, 1, 0.5, 2, 1, 0.1]), torch.tensor(rng.randint(1, 5, 40))
+    repeated = H.repeat_interleave(weight, dim=0)
+    eigenvectors = torch.linalg.eigh(torch.cov(repeated.T)).eigenvectors.flip(1)
+    expected = penalties.spectral(repeated, eigenvectors, 1.0, start).item()
+    weight = weight.double()
+    for factor in (1.0, 2.5):
+        found = penalties.spectral(H, eigenvectors, 1.0, start, factor * weight / weight.mean()).item()
+        assert found == pytest.approx(factor * expected, rel=1e-12)
 
 
 def test_input_gradient_equals_the_gradient_of_each_row():

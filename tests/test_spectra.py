@@ -49,6 +49,18 @@ def test_a_streamed_covariance_equals_that_of_numpy(dtype, sizes):
     )
 
 
+@pytest.mark.parametrize("processor", [True, False])
+def test_integer_weights_are_repetitions_in_a_streamed_covariance(monkeypatch, processor):
+    monkeypatch.setattr(_covariance, "_on_processor", lambda tensor: processor)
+    X = torch.as_tensor(gaussian(50, 4, 1.0)) + 100
+    weight = torch.as_tensor(np.random.default_rng(0).integers(1, 5, 50))
+    weighted = StreamingCovariance(4).update(X[:20], weight[:20]).update(X[20:], weight[20:])
+    repeated = StreamingCovariance(4).update(X.repeat_interleave(weight, dim=0))
+    assert (weighted.n_samples, weighted.total_weight) == (50, repeated.total_weight)
+    np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=1e-13)
+    np.testing.assert_allclose(weighted.covariance(), repeated.covariance(), rtol=1e-10)
+
+
 def test_chunks_with_means_far_apart_add_up():
     X = np.concatenate([gaussian(50, 4, 1.0), gaussian(50, 4, 1.0, seed=1) + 1e5])
     covariance = StreamingCovariance(4).update(torch.as_tensor(X[:50])).update(torch.as_tensor(X[50:]))
@@ -69,6 +81,12 @@ def test_the_path_of_accelerators_gives_what_the_processor_does(monkeypatch):
     monkeypatch.setattr(_covariance, "_on_processor", lambda tensor: False)
     for actual, desired in zip(everything(), expected):
         np.testing.assert_allclose(actual, desired, rtol=1e-8, atol=1e-12)
+
+
+def test_repeats_that_run_backwards_are_compared_row_by_row():
+    X = gaussian(30, 4, 1.0)
+    turned = cv_pca(X[::-1], X[::-1], n_shuffles=1)
+    np.testing.assert_allclose(turned, cv_pca(X[::-1].copy(), X[::-1].copy(), n_shuffles=1))
 
 
 def test_devices_without_float64_give_way_to_the_processor():

@@ -1,8 +1,10 @@
 """The parameters of the classifier, checked before any work starts."""
 
+import inspect
 import numbers
 
 import numpy as np
+from skorch.callbacks import Callback
 
 from .._base import check_choice, check_number, parameter_error, resolve_device
 
@@ -63,8 +65,7 @@ def check_parameters(owner):
     check_number(owner, "learning_rate_init", owner.learning_rate_init, "(0, inf)", also=("auto",))
     _check_callable_or(owner, "optimizer", OPTIMIZERS)
     _check_callable_or(owner, "learning_rate", ("constant",))
-    hidden_sizes(owner)
-    penalty_strengths(owner)
+    _check_spectral(owner, hidden_sizes(owner), penalty_strengths(owner))
     _check_containers(owner)
     resolve_device(owner, owner.device)
 
@@ -88,18 +89,32 @@ def penalty_strengths(owner):
     """Return the strength of every penalty by its name, without those of strength 0."""
     penalty = owner.penalty
     alpha = check_number(owner, "alpha", owner.alpha, "[0, inf)", also=("auto",))
-    if not isinstance(penalty, dict):
+    if penalty is None or isinstance(penalty, dict):
+        if alpha != "auto":
+            why = (
+                "None, which has no strength" if penalty is None else "a dict, which holds its own strengths"
+            )
+            raise parameter_error(owner, "alpha", f"'auto' where penalty is {why}", alpha, ValueError)
+        penalty = penalty or {}
+    else:
         check_choice(owner, "penalty", penalty, (None, *DEFAULT_STRENGTHS))
-        penalty = (
-            {} if penalty is None else {penalty: DEFAULT_STRENGTHS[penalty] if alpha == "auto" else alpha}
-        )
-    elif alpha != "auto":
-        rule = "'auto' where penalty is a dict, which holds its own strengths"
-        raise parameter_error(owner, "alpha", rule, alpha, ValueError)
+        penalty = {penalty: DEFAULT_STRENGTHS[penalty] if alpha == "auto" else alpha}
     for name, strength in penalty.items():
         check_choice(owner, "penalty", name, tuple(DEFAULT_STRENGTHS))
         check_number(owner, f"penalty[{name!r}]", strength, "[0, inf)")
     return {name: float(strength) for name, strength in penalty.items() if strength > 0}
+
+
+def _check_spectral(owner, sizes, strengths):
+    """Raise ValueError where the spectral penalty would have no eigenvalue to act on."""
+    if "spectral" not in strengths:
+        return
+    if not sizes:
+        rule = "without 'spectral' where there is no hidden layer whose spectrum to shape"
+        raise parameter_error(owner, "penalty", rule, owner.penalty, ValueError)
+    if owner.spectral_start >= sizes[-1]:
+        rule = f"below the {sizes[-1]} units of the last hidden layer, so that eigenvalues follow it"
+        raise parameter_error(owner, "spectral_start", rule, owner.spectral_start, ValueError)
 
 
 def checked_classes(owner, classes, resumes):
@@ -135,12 +150,32 @@ def _check_callable_or(owner, name, choices):
 
 
 def _check_containers(owner):
-    if owner.callbacks is not None and not isinstance(owner.callbacks, (list, tuple)):
-        raise parameter_error(owner, "callbacks", "a list of skorch callbacks or None", owner.callbacks)
+    _check_callbacks(owner, owner.callbacks)
     weights = owner.class_weight
     if weights is not None and not isinstance(weights, dict) and not _is_balanced(weights):
         rule = "'balanced', a dict of weights by label or None"
         raise parameter_error(owner, "class_weight", rule, weights)
+
+
+def _check_callbacks(owner, callbacks):
+    rule = "a list of skorch callbacks or None"
+    if callbacks is not None and not isinstance(callbacks, (list, tuple)):
+        raise parameter_error(owner, "callbacks", rule, callbacks)
+    for item in callbacks or ():
+        if not _is_callback(item):
+            rule += ", each an instance, a class that needs no argument, or a pair of a name and such"
+            raise parameter_error(owner, "callbacks", rule, item, TypeError)
+
+
+def _is_callback(item):
+    if isinstance(item, (list, tuple)):
+        return len(item) == 2 and isinstance(item[0], str) and _is_callback(item[1])
+    if not isinstance(item, type):
+        return isinstance(item, Callback)
+    if not issubclass(item, Callback):
+        return False
+    required = [p for p in inspect.signature(item).parameters.values() if p.default is p.empty]
+    return all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in required)
 
 
 def _is_balanced(weights):

@@ -17,6 +17,7 @@ from .._base import (
     check_number,
     resolve_device,
     torch_generator,
+    with_plain_numbers,
     with_smaller_batches,
 )
 from ..functional.backpropagation import two_columns
@@ -47,8 +48,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         what is added to the loss. A dict holds several by name, with their strengths:
         ``{"l2": 1e-4, "jacobian": 1e-3}``. See the Notes for the formulas.
     alpha : float or "auto", default="auto"
-        Strength of the penalty where `penalty` is one name. "auto" is 5e-4 for "l2", 1e-3 for "jacobian" and
-        1 for "spectral", as published, and 1e-5 for "l1", 0.01 for "input_gradient" and 1 for "adversarial".
+        Strength of the penalty where `penalty` is one name; it must be "auto" where that is None or a dict.
+        "auto" is 5e-4 for "l2", 1e-3 for "jacobian" and 1 for "spectral", as published, and 1e-5 for "l1",
+        0.01 for "input_gradient" and 1 for "adversarial".
     power : float, default=1.0
         Exponent n >= 1 of the rectifier ``max(0, u) ** n`` of the hidden layers.
     jacobian_of : {"hidden", "preactivation", "logits"}, default="hidden"
@@ -63,8 +65,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     spectral_exponent : float, default=1.0
         Exponent of the power law that the eigenvalues shall follow.
     spectral_start : int, default=0
-        Rank, counted from 1, from which the eigenvalues count; the power law then passes through that
-        eigenvalue. 0 counts all, against the plain power law that starts at an eigenvalue of 1.
+        Rank, counted from 1 and below the number of units, from which the eigenvalues count; the power law
+        then passes through that eigenvalue. 0 counts all, against the plain power law that starts at an
+        eigenvalue of 1.
     input_gradient_norm : {1, 2}, default=2
         Norm of the gradient under "input_gradient": the square of the 2-norm, or the 1-norm, which with the
         strength `alpha` is to first order what "adversarial" does at ``adversarial_eps=alpha``.
@@ -84,8 +87,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Variance of the first weights: 2 / (n_inputs + n_outputs) of each layer, or 2 / n_inputs (1 /
         n_inputs in the last layer). A linear classifier starts at zero.
     batch_norm : bool, default=False
-        Whether the activations of the last hidden layer are normalised by batch. After training this is
-        merged into the last layer.
+        Whether the activations of the last hidden layer, or without one the features, are normalised by
+        batch. After training this is merged into the last layer.
     optimizer : {"adam", "sgd"} or callable, default="adam"
         "sgd" has Nesterov momentum 0.9. A callable gets the parameters and ``lr=`` and returns a torch
         optimizer, such as ``torch.optim.AdamW`` or a `functools.partial` of it.
@@ -96,8 +99,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         `partial_fit`, which does not know how many updates will come, and optimizers other than "adam" keep
         to 0.001, or for a linear classifier the last of these.
     learning_rate : "constant" or callable, default="constant"
-        A callable maps the epoch, counted from 0, to a factor of `learning_rate_init`, such as the schedules
-        in `sklearn_brm.functional.schedules`.
+        A callable maps the epoch, counted from 0, to a factor of `learning_rate_init`, 0 or more, such as the
+        schedules in `sklearn_brm.functional.schedules`.
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is an eighth of the rows, at least 32 and at most 200.
     max_iter : int, default=200
@@ -114,7 +117,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes by label.
     callbacks : list of skorch callbacks or None, default=None
-        Passed to the skorch net that does the training, as they are.
+        Passed to the skorch net that does the training, as they are. One that raises `KeyboardInterrupt` ends
+        the training, as skorch's `EarlyStopping` does.
     device : str or torch.device, default="auto"
         Where torch computes. "auto" takes a GPU if there is one.
     random_state : int, RandomState instance or None, default=None
@@ -163,8 +167,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     - "jacobian": the mean of ``|J(x)|_F ** 2``; with one hidden layer J is W, diag(f'(u)) W or
       V diag(f'(u)) W, each in closed form,
     - "spectral": the mean over n of (l_n/g_n - 1)^2 + max(0, l_n/g_n - 1), with the eigenvalues l_n of the
-      covariance of the representation along eigenvectors found over all rows at the start of the epoch, and
-      the power law g_n,
+      covariance (divisor n) of the representation along eigenvectors found over all rows at the start of the
+      epoch, and the power law g_n; it needs a hidden layer,
     - "input_gradient": the mean squared 2-norm, or the mean 1-norm [4]_, of the gradient of the cross-entropy
       with respect to x,
     - "adversarial": the mean cross-entropy at adversarial examples.
@@ -182,8 +186,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     only. Callbacks that stop the training do so without a warning. After Ctrl-C the estimator is fitted as
     far as the training got, and the interrupt is raised again.
 
-    `sample_weight` weighs the loss and all penalties but "l1", "l2" and "spectral"; batch normalisation
-    ignores it.
+    `sample_weight` weighs the loss and all penalties but "l1" and "l2", which do not look at rows; batch
+    normalisation ignores it.
+
+    The same `random_state` gives the same bits on the same kind of processor with the same number of threads.
+    With another number, sums are taken in another order, and the weights agree to rounding only.
 
     References
     ----------
@@ -300,7 +307,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the loss stops being finite; the message names the epoch and what to try.
+            If the loss stops being finite, or a callable for `learning_rate` returns no number from 0 on; the
+            message names the epoch. Also where a callback stops before the end of the first epoch.
         KeyboardInterrupt
             After Ctrl-C, with the estimator fitted as far as it got.
         """
@@ -428,21 +436,22 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """Return the network as a function of tensors with one column of scores per class."""
         check_is_fitted(self)
         layers = self._layers(device, dtype)
-        return lambda X: two_columns(apply_layers(X, layers, self.power))
+        power = float(self.power)
+        return lambda X: two_columns(apply_layers(X, layers, power))
 
     def _apply(self, X, n_layers=None, activation=False):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X, device)
-        layers = self._layers(device, dtype)[:n_layers]
+        layers, power = self._layers(device, dtype)[:n_layers], float(self.power)
 
         def in_batches(n_rows):
             parts = []
             for start in range(0, len(X), n_rows):
                 rows = as_tensor(X[start : start + n_rows], device=device, dtype=dtype)
-                u = apply_layers(rows, layers, self.power)
-                parts.append((rectify(u, self.power) if activation else u).cpu().numpy())
+                u = apply_layers(rows, layers, power)
+                parts.append((rectify(u, power) if activation else u).cpu().numpy())
             return np.concatenate(parts)
 
         return with_smaller_batches(self, in_batches, _PREDICTION_ROWS)
@@ -473,10 +482,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         generators = torch_generator(random_state), torch_generator(random_state)
         train, valid = rows, None
         if self.early_stopping:
-            train, valid = split_rows(rows, self.validation_fraction, random_state)
+            train, valid = split_rows(rows, float(self.validation_fraction), random_state)
         known = self._scaler if resumes and incremental else None
         self._scaler = update_scaler(known, train[0], train[2]) if self.standardize else None
-        net = train_net(self, train, valid, generators, resumes=resumes, incremental=incremental)
+        owner = with_plain_numbers(self)
+        net = train_net(owner, train, valid, generators, resumes=resumes, incremental=incremental)
         self._store(net, X.dtype, resumes, incremental)
         return self
 
@@ -493,6 +503,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             self._store_curves(net.monitor, resumes)
         if net.interrupted_:
             raise KeyboardInterrupt
+        if not (net.monitor.losses or resumes):
+            raise ValueError(
+                f"A callback stopped the training of {type(self).__name__} before the end of the first "
+                "epoch, so that there is nothing to keep. Let it wait for an epoch."
+            )
         if not (incremental or self.tol is None or net.stopped_):
             warnings.warn(
                 f"{type(self).__name__} stopped at max_iter={self.max_iter} epochs while the "

@@ -5,7 +5,7 @@ from functools import partial
 
 from sklearn.preprocessing import StandardScaler
 
-from .._base import resolve_device, with_smaller_batches
+from .._base import check_factor, resolve_device, with_smaller_batches
 from ._checks import hidden_sizes
 from ._network import Perceptron, unfold
 from ._regularizers import Regularizer
@@ -118,10 +118,12 @@ def initial_rate(owner, updates_per_epoch):
 
 
 def _make_monitor(owner, rate, resumes, incremental):
-    schedule = (lambda epoch: rate * owner.learning_rate(epoch)) if callable(owner.learning_rate) else None
+    def rate_of(epoch):
+        return rate * check_factor(owner, "learning_rate", owner.learning_rate(epoch), f"epoch {epoch}")
+
     return Monitor(
         type(owner).__name__,
-        rate=schedule,
+        rate=rate_of if callable(owner.learning_rate) else None,
         first_epoch=owner.n_iter_ if resumes else 0,
         tol=None if incremental else owner.tol,
         patience=owner.n_iter_no_change,

@@ -14,6 +14,11 @@ from ._checks import penalty_strengths
 HOFFMAN_PROJECTIONS = 3
 
 
+def split_weight(x):
+    """Return the rows of a batch and their weights or None, from what skorch hands around."""
+    return (x["X"], x["weight"]) if isinstance(x, dict) else (x, None)
+
+
 @dataclass
 class Batch:
     """What a penalty may look at: the network, the rows with their weights, and what came out of them."""
@@ -100,17 +105,17 @@ class Regularizer:
 
 @torch.no_grad()
 def covariance_eigenvectors(network, batches, of):
-    """Return the eigenvectors of a representation's covariance over all `batches`, largest first."""
+    """Return the eigenvectors of a representation's (weighted) covariance over `batches`, largest first."""
     covariance = None
-    for X, _ in batches:
-        scores, preactivations = network(X)
-        rows = Batch(network, X, None, None, None, scores, preactivations).representation(of)
+    for x, y in batches:
+        X, weight = split_weight(x)
+        rows = Batch(network, X, y, weight, None, *network(X)).representation(of)
         if covariance is None:
             # MPS has no float64, which the covariance is kept in.
             device = "cpu" if rows.device.type == "mps" else rows.device
             covariance = StreamingCovariance(rows.shape[1], device=device)
-        covariance.update(rows)
-    matrix = covariance.covariance(correction=min(1, covariance.n_samples - 1))
+        covariance.update(rows, weight)
+    matrix = covariance.covariance(correction=0)
     return torch.linalg.eigh(matrix).eigenvectors.flip(dims=[1]).to(rows)
 
 
@@ -150,7 +155,8 @@ def _jacobian(batch, options):
 def _spectral(batch, options):
     settings = options.settings
     rows = batch.representation(settings.spectral_of)
-    return penalties.spectral(rows, options.eigenvectors, settings.spectral_exponent, settings.spectral_start)
+    law = settings.spectral_exponent, settings.spectral_start
+    return penalties.spectral(rows, options.eigenvectors, *law, batch.weight)
 
 
 def _input_gradient(batch, options):

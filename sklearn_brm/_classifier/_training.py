@@ -1,8 +1,12 @@
 """The skorch net that the classifier owns while it trains: slicing batches, penalties, and when to stop."""
 
 import copy
+import dis
+import signal
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
+from traceback import walk_tb
 
 import numpy as np
 import torch
@@ -14,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from .._base import progress
 from ..functional.backpropagation import backpropagate
 from ..functional.penalties import weighted_mean
-from ._regularizers import Batch
+from ._regularizers import Batch, split_weight
 
 _GATHERED_ROWS = 2048
 
@@ -110,14 +114,14 @@ class PenalizedNet(NeuralNetClassifier):
 
     def infer(self, x, **fit_params):
         """Run the module on a batch; its rows require a gradient where a penalty needs one."""
-        rows, _ = _split_weight(x)
+        rows, _ = split_weight(x)
         if self.module_.training and self.regularizer.differentiates_input:
             rows.requires_grad_()
         return self.module_(rows)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch; the penalties count in training only."""
-        rows, weight = _split_weight(X)
+        rows, weight = split_weight(X)
         scores, preactivations = y_pred
         losses = cross_entropy(scores, y_true, reduction="none")
         loss = weighted_mean(losses, weight)
@@ -133,6 +137,8 @@ class PenalizedNet(NeuralNetClassifier):
             for callback in self.listeners_[method_name]:
                 getattr(callback, method_name)(self, **kwargs)
         except KeyboardInterrupt as error:
+            if came_from_outside(error):
+                raise
             raise TrainingStopped from error
         if method_name == "on_epoch_end" and self.monitor.finished:
             raise TrainingStopped
@@ -143,7 +149,7 @@ class PenalizedNet(NeuralNetClassifier):
             return self._differentiated_step(batch)
         network = self.module_
         self._set_training(True)
-        (rows, weight), y = _split_weight(batch[0]), batch[1]
+        (rows, weight), y = split_weight(batch[0]), batch[1]
         loss, scores, preactivations, *gradients = backpropagate(
             rows, y, self.weights_, self.biases_, network.power, weight
         )
@@ -199,25 +205,49 @@ class PenalizedNet(NeuralNetClassifier):
         if self.module_.training is not training:
             super()._set_training(training)
 
-    def fit_loop(self, *args, **kwargs):
+    def partial_fit(self, *args, **kwargs):
         """Train until the last epoch or until a callback says stop; note Ctrl-C for the caller."""
         self.stopped_ = self.interrupted_ = False
-        try:
+        with self._noting_the_end():
+            super().partial_fit(*args, **kwargs)
+        return self
+
+    def fit_loop(self, *args, **kwargs):
+        """Train, and come back to `partial_fit`, which tells the callbacks of the end however it came."""
+        with self._noting_the_end():
             super().fit_loop(*args, **kwargs)
+        return self
+
+    @contextmanager
+    def _noting_the_end(self):
+        try:
+            yield
         except TrainingStopped:
             self.stopped_ = True
         except KeyboardInterrupt:
             self.interrupted_ = True
-        return self
+
+
+def came_from_outside(interrupt):
+    """Whether a KeyboardInterrupt is Ctrl-C, and not raised by the code that it surfaced in.
+
+    Callbacks end the training with a `raise` statement; a signal strikes at any other instruction, or is
+    raised by a handler that somebody installed.
+    """
+    trace = interrupt.__traceback__
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
+    if any(frame.f_code is handler for frame, _ in walk_tb(trace)):
+        return True
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    # Before its first instruction a frame has the place -1.
+    instruction = trace.tb_frame.f_code.co_code[max(trace.tb_lasti, 0)]
+    return dis.opname[instruction] != "RAISE_VARARGS"
 
 
 def in_closed_form(network, regularizer):
     """Whether gradients need no autograd: no penalty looks inside, nor is there a batch norm."""
     return not regularizer.looks_inside and network.norm is None
-
-
-def _split_weight(x):
-    return (x["X"], x["weight"]) if isinstance(x, dict) else (x, None)
 
 
 def make_net(network, *, regularizer, valid, optimizer, generator, callbacks, **settings):
@@ -328,7 +358,7 @@ class Monitor(Callback):
         """Count the right answers on the validation rows."""
         if training:
             return
-        (_, weight), y = _split_weight(batch[0]), batch[1]
+        (_, weight), y = split_weight(batch[0]), batch[1]
         right = (y_pred[0].argmax(dim=1) == y).to(y_pred[0].dtype)
         weight = torch.ones_like(right) if weight is None else weight
         self._n_right += float(right @ weight)

@@ -97,23 +97,33 @@ def jacobian_projected(
     return total * (outputs.shape[1] / n_projections)
 
 
-def spectral(H: Tensor, eigenvectors: Tensor, exponent: float = 1.0, start: int = 0) -> Tensor:
+def spectral(
+    H: Tensor,
+    eigenvectors: Tensor,
+    exponent: float = 1.0,
+    start: int = 0,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Return how far the spectrum of the batch `H` is from a power law (Nassar et al. 2020).
 
     The eigenvalues l_n are the diagonal of S^T cov(H) S with the columns of `eigenvectors` for S, fixed and
-    sorted by falling eigenvalue. The value is (1/N) sum_{n >= start} [(l_n/g_n - 1)^2 + max(0, l_n/g_n - 1)],
-    N the number of units. The target g_n is n^-exponent when `start` is 0, and is scaled to pass through
-    l_start otherwise.
+    sorted by falling eigenvalue; cov is the (weighted) mean of products about the mean. The value is
+    (1/N) sum_{n >= start} [(l_n/g_n - 1)^2 + max(0, l_n/g_n - 1)], N the number of units. The target g_n is
+    n^-exponent when `start` is 0, and is scaled to pass through l_start otherwise. Twice the `weight` of all
+    rows is twice the value, of the same spectrum.
     """
-    projected = (H - H.mean(dim=0)) @ eigenvectors
-    eigenvalues = projected.square().sum(dim=0) / max(len(H) - 1, 1)
+    shares = None if weight is None else weight / weight.sum()
+    mean = H.mean(dim=0) if shares is None else shares @ H
+    squares = ((H - mean) @ eigenvectors).square()
+    eigenvalues = squares.mean(dim=0) if shares is None else shares @ squares
     ranks = torch.arange(1, len(eigenvalues) + 1, dtype=H.dtype, device=H.device)
     first = max(start, 1) - 1
     target = ranks[first:].pow(-exponent)
     if start > 0:
         target = target * (eigenvalues[first] / target[0])
     excess = eigenvalues[first:] / target - 1
-    return (excess.square() + excess.relu()).sum() / len(eigenvalues)
+    value = (excess.square() + excess.relu()).sum() / len(eigenvalues)
+    return value if weight is None else value * weight.mean()
 
 
 def input_gradient(losses: Tensor, X: Tensor, weight: Tensor | None = None, norm: int = 2) -> Tensor:

@@ -25,47 +25,57 @@ class StreamingCovariance:
 
     def __init__(self, n_features: int, *, device: torch.device | str = "cpu"):
         device = float64_device(device)
-        self.n_samples = 0
+        self.n_samples = self.total_weight = 0
         self.mean = torch.zeros(n_features, dtype=torch.float64, device=device)
         # Only the lower triangle is kept up to date: the symmetric product costs half the multiplications.
         self._scatter = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
 
-    def update(self, X: Tensor) -> "StreamingCovariance":
-        """Add the rows of `X`, shape (n, n_features), of any dtype; zero rows change nothing."""
-        for block in X.split(_BLOCK_ROWS):
+    def update(self, X: Tensor, weight: Tensor | None = None) -> "StreamingCovariance":
+        """Add the rows of `X`, shape (n, n_features), of any dtype; zero rows change nothing.
+
+        A `weight` of shape (n,), all above 0, counts rows as if they came so many times.
+        """
+        blocks = X.split(_BLOCK_ROWS)
+        weights = [None] * len(blocks) if weight is None else weight.double().split(_BLOCK_ROWS)
+        for block, part in zip(blocks, weights):
             if len(block):
-                self._update_block(block)
+                self._update_block(block, part)
         return self
 
-    def _update_block(self, block: Tensor) -> None:
-        n, total = len(block), self.n_samples + len(block)
+    def _update_block(self, block: Tensor, weight: Tensor | None) -> None:
+        n = len(block)
+        gain = n if weight is None else float(weight.sum())
+        total = self.total_weight + gain
         product_rows = self.mean.new_empty(n + 1, len(self.mean))
         rows, mean = product_rows, self.mean
         if _on_processor(mean):
             # NumPy's loops take one thread. Torch's would wait for the cores that BLAS has just used, which
             # for short chunks takes ten times as long as the work.
             block, rows, mean = _to_numpy(block), rows.numpy(), mean.numpy()
+            weight = None if weight is None else _to_numpy(weight)
         rows[:n] = block
-        block_mean = rows[:n].mean(axis=0)
+        block_mean = rows[:n].mean(axis=0) if weight is None else weight @ rows[:n] / gain
         rows[:n] -= block_mean
+        if weight is not None:
+            rows[:n] *= weight[:, None] ** 0.5
         shift = block_mean - mean
-        rows[n] = shift * (self.n_samples * n / total) ** 0.5
+        rows[n] = shift * (self.total_weight * gain / total) ** 0.5
         add_product(self._scatter, product_rows.T)
-        mean += shift * (n / total)
-        self.n_samples = total
+        mean += shift * (gain / total)
+        self.n_samples, self.total_weight = self.n_samples + n, total
 
     def covariance(self, *, correction: int = 1) -> Tensor:
-        """Return scatter / (n_samples - correction), shape (n_features, n_features)."""
+        """Return scatter / (total_weight - correction), shape (n_features, n_features)."""
         lower = self._scatter.tril()
-        return (lower + lower.tril(-1).T) / (self.n_samples - correction)
+        return (lower + lower.tril(-1).T) / (self.total_weight - correction)
 
     def variances(self, *, correction: int = 1) -> Tensor:
         """Return the diagonal of the covariance, shape (n_features,)."""
-        return self._scatter.diagonal() / (self.n_samples - correction)
+        return self._scatter.diagonal() / (self.total_weight - correction)
 
     def eigenvalues(self, *, correction: int = 1) -> np.ndarray:
         """Return the min(n_samples, n_features) leading eigenvalues of the covariance, falling."""
-        return scatter_eigenvalues(self._scatter)[: self.n_samples] / (self.n_samples - correction)
+        return scatter_eigenvalues(self._scatter)[: self.n_samples] / (self.total_weight - correction)
 
     def to(self, device: torch.device | str) -> "StreamingCovariance":
         """Move to another device, in place."""
@@ -77,12 +87,13 @@ class StreamingCovariance:
         # NumPy arrays load on machines that lack the device they were made on.
         return {
             "n_samples": self.n_samples,
+            "total_weight": self.total_weight,
             "mean": _to_numpy(self.mean),
             "_scatter": _to_numpy(self._scatter),
         }
 
     def __setstate__(self, state):
-        self.n_samples = state["n_samples"]
+        self.n_samples, self.total_weight = state["n_samples"], state["total_weight"]
         # Copied, because an array loaded from a memory map cannot be written to.
         self.mean, self._scatter = torch.tensor(state["mean"]), torch.tensor(state["_scatter"])
 
