@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, make_blobs, make_circles
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_blobs, make_circles
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -175,6 +175,7 @@ def test_warm_start_goes_on_from_the_units_learned(digits):
 # Warnings
 
 
+@pytest.mark.filterwarnings("ignore:.*units are dead:sklearn.exceptions.ConvergenceWarning")
 def test_too_few_updates_from_random_units_warn_of_units_not_converged(digits):
     encoder = WTAEncoder(20, init="normal", max_iter=1, batch_size=5000, random_state=0)
     with pytest.warns(ConvergenceWarning, match=r"of 20 units have not converged: .* Increase max_iter"):
@@ -200,11 +201,79 @@ def test_dead_units_are_named(digits):
     assert encoder.dead_[5:].all()
 
 
+@pytest.mark.parametrize("random_state", [0, 1, 2, 3])
+def test_columns_of_other_spreads_that_leave_units_dead_are_told_of_with_the_cure(random_state):
+    X, _ = load_wine(return_X_y=True)
+    ratio = X.std(axis=0).max() / np.median(X.std(axis=0))
+    message = f"units are dead.* column of X is {ratio:.0f} times the median one.* with a StandardScaler"
+    with pytest.warns(ConvergenceWarning, match=message):
+        WTAEncoder(random_state=random_state).fit(X)
+    WTAEncoder(random_state=random_state).fit(StandardScaler().fit_transform(X))
+
+
+@pytest.mark.parametrize("n_units", [60, 100, 200])
+def test_units_beyond_the_number_of_directions_are_no_trouble(n_units):
+    X = np.random.default_rng(0).normal(size=(50, 20))
+    for rows in (X, np.vstack([X, 3 * X, X[:10] / 7]), np.vstack([X, np.zeros((100, 20))])):
+        WTAEncoder(n_units, random_state=0).fit(rows)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e6])
 def test_scaled_tables_train_without_a_warning_at_any_scale(scale):
     for load in (load_breast_cancer, load_digits):
         X, _ = load(return_X_y=True)
         WTAEncoder(random_state=0).fit(scale * StandardScaler().fit_transform(X))
+
+
+@pytest.mark.parametrize(
+    ("factor", "error"),
+    [(-1.0, ValueError), (np.nan, ValueError), (np.inf, ValueError), ("1", TypeError), (None, TypeError)],
+)
+def test_a_schedule_that_would_not_train_forwards_is_refused_with_the_share(digits, factor, error):
+    encoder = WTAEncoder(4, max_iter=4, batch_size=500, schedule=lambda share: 1 if share < 0.5 else factor)
+    message = "a callable that returns a float in [0, inf) for the share 0.5 of updates. Got"
+    with pytest.raises(error, match=re.escape(f"The 'schedule' parameter of WTAEncoder must be {message}")):
+        encoder.fit(digits[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        ({"radius": 1e5}, np.float32),
+        ({"radius": 1e5, "norm": 50}, np.float64),
+        ({"radius": 10, "norm": 500}, np.float64),
+        ({"radius": 1e-5}, np.float32),
+        ({"radius": 2, "power": 1e4}, np.float64),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_radius_whose_powers_overflow_or_vanish_is_refused_with_the_limits(digits, method, options, dtype):
+    message = rf"'radius' parameter of WTAEncoder must be in \[.*\], where .* in {np.dtype(dtype)} with norm="
+    with pytest.raises(ValueError, match=message):
+        getattr(WTAEncoder(4, **options), method)(digits[0].astype(dtype))
+
+
+@pytest.mark.parametrize("norm", [3, 50])
+def test_an_int_for_the_radius_is_the_float(digits, norm):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found, expected = (
+            WTAEncoder(4, norm=norm, radius=radius, power=None, max_iter=2, random_state=0).fit(digits[0])
+            for radius in (10, 10.0)
+        )
+    np.testing.assert_array_equal(found.components_, expected.components_)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_features_that_overflow_are_an_error_that_says_what_to_change(encoder, digits, normalize):
+    encoder = pickle.loads(pickle.dumps(encoder))
+    encoder.set_params(power=2000.0) if normalize else encoder.set_params(normalize=False)
+    X = digits[0].astype(np.float32) * np.float32(1 if normalize else 1e9)
+    encoder.components_ = encoder.components_ * 1.2
+    with pytest.raises(
+        ValueError, match=r"features of WTAEncoder overflow float32 with .* Lower power or radius"
+    ):
+        encoder.transform(X)
 
 
 def test_weights_that_overflow_are_an_error_that_says_what_to_do(digits):
@@ -380,6 +449,54 @@ def test_fit_needs_three_times_its_components_and_four_batches_of_activations_be
     # Allocators and matrix products keep some megabytes of their own, which differ by machine; half the
     # components is more than that, and less than one copy too many.
     assert 2 * components < peak < 3.5 * components + 4 * activations
+
+
+@pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1]])
+def test_arrays_that_run_backwards_are_encoded_like_their_copies(digits, turn):
+    X, init = digits[0][:200][turn], digits[0][:10][::-1]
+    found, expected = (
+        WTAEncoder(10, init=start, max_iter=2, n_iter_no_change=None, random_state=0)
+        for start in (init, init.copy())
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found.fit(X).partial_fit(X)
+        expected.fit(X.copy()).partial_fit(X.copy())
+    np.testing.assert_array_equal(found.components_, expected.components_)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X.copy()))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_components", np.uint8(200)),
+        ("n_components", np.int64(20)),
+        ("norm", np.float16(2.3)),
+        ("norm", np.uint8(3)),
+        ("rank", np.int32(3)),
+        ("inhibition", np.float16(0.3)),
+        ("radius", np.uint8(20)),
+        ("radius", np.float16(30.1)),
+        ("power", np.float16(2.3)),
+        ("learning_rate", np.float16(0.03)),
+        ("max_iter", np.uint8(3)),
+        ("batch_size", np.uint8(200)),
+        ("tol", np.float16(0.02)),
+        ("n_iter_no_change", np.int32(1)),
+        ("random_state", np.int64(3)),
+        ("verbose", np.int64(0)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_numbers_of_numpy_do_what_those_of_python_do(digits, name, value):
+    X = digits[0][:300]
+    options = {"n_components": 10, "max_iter": 2, "random_state": 0}
+    found, expected = (
+        WTAEncoder(**(options | {name: number})).fit(X).partial_fit(X) for number in (value, value.item())
+    )
+    np.testing.assert_array_equal(found.components_, expected.components_)
+    np.testing.assert_array_equal(found.converged_, expected.converged_)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_else_draws(digits, global_state_unchanged):

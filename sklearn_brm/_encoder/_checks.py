@@ -4,15 +4,18 @@ import numbers
 import warnings
 from functools import partial
 
+import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .._base import check_choice, check_number, resolve_device
+from .._base import check_choice, check_number, parameter_error, resolve_device
 
 # A layer with fewer units in trouble than these shares is not worth a warning: the paper calls it converged.
 _TOLERATED_OPEN = 0.1
 _TOLERATED_DEAD = 0.2
 _TOLERATED_DIVERGED = 0.01
-_ROWS_PER_UNIT = 2
+# Columns whose standard deviations differ by more from the median one are not scaled alike.
+_TOLERATED_SPREAD = 10
+_SAMPLED_ROWS = 10_000
 
 
 def check_parameters(owner, *, rules, schedules, inits, precisions):
@@ -44,9 +47,37 @@ def check_parameters(owner, *, rules, schedules, inits, precisions):
     resolve_device(owner, owner.device)
 
 
-def warn_of_trouble(owner, n_samples):
-    """Name each of the three troubles of a finished training and what to change."""
-    n_units = owner.n_components
+def check_radius(owner, dtype):
+    """Raise ValueError where powers of the radius overflow or vanish in `dtype`, in learning or in features.
+
+    Learning computes with radius^norm; where rows are normalised, a row that is a unit has the feature
+    radius^((norm - 1) power). Rounding is kept away from both ends, for sums over rows.
+    """
+    limits, norm = np.finfo(dtype), float(owner.norm)
+    power = 1.0 if owner.power is None or not owner.normalize else float(owner.power)
+    exponent = max(norm, (norm - 1) * power)
+    low, high = (float(end) ** (1 / exponent) for end in (limits.tiny / limits.eps, limits.max * limits.eps))
+    if not low <= float(owner.radius) <= high:
+        rule = (
+            f"in [{low:.3g}, {high:.3g}], where radius ** norm and the features, "
+            "radius ** ((norm - 1) * power), neither overflow nor vanish in "
+            f"{np.dtype(dtype)} with norm={owner.norm} and power={owner.power}"
+        )
+        raise parameter_error(owner, "radius", rule, owner.radius, ValueError)
+
+
+def overflow_error(owner, dtype):
+    """Build the error of features that are too large for `dtype`."""
+    return ValueError(
+        f"The features of {type(owner).__name__} overflow {dtype} with norm={owner.norm}, "
+        f"radius={owner.radius}, power={owner.power} and normalize={owner.normalize}. Lower power or radius, "
+        "use normalize=True, divide X by its largest value, or give X in float64."
+    )
+
+
+def warn_of_trouble(owner, X, rows):
+    """Name each of the three troubles of a finished training on `X`, of which units saw `rows`."""
+    n_units = len(owner.components_)
     dead, diverged = owner.dead_ & ~owner.pruned_, owner.diverged_ & ~owner.pruned_
     open_ = ~(owner.converged_ | owner.dead_ | owner.diverged_ | owner.pruned_)
     if diverged.sum() > _TOLERATED_DIVERGED * n_units:
@@ -61,13 +92,39 @@ def warn_of_trouble(owner, n_samples):
             f"norm is not within tol={owner.tol} of the radius. Increase max_iter, decrease batch_size "
             "or lower inhibition."
         )
-    # With few rows per unit some win nothing however well they are placed.
-    if dead.sum() > _TOLERATED_DEAD * n_units and n_samples >= _ROWS_PER_UNIT * n_units:
-        _warn(
-            f"{dead.sum()} of {n_units} units are dead: they won no row in the last epoch. Decrease "
-            "n_components, scale the columns of X alike, use revive=True and init='rows', or lower "
-            "inhibition."
+    if dead.sum() > _TOLERATED_DEAD * n_units:
+        # Units beyond the number of directions in the data win nothing however well they are placed.
+        spare = n_units - _count_directions(rows, n_units)
+        if dead.sum() - spare > _TOLERATED_DEAD * n_units:
+            _warn(f"{dead.sum()} of {n_units} units are dead: they won no row in the last epoch. {_cure(X)}")
+
+
+def _count_directions(rows, at_most):
+    """Return the number of different directions among the rows, or `at_most` if there are more."""
+    seen = set()
+    for row in rows:
+        largest = np.abs(row).max()
+        direction = row / (largest or 1)
+        length = np.linalg.norm(direction)
+        if length > 0:
+            seen.add((np.round(direction / length, 6) + 0.0).tobytes())
+        if len(seen) == at_most:
+            break
+    return len(seen)
+
+
+def _cure(X):
+    """Say what to do about units that died on `X`."""
+    sample = X[:: max(1, len(X) // _SAMPLED_ROWS)].astype(np.float64)
+    sample /= np.abs(sample).max() or 1
+    spreads = sample.std(axis=0)[np.ptp(sample, axis=0) > 0]
+    ratio = spreads.max() / np.median(spreads) if len(spreads) else 1.0
+    if ratio > _TOLERATED_SPREAD:
+        return (
+            f"The largest standard deviation of a column of X is {ratio:.0f} times the median one, so that "
+            "few columns decide who wins: scale the columns alike first, with a StandardScaler."
         )
+    return "Decrease n_components, use revive=True and init='rows', or lower inhibition."
 
 
 def _warn(message):

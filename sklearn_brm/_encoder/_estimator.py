@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from .._base import (
     DocLinkMixin,
     as_tensor,
+    check_factor,
     progress,
     resolve_device,
     with_smaller_batches,
@@ -30,7 +31,7 @@ from ..functional.plasticity import (
     scale_to_radius,
 )
 from ..functional.rows import RowFeed
-from ._checks import check_parameters, warn_of_trouble
+from ._checks import check_parameters, check_radius, overflow_error, warn_of_trouble
 from ._initial_weights import given_weights, initial_weights, median_length, rows_with_length
 from ._pruning import noise_cut
 
@@ -82,7 +83,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         sample rule the share of the way that a winner moves towards a row, ``radius^(norm - 1) / tau``.
     schedule : {"linear", "constant"} or callable, default="linear"
         Factor of the learning rate: falling from 1 to 0 over the updates of `fit`, 1, or a function of the
-        share of updates done, from 0 (included) to 1 (excluded).
+        share of updates done, from 0 (included) to 1 (excluded), that returns 0 or more.
     max_iter : int or None, default=None
         Number of epochs. 0 keeps the initial weights, which is the baseline without learning. None means 20,
         or as many as make 1000 updates: the size of a step does not depend on `batch_size`, so too few
@@ -169,7 +170,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     revived (`revive`).
 
     Only the units that win or are inhibited change in an update; the others are neither read nor written.
-    The units after `fit` are the same bits for the same `random_state` on the same CPU.
+    The units after `fit` are the same bits for the same `random_state` on the same CPU with the same number
+    of threads; with another number they, and what `transform` returns, agree to rounding.
 
     References
     ----------
@@ -260,6 +262,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._check_parameters()
         again = self.warm_start and hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        check_radius(self, X.dtype)
         rows = self._with_constant(X, known=again)
         learner, random_state = with_smaller_batches(
             self, partial(self._train, rows, again), self._rows_per_update()
@@ -271,7 +274,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if self.prune:
             self._prune_noise(random_state)
         if self.n_updates_:
-            warn_of_trouble(self, len(X))
+            warn_of_trouble(self, X, rows)
         return self
 
     @torch.no_grad()
@@ -296,6 +299,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._check_parameters()
         again = hasattr(self, "components_")
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        check_radius(self, X.dtype)
         feed = self._feed(self._with_constant(X, known=again))
         W = self._growing_weights(feed, again)
 
@@ -322,6 +326,11 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         X_new : ndarray of shape (n_samples, n_components)
             float32 if `X` is, else float64.
+
+        Raises
+        ------
+        ValueError
+            If a feature overflows; the message says what to change.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=_DTYPES)
@@ -339,6 +348,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                     encode(batch, out=torch.from_numpy(place))
                 else:
                     place[:] = encode(batch).cpu().numpy()
+                if not torch.stack(torch.from_numpy(place).aminmax()).isfinite().all():
+                    raise overflow_error(self, X.dtype)
             return encoded
 
         return with_smaller_batches(self, in_batches, _TRANSFORM_ROWS)
@@ -353,8 +364,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return len(self.components_)
 
     def _as_torch(self, *, device, dtype):
-        A = power_weights(as_tensor(self._weights(), device=device, dtype=dtype), self.norm)
-        encode = partial(forward, A=A, p=self.norm, power=self.power, normalize=bool(self.normalize))
+        p, power = float(self.norm), None if self.power is None else float(self.power)
+        A = power_weights(as_tensor(self._weights(), device=device, dtype=dtype), p)
+        encode = partial(forward, A=A, p=p, power=power, normalize=bool(self.normalize))
         constant = self.constant_
         return (lambda X, **out: encode(pad(X, (0, 1), value=constant), **out)) if constant else encode
 
@@ -365,7 +377,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """Return the rows for the units: beside few features stands a constant, which keeps their length."""
         if not known:
             lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
-            self.constant_ = median_length(X, self.norm) if lifts else 0.0
+            self.constant_ = median_length(X, float(self.norm)) if lifts else 0.0
         return np.pad(X, ((0, 0), (0, 1)), constant_values=self.constant_) if self.constant_ else X
 
     def _weights(self):
@@ -376,7 +388,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _feed(self, X):
         device = resolve_device(self, self.device)
-        norm = self.norm if self.normalize else None
+        norm = float(self.norm) if self.normalize else None
         return RowFeed(X, device=device, dtype=_compute_dtype(X, device), norm=norm)
 
     def _train(self, X, again, batch_size):
@@ -384,7 +396,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         random_state = check_random_state(self.random_state)
         feed = self._feed(X)
         W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
-        self._n_placed = self.n_components
+        self._n_placed = int(self.n_components)
         updates_per_epoch = math.ceil(len(X) / batch_size)
         n_epochs = self._n_epochs(updates_per_epoch)
         learner = self._learner(W, batch_size, n_updates=n_epochs * updates_per_epoch)
@@ -392,7 +404,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             feed,
             progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
             random_state,
-            tol=self.tol,
+            tol=float(self.tol),
             patience=self.n_iter_no_change,
             last_revival=n_epochs // 2 if self.revive else 0,
         )
@@ -401,34 +413,42 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _learner(self, W, batch_size, n_updates=math.inf):
         """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
         schedule = self.schedule if callable(self.schedule) else _SCHEDULES[self.schedule]
+        learning_rate, R, delta = float(self.learning_rate), float(self.radius), float(self.inhibition)
+
+        def rate(update):
+            share = update / n_updates
+            return learning_rate * check_factor(
+                self, "schedule", schedule(share), f"the share {share:.3g} of updates"
+            )
+
         return Learner(
-            PlasticLayer(W, self.norm, product_dtype=_PRODUCT_DTYPES[self.precision]),
-            Rule(R=self.radius, k=self.rank, delta=self.inhibition, all_ranks=self.inhibited == "all"),
+            PlasticLayer(W, float(self.norm), product_dtype=_PRODUCT_DTYPES[self.precision]),
+            Rule(R=R, k=int(self.rank), delta=delta, all_ranks=self.inhibited == "all"),
             step=_STEPS[self.rule],
-            rate=lambda update: self.learning_rate * float(schedule(update / n_updates)),
+            rate=rate,
             batch_size=batch_size,
         )
 
     def _rows_per_update(self):
-        return 1 if self.rule == "sample" else self.batch_size
+        return 1 if self.rule == "sample" else int(self.batch_size)
 
     def _n_epochs(self, updates_per_epoch):
         if self.max_iter is not None:
-            return self.max_iter
+            return int(self.max_iter)
         return max(_EPOCHS, math.ceil(_UPDATES / updates_per_epoch))
 
     def _starting_weights(self, feed, random_state):
         return initial_weights(
             self.init,
             feed,
-            self.n_components,
-            norm=self.norm,
-            radius=self.radius,
+            int(self.n_components),
+            norm=float(self.norm),
+            radius=float(self.radius),
             random_state=random_state,
         )
 
     def _learned_weights(self, feed):
-        return given_weights(self._weights(), "components_", feed, self.n_components)
+        return given_weights(self._weights(), "components_", feed, int(self.n_components))
 
     def _growing_weights(self, feed, again):
         """Return the weights to go on from in `partial_fit`, with new rows in the places still free."""
@@ -436,19 +456,20 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             W = self._learned_weights(feed)
         elif not isinstance(self.init, str) or self.init == "normal":
             W = self._starting_weights(feed, check_random_state(self.random_state))
-            self._n_placed = self.n_components
+            self._n_placed = int(self.n_components)
         else:
-            W = torch.zeros(self.n_components, feed.X.shape[1], dtype=feed.dtype, device=feed.device)
+            W = torch.zeros(int(self.n_components), feed.X.shape[1], dtype=feed.dtype, device=feed.device)
             self._n_placed = 0
-        rows = rows_with_length(feed.X)[: self.n_components - self._n_placed]
+        rows = rows_with_length(feed.X)[: len(W) - self._n_placed]
         if len(rows):
             place = slice(self._n_placed, self._n_placed + len(rows))
-            W[place] = scale_to_radius(feed.take(rows), self.norm, self.radius)
+            W[place] = scale_to_radius(feed.take(rows), float(self.norm), float(self.radius))
             self._n_placed += len(rows)
         return W
 
     def _store(self, learner):
-        W, constants = learner.layer.W, {"p": self.norm, "R": self.radius, "tol": self.tol}
+        W = learner.layer.W
+        constants = {"p": float(self.norm), "R": float(self.radius), "tol": float(self.tol)}
         weights = W.cpu().numpy()
         self.components_, self.constant_weights_ = weights, np.zeros(len(W), dtype=weights.dtype)
         if self.constant_:
