@@ -203,6 +203,12 @@ def test_the_wrong_attractor_is_far_below_zero_and_off_the_radius():
     assert diverged_units(W, p=3, R=1.0, tol=0.01).tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("R", [0.5, 1.0, 4.0])
+def test_the_wrong_attractor_begins_at_a_mean_of_minus_half_the_radius(R):
+    W = torch.tensor([[-0.51] * 4, [-0.49] * 4, [-0.3] * 4, [-2.0, 0.1, 0.1, 0.1]]) * R
+    assert diverged_units(W, p=3, R=R, tol=0.01).tolist() == [True, False, False, False]
+
+
 def test_the_mixture_order_stops_at_the_first_gain_that_chance_explains():
     # chi2 with 3 degrees of freedom passes p = 0.01 at 11.345, which is twice the gain in log-likelihood.
     assert mixture_order([0.0, 5.67, 11.0]) == 1
@@ -295,3 +301,25 @@ def test_dead_units_are_revived_at_the_rows_farthest_from_their_winner():
     learner._revive(feed, np.arange(5), overlaps, np.random.RandomState(0))
     assert learner.layer.W.tolist() == [[1, 0, 0], [0, 0, 1]]
     assert learner.layer.A.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_rows_of_zeros_revive_no_unit():
+    X = np.eye(3)[[0, 0, 1, 2]] * [[1], [1], [0], [1]]
+    W = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, -1.0, 0]], dtype=torch.float64)
+    learner = make_learner(W)
+    feed = RowFeed(X, device=CPU, dtype=torch.float64, norm=3)
+    learner.wins = torch.tensor([3, 0, 0])
+    # The row of zeros overlaps with no unit, and the last one is the only row that is poorly represented.
+    overlaps = torch.tensor([1.0, 1.0, 0.0, 0.1], dtype=torch.float64)
+    learner._revive(feed, np.arange(4), overlaps, np.random.RandomState(0))
+    assert learner.layer.W.tolist() == [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("units", "n_epochs"), [([[1.0, 0], [0, 1]], 3), ([[1.0, 0], [-2, 0]], 3), ([[1.0, 0], [0, 2]], 6)]
+)
+def test_units_at_rest_end_the_training_only_if_those_that_win_have_the_radius(units, n_epochs):
+    learner = make_learner(torch.tensor(units, dtype=torch.float64), rate=lambda update: 0.0)
+    feed = RowFeed(np.array([[1.0, 0.2], [0.2, 1.0]]), device=CPU, dtype=torch.float64, norm=3)
+    learner.train(feed, range(6), np.random.RandomState(0), tol=0.01, patience=3)
+    assert learner.history["largest_change"] == [0.0] * n_epochs
