@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_brm import WTAEncoder
+from sklearn_brm._encoder._checks import warn_of_trouble
+from sklearn_brm._encoder._initial_weights import median_length
+from sklearn_brm._encoder._pruning import noise_cut
 from sklearn_brm.functional.plasticity import PlasticLayer, Rule, lebesgue_norms, minibatch_step, sample_step
 
 
@@ -640,3 +644,41 @@ def test_progress_is_shown_only_on_request(capfd):
     assert capfd.readouterr() == ("", "")
     WTAEncoder(4, max_iter=3, random_state=0, verbose=1).fit(X)
     assert "WTAEncoder" in capfd.readouterr().err
+
+
+# What single errors would change
+
+
+def test_a_few_units_in_trouble_are_tolerated_and_one_more_is_told():
+    def told(n_samples=200, **n_units):
+        masks = {f"{name}_": np.arange(100) < n_units.get(name, 0) for name in ("dead", "diverged", "pruned")}
+        masks["converged_"] = np.arange(100) >= max(n_units.values())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_of_trouble(SimpleNamespace(n_components=100, n_updates_=7, tol=0.01, **masks), n_samples)
+        return [str(w.message) for w in caught]
+
+    troubles = [("diverged", 1, "attractor"), ("open", 10, "not converged"), ("dead", 20, "dead")]
+    for name, tolerated, word in troubles:
+        assert told(**{name: tolerated}) == []
+        (message,) = told(**{name: tolerated + 1})
+        assert message.startswith(f"{tolerated + 1} of 100 units")
+        assert word in message
+    assert told(n_samples=199, dead=50) == []
+    assert told(dead=50, diverged=50, pruned=50) == []
+
+
+def test_the_constant_is_the_median_length_of_the_rows_that_have_one():
+    rows = np.array([[0.0, 0.0], [0.3, 0.0], [0.5, 0.0], [2.0, 0.0], [0.0, 0.0]])
+    assert median_length(rows, 3) == 0.5
+    assert median_length(np.zeros((2, 2)), 3) == 1
+
+
+def test_the_cut_is_midway_between_the_two_highest_of_three_kinds_of_units():
+    rng = np.random.default_rng(0)
+    kinds = [rng.normal(mean, 0.1, size) for mean, size in ((-4, 40), (0, 20), (3, 30))]
+    midway = np.exp((kinds[1].mean() + kinds[2].mean()) / 2)
+    variances = np.exp(np.concatenate(kinds))
+    assert noise_cut(variances, np.random.RandomState(0)) == pytest.approx(midway, rel=1e-3)
+    with_dead = np.concatenate([np.zeros(5), variances])
+    assert noise_cut(with_dead, np.random.RandomState(0)) == pytest.approx(midway, rel=1e-3)

@@ -296,3 +296,21 @@ def test_a_cosine_schedule_falls_to_zero_and_stays_there():
 def test_impossible_schedules_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_several_adversarial_steps_are_projected_ascent_from_a_uniform_start(global_state_unchanged):
+    X, W, _ = random_network(6, 5, 1, 1)
+    asked = []
+
+    def losses(rows):
+        asked.append(rows.detach())
+        return (rows @ W.T).squeeze(1)
+
+    rows = penalties.adversarial_rows(losses, X, 0.1, 4, torch.Generator().manual_seed(0))
+    noise = torch.rand(X.shape, generator=torch.Generator().manual_seed(0), dtype=X.dtype)
+    delta = 0.1 * (2 * noise - 1)
+    for seen in asked:
+        torch.testing.assert_close(seen, X + delta)
+        delta = (delta + 2.5 * 0.1 / 4 * W.sign()).clamp(-0.1, 0.1)
+    torch.testing.assert_close(rows, X + delta)
+    assert len(asked) == 4

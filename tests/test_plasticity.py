@@ -10,6 +10,7 @@ from sklearn_brm.functional.learning import Learner
 from sklearn_brm.functional.plasticity import (
     PlasticLayer,
     Rule,
+    _changed_rows,
     converged_units,
     diverged_units,
     forward,
@@ -315,11 +316,32 @@ def test_rows_of_zeros_revive_no_unit():
     assert learner.layer.W.tolist() == [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
 
 
+@pytest.mark.parametrize("patience", [1, 3])
 @pytest.mark.parametrize(
-    ("units", "n_epochs"), [([[1.0, 0], [0, 1]], 3), ([[1.0, 0], [-2, 0]], 3), ([[1.0, 0], [0, 2]], 6)]
+    ("units", "ends"), [([[1.0, 0], [0, 1]], True), ([[1.0, 0], [-2, 0]], True), ([[1.0, 0], [0, 2]], False)]
 )
-def test_units_at_rest_end_the_training_only_if_those_that_win_have_the_radius(units, n_epochs):
+def test_units_at_rest_end_the_training_only_if_those_that_win_have_the_radius(units, ends, patience):
     learner = make_learner(torch.tensor(units, dtype=torch.float64), rate=lambda update: 0.0)
     feed = RowFeed(np.array([[1.0, 0.2], [0.2, 1.0]]), device=CPU, dtype=torch.float64, norm=3)
-    learner.train(feed, range(6), np.random.RandomState(0), tol=0.01, patience=3)
-    assert learner.history["largest_change"] == [0.0] * n_epochs
+    learner.train(feed, range(6), np.random.RandomState(0), tol=0.01, patience=patience)
+    assert learner.history["largest_change"] == [0.0] * (patience if ends else 6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_an_accelerator_changes_all_rows_and_the_processor_the_distinct_ones(device):
+    units = torch.tensor([[3, 1], [1, 5]], device=device)
+    rows, slots = _changed_rows(units, 20)
+    if device == "cpu":
+        assert rows.tolist() == [1, 3, 5]
+        assert rows[slots].tolist() == units.tolist()
+    else:
+        assert rows.shape == (20,)
+        assert slots is units
+
+
+def test_a_copy_kept_on_the_device_serves_the_same_rows():
+    X, order = np.arange(12.0).reshape(6, 2), np.array([5, 0, 0, 3])
+    feed = RowFeed(X, device=CPU, dtype=torch.float64, norm=None)
+    # As where the data are uploaded once; what is gathered from then on must come from there.
+    feed._resident = torch.tensor(-X)
+    assert torch.cat(list(feed.batches(order, 3))).tolist() == (-X[order]).tolist()

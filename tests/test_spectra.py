@@ -19,6 +19,8 @@ from sklearn_brm.functional.spectra import (
     rank_to_density_exponent,
     sample_eigenvalues,
 )
+from sklearn_brm.functional.spectra._resampling import _find_population
+from sklearn_brm.functional.spectra._window import _slope_and_turn
 
 RANKS = np.arange(1, 201)
 
@@ -346,3 +348,48 @@ def test_too_few_points_have_no_interval():
     fit = fit_power_law(sample_eigenvalues(X), (1, 2))
     bootstrap = bootstrap_exponent(X, fit, n_resamples=5, rng=np.random.default_rng(0))
     assert np.isnan([*bootstrap.interval, bootstrap.bias, *bootstrap.exponents]).all()
+
+
+def test_three_points_have_a_standard_error_and_two_have_none():
+    values = noisy_spectrum()
+    for method in ("ols", "robust"):
+        assert np.isfinite(fit_power_law(values, (5, 7), method=method).stderr)
+        assert np.isnan(fit_power_law(values, (5, 6), method=method).stderr)
+    oracle = stats.linregress(np.log(RANKS[4:7]), np.log(values[4:7]))
+    assert fit_power_law(values, (5, 7)).stderr == pytest.approx(oracle.stderr, rel=1e-9)
+
+
+def test_negative_eigenvalues_do_not_count_for_the_effective_rank():
+    assert effective_rank([2.0] * 5 + [-3.0]) == pytest.approx(5)
+
+
+def test_the_turn_of_a_parabola_is_that_of_its_derivative_and_its_error_that_of_simulations():
+    first, last, n_samples = 5, 80, 300
+    x = np.log(RANKS)
+    _, turn, error = _slope_and_turn(np.exp(2 - 1.1 * x - 0.07 * x**2), first, last, n_samples)
+    assert turn == pytest.approx(2 * 0.07 * np.log(last / first), rel=1e-9)
+    slope = -1.1 - 2 * 0.07 * np.log(np.sqrt(first * last))
+    assert _slope_and_turn(np.exp(-1.1 * x - 0.07 * x**2), first, last, None)[::2] == pytest.approx(
+        (slope, 0)
+    )
+    # Logarithms of variances 2/n about a line: the turn has the sign of chance.
+    rng = np.random.default_rng(0)
+    line = [np.exp(1 - x + np.sqrt(2 / n_samples) * rng.normal(size=len(x))) for _ in range(2000)]
+    turns = [_slope_and_turn(values, first, last, n_samples)[1] for values in line]
+    assert np.sqrt(np.mean(np.square(turns))) == pytest.approx(error, rel=0.05)
+
+
+def test_where_resamples_look_like_the_population_it_is_the_sample_with_a_straight_window():
+    rng = np.random.default_rng(0)
+    log_sample = np.sort(rng.normal(size=30))[::-1]
+    fit = fit_power_law(np.exp(log_sample), (4, 20))
+    x = np.log(np.arange(4, 21))
+
+    def refit(log_spectrum, counts):
+        return -np.polyfit(x, log_spectrum[3:20], 1)[0], np.zeros(30)
+
+    spectrum, exponent, response = _find_population(log_sample, fit, refit, [None] * 3)
+    assert (exponent, response) == pytest.approx((fit.exponent, 1))
+    np.testing.assert_array_equal(np.delete(spectrum, range(3, 20)), np.delete(log_sample, range(3, 20)))
+    expected = log_sample[3:20].mean() - fit.exponent * (x - x.mean())
+    np.testing.assert_allclose(spectrum[3:20], expected, rtol=1e-9)
