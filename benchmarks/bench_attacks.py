@@ -28,6 +28,7 @@ from sklearn.svm import SVC
 from sklearn_brm import (
     AdversarialScorer,
     RegularizedClassifier,
+    ThreatModel,
     WTAEncoder,
     adversarial_examples,
     critical_perturbations,
@@ -147,7 +148,7 @@ def pgd_contestants(model, X, y, eps, norm):
     """Three functions that return adversarial rows."""
     frozen, n_classes = Module(to_torch(model, dtype=torch.float32)), len(model.classes_)
     module = as_torch_module(model)
-    options = {"attack": "pgd", "eps": eps, "norm": norm, "bounds": BOUNDS, "n_steps": STEPS}
+    options = {"attack": "pgd", "eps": eps, "threat": ThreatModel(norm, bounds=BOUNDS), "n_steps": STEPS}
     return {
         "ours": lambda: adversarial_examples(model, X, y, random_state=0, **options).X,
         "foolbox": lambda: foolbox_pgd(module, X, y, eps, norm),
@@ -251,7 +252,9 @@ def worst_case_line(name, model, X, y, norm, eps):
     """Ours and the strongest neighbour on one model at one radius, as a line of the table."""
     module, n_classes = Module(to_torch(model, dtype=torch.float32)), len(model.classes_)
     start = time.perf_counter()
-    ours = adversarial_examples(model, X, y, eps=eps, norm=norm, bounds=BOUNDS, random_state=0)
+    ours = adversarial_examples(
+        model, X, y, eps=eps, threat=ThreatModel(norm=norm, bounds=BOUNDS), random_state=0
+    )
     seconds = time.perf_counter() - start
     right, left, start = model.predict(X) == y, {}, time.perf_counter()
     for attack, found in neighbours(module, X, y, eps, norm, n_classes):
@@ -292,7 +295,8 @@ def critical(n_test, n_train, max_iter):
     if len(X) < n_test:
         raise SystemExit(f"Only {len(X)} rows are right when clean, fewer than --n-test={n_test}.")
     found, seconds = {}, {}
-    options = {"attack": "pgd", "bounds": BOUNDS, "n_steps": STEPS, "random_state": 0}
+    threat = ThreatModel(bounds=BOUNDS)
+    options = {"attack": "pgd", "threat": threat, "n_steps": STEPS, "random_state": 0}
     for method in ("bisect", "grid"):
         start = time.perf_counter()
         found[method] = critical_perturbations(model, X, y, method=method, max_eps=10**-1.5, **options)
@@ -315,8 +319,10 @@ def critical(n_test, n_train, max_iter):
 def curve(n_test, n_train, max_iter):
     Xa, ya, X, y = images("cifar10", n_train, n_test)
     model = network(Xa, ya, n_hidden=2000, max_iter=max_iter)
-    one = {"attack": "worst_case", "bounds": BOUNDS, "random_state": 0}
-    found = critical_perturbations(model, X, y, attack="pgd", bounds=BOUNDS, max_eps=0.1, random_state=0)
+    one = {"attack": "worst_case", "threat": ThreatModel(bounds=BOUNDS), "random_state": 0}
+    found = critical_perturbations(
+        model, X, y, attack="pgd", threat=ThreatModel(bounds=BOUNDS), max_eps=0.1, random_state=0
+    )
     middle = float(np.median(found.radius[found.radius > 0]))
     eps = np.geomspace(middle / 10, middle * 10, 20)
     contestants = {
@@ -368,7 +374,12 @@ def trees(n_test, n_rows_neighbour, budget):
             broken = near & (model.predict(jumped.astype(float) * spread) != y[run])
             start = time.perf_counter()
             ours = adversarial_examples(
-                model, X, y, eps=eps, norm=norm, scale="std", reference_X=Xa, random_state=0
+                model,
+                X,
+                y,
+                eps=eps,
+                threat=ThreatModel(norm=norm, scale="std", reference_X=Xa),
+                random_state=0,
             )
             seconds = (time.perf_counter() - start) / len(X)
             success = [f"{share:.3f}" for share in (np.mean(ours.outcome[run] == "broken"), np.mean(broken))]
@@ -394,7 +405,7 @@ def search():
     model = make_pipeline(
         FunctionTransformer(), WTAEncoder(200, random_state=0), RegularizedClassifier((), random_state=0)
     )
-    scorer = AdversarialScorer(eps=1.0, bounds=(0, 16), max_samples=200, random_state=0)
+    scorer = AdversarialScorer(eps=1.0, threat=ThreatModel(bounds=(0, 16)), max_samples=200, random_state=0)
     model.fit(Xa, ya)
     times = median_times({"fit": lambda: model.fit(Xa, ya), "score": lambda: scorer(model, X, y)}, n_rounds=3)
     rows = [[name, f"{value:.2f}", f"{value / times['fit']:.2f}"] for name, value in times.items()]
@@ -425,7 +436,8 @@ def probe(n, n_eps, batch_size):
     random = np.random.default_rng(0)
     X, y = random.random((n, 784), dtype=np.float32), np.arange(n) % 10
     model = RegularizedClassifier((500,), max_iter=1, batch_size=100, random_state=0).fit(X[:500], y[:500])
-    options = {"bounds": BOUNDS, "n_steps": 5, "max_queries": 20, "batch_size": batch_size, "random_state": 0}
+    options = {"n_steps": 5, "max_queries": 20, "batch_size": batch_size, "random_state": 0}
+    options["threat"] = ThreatModel(bounds=BOUNDS)
     adversarial_examples(model, X[:10], y[:10], eps=1e-3, **options)
     y = model.predict(X)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -35,7 +35,13 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sklearn_brm import AdversarialScorer, RegularizedClassifier, SharedArray, WTAEncoder
+from sklearn_brm import (
+    AdversarialScorer,
+    RegularizedClassifier,
+    SharedArray,
+    ThreatModel,
+    WTAEncoder,
+)
 
 # Large arrays come from memory that is kept, and not from fresh pages each time. Dask's nanny asks for the
 # opposite, which costs a fifth of the time of these fits. All engines get the same, this process included.
@@ -185,7 +191,7 @@ def sweep(n_units, n_candidates=N_CANDIDATES):
     robust = AdversarialScorer(
         ["apgd", "apgd_margin"],
         eps=1,
-        bounds=(0, 16),
+        threat=ThreatModel(bounds=(0, 16)),
         n_steps=20,
         max_samples=100,
         device="cpu",

@@ -27,6 +27,7 @@ from sklearn_brm import (
     AdversarialScorer,
     PowerLawSpectrum,
     RegularizedClassifier,
+    ThreatModel,
     TradeOffDisplay,
     WTAEncoder,
 )
@@ -52,14 +53,16 @@ class Problem:
 def digits():
     """Images: every pixel may move by 1 of 16 grey levels."""
     X, y = load_digits(return_X_y=True)
-    scorer = AdversarialScorer(eps=1.0, bounds=(0, 16), max_samples=100, random_state=0)
+    scorer = AdversarialScorer(eps=1.0, threat=ThreatModel(bounds=(0, 16)), max_samples=100, random_state=0)
     return Problem("digits", X, y, MinMaxScaler(), "every pixel by 1 of 16 grey levels", scorer)
 
 
 def breast_cancer():
     """A table: every column may move by a fifth of its standard deviation."""
     X, y = load_breast_cancer(return_X_y=True)
-    scorer = AdversarialScorer(eps=0.2, scale="std", reference_X=X, max_samples=100, random_state=0)
+    scorer = AdversarialScorer(
+        eps=0.2, threat=ThreatModel(scale="std", reference_X=X), max_samples=100, random_state=0
+    )
     return Problem("breast cancer", X, y, StandardScaler(), "every column by 0.2 standard deviations", scorer)
 
 

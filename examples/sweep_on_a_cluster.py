@@ -22,7 +22,13 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sklearn_brm import AdversarialScorer, RegularizedClassifier, SharedArray, WTAEncoder
+from sklearn_brm import (
+    AdversarialScorer,
+    RegularizedClassifier,
+    SharedArray,
+    ThreatModel,
+    WTAEncoder,
+)
 
 
 @contextmanager
@@ -75,7 +81,9 @@ def make_search(folds):
             ("classify", RegularizedClassifier((), penalty="l2", device="cpu", random_state=0)),
         ]
     )
-    robust = AdversarialScorer(eps=1.0, bounds=(0, 16), max_samples=60, device="cpu", random_state=0)
+    robust = AdversarialScorer(
+        eps=1.0, threat=ThreatModel(bounds=(0, 16)), max_samples=60, device="cpu", random_state=0
+    )
     grid = {"classify__alpha": [1e-6, 1e-5, 1e-4, 1e-3]}
     scoring = {"accuracy": "accuracy", "robust": robust}
     return GridSearchCV(

@@ -1,4 +1,4 @@
-"""FeatureConstraints: every rule is obeyed exactly by every row that comes back."""
+"""ThreatModel: every rule is obeyed exactly by every row that comes back."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from sklearn_brm import FeatureConstraints, adversarial_examples, critical_perturbations
+from sklearn_brm import ThreatModel, adversarial_examples, critical_perturbations
 
 ATTACKS = ["worst_case", "pgd", "apgd_margin", "minimum_norm", "black_box", "random"]
 
@@ -31,7 +31,7 @@ def model():
 
 def attacked(model, constraints, X=X, **kwargs):
     options = {"eps": 2.5, "random_state": 0, "n_steps": 20, "max_queries": 80, **kwargs}
-    found = adversarial_examples(model, X, y, constraints=constraints, **options)
+    found = adversarial_examples(model, X, y, threat=constraints, **options)
     assert (found.outcome == "broken").any()
     return np.asarray(found.X, dtype=float), found
 
@@ -39,7 +39,7 @@ def attacked(model, constraints, X=X, **kwargs):
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("norm", [np.inf, 2, 1])
 def test_all_rules_together_are_obeyed_exactly_by_every_attack(model, attack, norm):
-    constraints = FeatureConstraints(
+    constraints = ThreatModel(
         mutable=[0, 1, 3, 4, 5, 6, 7],
         bounds={0: (-2.5, 2.5), 3: (0, 8)},
         integer=[3, 4],
@@ -48,7 +48,7 @@ def test_all_rules_together_are_obeyed_exactly_by_every_attack(model, attack, no
     )
     clean = X.copy()
     clean[:, 0] = clean[:, 0].clip(-2.5, 2.5)
-    rows, _ = attacked(model, constraints, clean, attack=attack, norm=norm)
+    rows, _ = attacked(model, constraints, clean, attack=attack, threat=ThreatModel(norm=norm))
     np.testing.assert_array_equal(rows[:, 2], clean[:, 2])
     assert (rows[:, 1] >= clean[:, 1]).all()
     assert (np.abs(rows[:, 0]) <= 2.5).all()
@@ -63,22 +63,20 @@ def test_all_rules_together_are_obeyed_exactly_by_every_attack(model, attack, no
 def test_features_are_named_by_index_mask_or_column_name(mutable, model):
     frame = pd.DataFrame(X, columns=NAMES)
     named = LogisticRegression().fit(frame, y)
-    rows, found = attacked(named, FeatureConstraints(mutable=mutable), frame)
+    rows, found = attacked(named, ThreatModel(mutable=mutable), frame)
     assert isinstance(found.X, pd.DataFrame)
     np.testing.assert_array_equal(rows[:, 2:], X[:, 2:])
     assert (rows[:, :2] != X[:, :2]).any()
 
 
 def test_categories_and_integers_are_really_changed(model):
-    rows, _ = attacked(
-        model, FeatureConstraints(mutable=[3, 4, 5, 6, 7], integer=[3, 4], one_hot=[[5, 6, 7]])
-    )
+    rows, _ = attacked(model, ThreatModel(mutable=[3, 4, 5, 6, 7], integer=[3, 4], one_hot=[[5, 6, 7]]))
     assert (rows[:, 3:5] != X[:, 3:5]).any()
     assert (rows[:, 5:] != X[:, 5:]).any()
 
 
 def test_gradients_find_as_much_as_trying_every_combination(model):
-    constraints = FeatureConstraints(mutable=[3, 4], integer=[3, 4])
+    constraints = ThreatModel(mutable=[3, 4], integer=[3, 4])
     _, found = attacked(model, constraints, eps=2.0, attack="worst_case")
     right = model.predict(X) == y
     breakable = np.zeros(len(X), dtype=bool)
@@ -92,7 +90,7 @@ def test_gradients_find_as_much_as_trying_every_combination(model):
 
 def test_trees_obey_too():
     forest = RandomForestClassifier(20, random_state=0).fit(X, y)
-    constraints = FeatureConstraints(mutable=[0, 1, 2, 3], integer=[3], increasing=[0])
+    constraints = ThreatModel(mutable=[0, 1, 2, 3], integer=[3], increasing=[0])
     rows, _ = attacked(forest, constraints)
     np.testing.assert_array_equal(rows[:, 4:], X[:, 4:])
     np.testing.assert_array_equal(rows[:, 3], np.round(rows[:, 3]))
@@ -100,8 +98,8 @@ def test_trees_obey_too():
 
 
 def test_critical_perturbations_obey(model):
-    constraints = FeatureConstraints(integer=[3, 4], mutable=[0, 3, 4])
-    found = critical_perturbations(model, X, y, constraints=constraints, random_state=0, max_queries=40)
+    constraints = ThreatModel(integer=[3, 4], mutable=[0, 3, 4])
+    found = critical_perturbations(model, X, y, threat=constraints, random_state=0, max_queries=40)
     np.testing.assert_array_equal(found.X[:, [1, 2, 5, 6, 7]], X[:, [1, 2, 5, 6, 7]])
     np.testing.assert_array_equal(found.X[:, 3:5], np.round(found.X[:, 3:5]))
     assert (model.predict(found.X) != y)[found.outcome == "broken"].all()
@@ -112,14 +110,14 @@ def test_a_custom_projection_has_the_last_word_and_is_checked_again(model):
         rows[:, 1] = clean[:, :2].sum(axis=1) - rows[:, 0]
         return rows
 
-    rows, _ = attacked(model, FeatureConstraints(mutable=[0, 1], project=sum_stays))
+    rows, _ = attacked(model, ThreatModel(mutable=[0, 1], project=sum_stays))
     np.testing.assert_allclose(rows[:, :2].sum(axis=1), X[:, :2].sum(axis=1), atol=1e-12)
 
     def cheat(rows, clean):
         return rows + 100
 
     found = adversarial_examples(
-        model, X, y, constraints=FeatureConstraints(project=cheat), eps=1.0, random_state=0, max_queries=20
+        model, X, y, threat=ThreatModel(project=cheat), eps=1.0, random_state=0, max_queries=20
     )
     assert not (found.outcome == "broken").any()
     np.testing.assert_array_equal(found.X, X)
@@ -131,7 +129,7 @@ def test_a_custom_projection_has_the_last_word_and_is_checked_again(model):
         (
             {"mutable": [8]},
             ValueError,
-            r"'mutable' parameter of FeatureConstraints must be indices of features in \[0, 8\)",
+            r"'mutable' parameter of ThreatModel must be indices of features in \[0, 8\)",
         ),
         ({"mutable": ["a"]}, ValueError, r"'mutable' .* features of X; X has no column names. Got 'a'"),
         (
@@ -157,4 +155,4 @@ def test_a_custom_projection_has_the_last_word_and_is_checked_again(model):
 )
 def test_rules_that_cannot_hold_are_refused_with_the_feature_and_the_row(model, parameters, error, message):
     with pytest.raises(error, match=message):
-        adversarial_examples(model, X, y, constraints=FeatureConstraints(**parameters))
+        adversarial_examples(model, X, y, threat=ThreatModel(**parameters))

@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_brm import (
     AdversarialScorer,
-    FeatureConstraints,
     RobustnessWarning,
+    ThreatModel,
     adversarial_examples,
     critical_perturbations,
     robustness_curve,
@@ -29,9 +29,9 @@ def model():
     return make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
 
 
-def score(model, rows=X, labels=y, **kwargs):
-    options = {"eps": 0.2, "scale": "std", "reference_X": X, **QUICK, **kwargs}
-    return AdversarialScorer(**options)(model, rows, labels)
+def score(model, rows=X, labels=y, **threat):
+    threat = ThreatModel(**{"scale": "std", "reference_X": X, **threat})
+    return AdversarialScorer(eps=0.2, threat=threat, **QUICK)(model, rows, labels)
 
 
 def test_columns_of_the_reference_are_found_by_name_in_any_order(model):
@@ -61,9 +61,9 @@ def test_units_and_bounds_are_found_by_name_in_any_order(model):
     ],
 )
 def test_other_columns_are_refused_by_their_names(model, change, message):
-    with pytest.raises(ValueError, match=rf"'reference_X' parameter of AdversarialScorer .* {message}"):
+    with pytest.raises(ValueError, match=rf"'reference_X' parameter of ThreatModel .* {message}"):
         score(model, reference_X=change(X))
-    with pytest.raises(ValueError, match=rf"'scale' parameter of AdversarialScorer .* {message}"):
+    with pytest.raises(ValueError, match=rf"'scale' parameter of ThreatModel .* {message}"):
         score(model, scale=change(X).std(), reference_X=None)
 
 
@@ -121,14 +121,26 @@ def test_a_function_may_be_named_as_one_of_ours(model):
         return rows
 
     found = adversarial_examples(
-        model, X, y, attack=[pgd, "pgd"], eps=0.2, scale="std", reference_X=X, random_state=0
+        model,
+        X,
+        y,
+        attack=[pgd, "pgd"],
+        eps=0.2,
+        threat=ThreatModel(scale="std", reference_X=X),
+        random_state=0,
     )
     assert set(found.attack) == {"", "pgd (2)"}
 
 
 def test_the_same_attack_twice_runs_once(model):
     found = adversarial_examples(
-        model, X, y, attack=["pgd", "pgd"], eps=0.2, scale="std", reference_X=X, random_state=0
+        model,
+        X,
+        y,
+        attack=["pgd", "pgd"],
+        eps=0.2,
+        threat=ThreatModel(scale="std", reference_X=X),
+        random_state=0,
     )
     assert set(found.attack) == {"", "pgd"}
 
@@ -158,7 +170,7 @@ def test_one_eps_for_columns_of_every_scale_is_warned_about_with_what_to_write(m
     ):
         robustness_curve(model, X, y, eps=[100, 200], **QUICK)
     # Who says that the units are meant is not told again.
-    AdversarialScorer(scale=np.ones(30), **QUICK)(model, X, y)
+    AdversarialScorer(threat=ThreatModel(scale=np.ones(30)), **QUICK)(model, X, y)
 
 
 def test_answers_that_do_not_look_at_the_rows_are_named():
@@ -177,7 +189,11 @@ def test_answers_that_do_not_look_at_the_rows_are_named():
 def test_numpy_integers_count_as_integers(model, integer):
     options = {name: integer(20) for name in ("n_steps", "max_queries", "batch_size", "max_samples")}
     robust = AdversarialScorer(
-        eps=np.float32(0.2), scale="std", reference_X=X, n_restarts=integer(1), random_state=0, **options
+        eps=np.float32(0.2),
+        threat=ThreatModel(scale="std", reference_X=X),
+        n_restarts=integer(1),
+        random_state=0,
+        **options,
     )
     for attack in ("worst_case", "fgsm", "pgd", "minimum_norm", "random"):
         assert 0 <= robust.set_params(attack=attack)(model, X, y) <= 1
@@ -190,7 +206,7 @@ def test_norms_have_their_usual_words(model, word, number):
 
 @pytest.mark.parametrize("norm", [np.True_, True, 3, "l3", None, [2]])
 def test_other_norms_are_refused(model, norm):
-    with pytest.raises(ValueError, match=r"'norm' parameter of AdversarialScorer must be inf, 2 or 1"):
+    with pytest.raises(ValueError, match=r"'norm' parameter of ThreatModel must be inf, 2 or 1"):
         score(model, norm=norm)
 
 
@@ -198,20 +214,16 @@ def test_other_norms_are_refused(model, norm):
 def test_groups_that_are_none_are_refused(one_hot):
     rows = np.hstack([np.random.default_rng(0).normal(size=(30, 5)), np.eye(3)[np.arange(30) % 3]])
     model = LogisticRegression().fit(rows, rows[:, 0] > 0)
-    with pytest.raises(
-        ValueError, match=r"'one_hot' parameter of FeatureConstraints must be a list of groups"
-    ):
-        adversarial_examples(
-            model, rows, rows[:, 0] > 0, constraints=FeatureConstraints(one_hot=one_hot), **QUICK
-        )
+    with pytest.raises(ValueError, match=r"'one_hot' parameter of ThreatModel must be a list of groups"):
+        adversarial_examples(model, rows, rows[:, 0] > 0, threat=ThreatModel(one_hot=one_hot), **QUICK)
 
 
 @pytest.mark.parametrize("one_hot", [np.array([[5, 6, 7]]), (np.array([5, 6, 7]),), [range(5, 8)]])
 def test_groups_may_be_arrays(one_hot):
     rows = np.hstack([np.random.default_rng(0).normal(size=(30, 5)), np.eye(3)[np.arange(30) % 3]])
     model = LogisticRegression().fit(rows, rows[:, 0] > 0)
-    rules = FeatureConstraints(one_hot=one_hot, mutable=np.arange(8) > 4)
-    found = adversarial_examples(model, rows, rows[:, 0] > 0, eps=1.0, constraints=rules, **QUICK)
+    rules = ThreatModel(one_hot=one_hot, mutable=np.arange(8) > 4)
+    found = adversarial_examples(model, rows, rows[:, 0] > 0, eps=1.0, threat=rules, **QUICK)
     np.testing.assert_array_equal(found.X[:, 5:].sum(axis=1), 1)
 
 
@@ -222,9 +234,7 @@ def test_where_nothing_may_be_moved_nothing_is_broken(model):
             X,
             y,
             eps=1.0,
-            scale="std",
-            reference_X=X,
-            constraints=FeatureConstraints(mutable=mutable),
+            threat=ThreatModel(scale="std", reference_X=X, mutable=mutable),
             **QUICK,
         )
         assert found.robust_accuracy == found.clean_accuracy
@@ -234,14 +244,14 @@ def test_distances_that_overflow_are_refused():
     rows = np.random.default_rng(0).normal(size=(50, 3)) * 1e160
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows / 1e160, rows[:, 0] > 0)
     with pytest.raises(ValueError, match=r"Input X is too large: the distance across the data is not finite"):
-        robustness_curve(model, rows, rows[:, 0] > 0, norm=2, **QUICK)
+        robustness_curve(model, rows, rows[:, 0] > 0, threat=ThreatModel(norm=2), **QUICK)
 
 
 def test_weighted_medians_are_those_of_repeated_rows(model):
     weight = np.random.default_rng(0).integers(0, 4, size=200)
     repeated = np.repeat(np.arange(200), weight)
-    options = {"metric": "median_critical_perturbation", "scale": "std", "reference_X": X}
-    robust = AdversarialScorer("pgd", n_steps=10, random_state=0, **options)
+    options = {"metric": "median_critical_perturbation", "threat": ThreatModel(scale="std", reference_X=X)}
+    robust = AdversarialScorer(attack="pgd", n_steps=10, random_state=0, **options)
     plain = robust(model, X.iloc[repeated], y.iloc[repeated])
     assert robust(model, X, y, sample_weight=weight) == pytest.approx(plain, rel=0.02)
 

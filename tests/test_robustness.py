@@ -24,6 +24,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn_brm import (
     AdversarialScorer,
     RobustnessWarning,
+    ThreatModel,
     adversarial_examples,
     critical_perturbations,
     from_art,
@@ -61,7 +62,9 @@ def exact_radii(model, norm):
 def test_a_linear_model_breaks_exactly_at_the_rows_nearer_than_eps(linear, norm, attack):
     radii = exact_radii(linear, norm)
     eps = float(np.median(radii))
-    found = adversarial_examples(linear, X, y, attack=attack, eps=eps, norm=norm, random_state=0)
+    found = adversarial_examples(
+        linear, X, y, attack=attack, eps=eps, threat=ThreatModel(norm=norm), random_state=0
+    )
     clear = np.abs(radii / eps - 1) > (0.02 if norm != 1 else 0.3)
     np.testing.assert_array_equal((found.outcome == "standing")[clear], (radii > eps)[clear])
 
@@ -71,7 +74,14 @@ def test_a_linear_model_breaks_exactly_at_the_rows_nearer_than_eps(linear, norm,
 def test_returned_rows_lie_in_ball_and_bounds_and_are_wrong(linear, norm, attack):
     eps, bounds = 0.4, (X.min(axis=0), X.max(axis=0))
     found = adversarial_examples(
-        linear, X, y, attack=attack, eps=eps, norm=norm, bounds=bounds, random_state=0, n_steps=10
+        linear,
+        X,
+        y,
+        attack=attack,
+        eps=eps,
+        threat=ThreatModel(norm=norm, bounds=bounds),
+        random_state=0,
+        n_steps=10,
     )
     broken = found.outcome == "broken"
     assert (np.linalg.norm(found.X - X, ord=norm, axis=1) <= eps * (1 + 1e-6)).all()
@@ -114,8 +124,8 @@ def test_the_worst_case_of_a_linear_model_is_found_by_gradients_alone(
     rows = X.astype(dtype).astype(float)
     ends = (rows.min(axis=0), rows.max(axis=0)) if bounded else (np.full(30, -np.inf), np.full(30, np.inf))
     unit = np.linspace(0.3, 1.2, 30) if scaled else np.ones(30)
-    limits = {"scale": unit, "bounds": ends if bounded else None}
-    found = adversarial_examples(linear, X.astype(dtype), y, eps=eps, norm=norm, random_state=0, **limits)
+    threat = ThreatModel(norm, scale=unit, bounds=ends if bounded else None)
+    found = adversarial_examples(linear, X.astype(dtype), y, eps=eps, threat=threat, random_state=0)
     score = linear.decision_function(rows) * np.where(y == 1, 1, -1)
     toward = np.where(y == 1, -1, 1)[:, None] * linear.coef_[0]
     lost = np.array([least_score(row, w, eps, norm, unit, ends) for row, w in zip(rows, toward)])
@@ -131,7 +141,9 @@ def test_on_linear_models_of_several_classes_the_black_box_finds_nothing_more(no
     rows, labels = load_digits(return_X_y=True)
     model = make_pipeline(MinMaxScaler(), LogisticRegression()).fit(rows, labels)
     size = {"eps": eps} if ask is adversarial_examples else {}
-    found = ask(model, rows[:60], labels[:60], norm=norm, bounds=(0, 16), random_state=0, **size)
+    found = ask(
+        model, rows[:60], labels[:60], threat=ThreatModel(norm=norm, bounds=(0, 16)), random_state=0, **size
+    )
     assert (found.outcome == "broken").sum() > 5
     assert "black_box" not in found.attack
 
@@ -141,7 +153,12 @@ def test_eps_counts_in_units_of_scale(linear):
     rescaled = make_pipeline(MinMaxScaler(), LogisticRegression()).fit(X * spread, y)
     reference = X * spread
     found = adversarial_examples(
-        rescaled, reference, y, eps=0.05, scale="range", reference_X=reference, attack="pgd"
+        rescaled,
+        reference,
+        y,
+        eps=0.05,
+        threat=ThreatModel(scale="range", reference_X=reference),
+        attack="pgd",
     )
     moved = np.abs(found.X - reference) / np.ptp(reference, axis=0)
     assert 0.04 < moved.max() <= 0.05 * (1 + 1e-6)
@@ -152,14 +169,16 @@ def test_eps_counts_in_units_of_scale(linear):
 def test_features_without_scale_are_held_fixed(linear):
     units = np.ones(30)
     units[:10] = 0
-    found = adversarial_examples(linear, X, y, eps=1.0, scale=units, random_state=0)
+    found = adversarial_examples(linear, X, y, eps=1.0, threat=ThreatModel(scale=units), random_state=0)
     assert (found.outcome == "broken").any()
     np.testing.assert_array_equal(found.X[:, :10], X[:, :10])
 
 
 @pytest.mark.parametrize("norm", [np.inf, 2])
 def test_critical_radii_of_a_linear_model_are_the_closed_form(linear, norm):
-    found = critical_perturbations(linear, X, y, norm=norm, random_state=0, max_queries=20)
+    found = critical_perturbations(
+        linear, X, y, threat=ThreatModel(norm=norm), random_state=0, max_queries=20
+    )
     exact = exact_radii(linear, norm)
     right = exact > 0
     assert (found.radius[right] >= exact[right] * (1 - 1e-9)).all()
@@ -266,7 +285,9 @@ class Oracle(ClassifierMixin, BaseEstimator):
 def test_answers_alone_are_enough(norm):
     oracle = Oracle(LogisticRegression()).fit(X, y)
     exact = exact_radii(oracle.inner_, norm)
-    found = critical_perturbations(oracle, X, y, norm=norm, random_state=0, max_queries=1000)
+    found = critical_perturbations(
+        oracle, X, y, threat=ThreatModel(norm=norm), random_state=0, max_queries=1000
+    )
     right = exact > 0
     assert np.isfinite(found.radius).all()
     assert np.median(found.radius[right] / exact[right]) < 1.5
@@ -349,7 +370,9 @@ def test_float32_rows_come_back_as_float32_within_eps():
     rows, labels = load_digits(return_X_y=True)
     rows, labels = (rows[:200] / 16).astype(np.float32), labels[:200]
     model = LogisticRegression().fit(rows, labels)
-    found = adversarial_examples(model, rows, labels, eps=0.1, bounds=(0, 1), random_state=0)
+    found = adversarial_examples(
+        model, rows, labels, eps=0.1, threat=ThreatModel(bounds=(0, 1)), random_state=0
+    )
     assert found.X.dtype == np.float32
     assert np.abs(found.X.astype(float) - rows).max() <= 0.1 * (1 + 1e-6) + 1e-7
     assert found.X.min() >= 0
@@ -372,7 +395,7 @@ def test_unknown_methods_are_refused(linear):
 def test_attacks_of_foolbox_are_projected_and_tested_again(linear):
     foolbox = pytest.importorskip("foolbox")
     attack = from_foolbox(foolbox.attacks.LinfFastGradientAttack(), eps=0.3, bounds=(-15, 15))
-    found = adversarial_examples(linear, X, y, attack=attack, eps=0.2, bounds=(-15, 15))
+    found = adversarial_examples(linear, X, y, attack=attack, eps=0.2, threat=ThreatModel(bounds=(-15, 15)))
     np.testing.assert_array_equal(found.outcome == "standing", exact_radii(linear, np.inf) > 0.2)
     assert set(found.attack) == {"", "foolbox_LinfFastGradientAttack"}
 
@@ -443,7 +466,7 @@ def test_a_feature_whose_gradient_is_zero_just_at_its_bound_is_moved():
     model = Squared().fit(rows, [0, 1])
     for attack in ("apgd_margin", "apgd_targeted"):
         found = adversarial_examples(
-            model, rows, labels, eps=0.6, bounds=(0, 1), attack=attack, random_state=0
+            model, rows, labels, eps=0.6, threat=ThreatModel(bounds=(0, 1)), attack=attack, random_state=0
         )
         assert found.robust_accuracy == 0
 
@@ -488,7 +511,9 @@ def test_both_methods_notice_that_a_longer_step_misses(eps, method):
 def test_a_scorer_that_measures_radii_notices_rows_that_stood_at_eps_but_break_below():
     rows, labels = np.zeros((60, 1)), np.zeros(60, dtype=int)
     reference = np.array([[-0.21], [0.21]])
-    scorer = AdversarialScorer("fgsm", eps=0.8, metric="all", bounds=(-1, 1), reference_X=reference)
+    scorer = AdversarialScorer(
+        "fgsm", eps=0.8, metric="all", threat=ThreatModel(bounds=(-1, 1), reference_X=reference)
+    )
     with pytest.warns(RobustnessWarning, match="rises with eps by up to 60 of 60 rows"):
         scorer(Shell().fit(rows, labels), rows, labels)
 

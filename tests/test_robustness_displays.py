@@ -19,6 +19,7 @@ from sklearn_brm import (
     DecisionPlaneDisplay,
     NotConvertibleError,
     RobustnessCurveDisplay,
+    ThreatModel,
     TradeOffDisplay,
     robustness_curve,
 )
@@ -151,7 +152,9 @@ class TestRobustnessCurveDisplay:
     def test_the_curve_of_a_linear_model_follows_from_its_distances(self, linear_models):
         models, X, y = linear_models
         eps = np.linspace(0.1, 2, 6)
-        display = RobustnessCurveDisplay.from_estimator(models, X, y, eps=eps, norm=2, **self.effort)
+        display = RobustnessCurveDisplay.from_estimator(
+            models, X, y, eps=eps, threat=ThreatModel(norm=2), **self.effort
+        )
         for line, model in zip(display.lines_, models.values()):
             right = model.predict(X) == y
             distance = np.abs(model.decision_function(X)) / np.linalg.norm(model.coef_)
@@ -161,7 +164,7 @@ class TestRobustnessCurveDisplay:
 
     def test_lines_and_boxes_hold_what_robustness_curve_returns(self, linear_models):
         models, X, y = linear_models
-        parameters = {"eps": [0.01, 0.1, 1.0], "scale": "std", "reference_X": X, **self.effort}
+        parameters = {"eps": [0.01, 0.1, 1.0], "threat": ThreatModel.from_data(X), **self.effort}
         display = RobustnessCurveDisplay.from_estimator(
             list(models.values()), X, y, name=["a", "b"], **parameters
         )

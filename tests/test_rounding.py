@@ -20,6 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import (
     RegularizedClassifier,
+    ThreatModel,
     WTAEncoder,
     adversarial_examples,
     critical_perturbations,
@@ -103,7 +104,13 @@ def test_rows_next_to_the_boundary_are_wrong_however_they_are_asked(name, dtype,
     X, y = X[: FEWER.get(name)], y[: FEWER.get(name)]
     norm = NORMS[(len(name) + (dtype == np.float32)) % 3]
     found = critical_perturbations(
-        model, X, y, norm=norm, scale="std", reference_X=X, n_steps=10, max_queries=40, random_state=0
+        model,
+        X,
+        y,
+        threat=ThreatModel(norm=norm, scale="std", reference_X=X),
+        n_steps=10,
+        max_queries=40,
+        random_state=0,
     )
     broken = found.outcome == "broken"
     assert broken.mean() > 0.5
@@ -124,9 +131,7 @@ def test_float32_rows_are_inside_the_ball_and_the_bounds_to_the_last_bit(norm, a
         y,
         attack=attack,
         eps=eps,
-        norm=norm,
-        scale=unit,
-        bounds=(low, high),
+        threat=ThreatModel(norm=norm, scale=unit, bounds=(low, high)),
         n_steps=10,
         max_queries=40,
         random_state=0,
@@ -141,7 +146,7 @@ def test_float32_rows_are_inside_the_ball_and_the_bounds_to_the_last_bit(norm, a
 def test_a_row_within_rounding_of_the_boundary_is_not_broken(table):
     X, y = table[0][:300], table[1][:300] > 0
     model = LinearDiscriminantAnalysis().fit(X, y)
-    judge = AttackedEstimator("f", model, Table("f", X), y, free=np.arange(20), batch_size=100)
+    judge = AttackedEstimator("f", model, Table("f", X), y, free=np.arange(20), values={}, batch_size=100)
     normal = model.coef_[0] / np.linalg.norm(model.coef_[0])
     on_boundary = X - (model.decision_function(X) / np.linalg.norm(model.coef_[0]))[:, None] * normal
     rows = np.arange(300)
@@ -176,7 +181,13 @@ def test_a_frame_is_broken_however_it_is_asked(table, fitted):
     X, y = pd.DataFrame(table[0], columns=[f"c{i}" for i in range(20)]), table[1]
     model = scaled(LogisticRegression()).fit(X, y)
     found = critical_perturbations(
-        model, X, y, scale="std", reference_X=X, n_steps=10, max_queries=40, random_state=0
+        model,
+        X,
+        y,
+        threat=ThreatModel(scale="std", reference_X=X),
+        n_steps=10,
+        max_queries=40,
+        random_state=0,
     )
     broken = found.outcome == "broken"
     rows, labels = found.X[broken], y[broken]

@@ -24,7 +24,13 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, Randomize
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from sklearn_brm import AdversarialScorer, RegularizedClassifier, SharedArray, WTAEncoder
+from sklearn_brm import (
+    AdversarialScorer,
+    RegularizedClassifier,
+    SharedArray,
+    ThreatModel,
+    WTAEncoder,
+)
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -87,7 +93,9 @@ def pipeline():
 
 
 GRID = {"wtaencoder__rank": [2, 3], "regularizedclassifier__penalty": [None, "l2"]}
-ROBUST = AdversarialScorer("pgd", eps=1, bounds=(0, 16), n_steps=3, max_samples=20, random_state=0)
+ROBUST = AdversarialScorer(
+    "pgd", eps=1, threat=ThreatModel(bounds=(0, 16)), n_steps=3, max_samples=20, random_state=0
+)
 BOTH = {"accuracy": "accuracy", "robust": ROBUST}
 FOLDS = StratifiedKFold(2, shuffle=True, random_state=0)
 SEARCHES = {

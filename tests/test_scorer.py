@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_brm import AdversarialScorer, RobustnessWarning, adversarial_examples
+from sklearn_brm import AdversarialScorer, RobustnessWarning, ThreatModel, adversarial_examples
 
 X, y = load_iris(return_X_y=True)
 METRICS = {
@@ -162,7 +162,7 @@ def test_max_samples_attacks_that_many_rows_and_the_same_ones_each_time(model):
 
 
 def test_clone_pickle_and_repr_work(model):
-    original = scorer(norm=2, bounds=(0.0, 8.0))
+    original = scorer(threat=ThreatModel(norm=2, bounds=(0.0, 8.0)))
     for copy in (clone(original), pickle.loads(pickle.dumps(original))):
         assert copy(model, X, y) == original(model, X, y)
         assert repr(copy) == repr(original)
@@ -183,7 +183,7 @@ def test_two_three_and_ten_classes_work_with_gradients_and_without(load):
     linear = pipeline().fit(rows, labels)
     trees = RandomForestClassifier(5, random_state=0).fit(rows, labels)
     for estimator in (linear, trees):
-        robust = scorer(scale="std", reference_X=rows, eps=0.5)(estimator, rows, labels)
+        robust = scorer(threat=ThreatModel(scale="std", reference_X=rows), eps=0.5)(estimator, rows, labels)
         assert 0 <= robust < estimator.score(rows, labels)
 
 
@@ -241,9 +241,9 @@ def test_a_scorer_warns_of_each_kind_of_doubt_once():
         ({"eps": np.nan}, ValueError, r"'eps' parameter of AdversarialScorer"),
         ({"eps": "big"}, ValueError, r"'eps' parameter of AdversarialScorer"),
         (
-            {"norm": 3},
+            {"threat": ThreatModel(3)},
             ValueError,
-            r"'norm' parameter of AdversarialScorer must be inf, 2 or 1, or 'linf', 'l2' or 'l1'. Got 3",
+            r"'norm' parameter of ThreatModel must be inf, 2 or 1, or 'linf', 'l2' or 'l1'. Got 3",
         ),
         ({"metric": "auc"}, ValueError, r"'metric' parameter of AdversarialScorer must be 'robust_accuracy'"),
         (
@@ -261,22 +261,46 @@ def test_a_scorer_warns_of_each_kind_of_doubt_once():
         ({"batch_size": 2.5}, TypeError, r"'batch_size' parameter of AdversarialScorer must be an int"),
         ({"max_samples": 0}, ValueError, r"'max_samples' parameter of AdversarialScorer must be an int"),
         (
-            {"scale": "iqr"},
+            {"threat": ThreatModel(scale="mad", reference_X=X)},
             ValueError,
-            r"'scale' parameter of AdversarialScorer must be None, 'std', 'range'",
+            r"'scale' parameter of ThreatModel must be None, 'std', 'range'",
         ),
-        ({"scale": "std"}, ValueError, r"scale='std' needs the 'reference_X' parameter of AdversarialScorer"),
-        ({"scale": [1, 2]}, ValueError, r"'scale' parameter .* shape \(4,\)"),
-        ({"scale": [1, 2, 3, -1]}, ValueError, r"'scale' parameter .* none negative"),
-        ({"bounds": "data"}, ValueError, r"bounds='data' needs the 'reference_X' parameter"),
-        ({"bounds": (1, 0)}, ValueError, r"'bounds' parameter of AdversarialScorer must be None, or a pair"),
-        ({"bounds": 3}, TypeError, r"'bounds' parameter of AdversarialScorer must be None, or a pair"),
-        ({"bounds": (0, 1)}, ValueError, r"'bounds' parameter must hold the clean rows. Got 5.1 in row 0"),
-        ({"reference_X": X[:, :2]}, ValueError, r"'reference_X' parameter .* data with the 4 features of X"),
         (
-            {"constraints": {"mutable": [0]}},
+            {"threat": ThreatModel(scale="std")},
+            ValueError,
+            r"scale='std' needs the 'reference_X' parameter of Thr",
+        ),
+        ({"threat": ThreatModel(scale=[1, 2])}, ValueError, r"'scale' parameter .* a number or 4 numbers"),
+        ({"threat": ThreatModel(scale=[1, 2, 3, -1])}, ValueError, r"'scale' parameter .* none negative"),
+        (
+            {"threat": ThreatModel(bounds="data")},
+            ValueError,
+            r"bounds='data' needs the 'reference_X' parameter",
+        ),
+        (
+            {"threat": ThreatModel(bounds=(1, 0))},
+            ValueError,
+            r"'bounds' parameter of ThreatModel must be None, 'd",
+        ),
+        (
+            {"threat": ThreatModel(bounds=3)},
             TypeError,
-            r"'constraints' parameter .* FeatureConstraints or None",
+            r"'bounds' parameter of ThreatModel must be None, 'data'",
+        ),
+        (
+            {"threat": ThreatModel(bounds=(0, 1))},
+            ValueError,
+            r"'bounds' .* hold for every clean row.* Got 5.1 in row 0",
+        ),
+        (
+            {"threat": ThreatModel(reference_X=X[:, :2])},
+            ValueError,
+            r"'reference_X' parameter .* data with the 4 features of X",
+        ),
+        (
+            {"threat": {"mutable": [0]}},
+            TypeError,
+            r"'threat' parameter of AdversarialScorer must be a ThreatModel or None",
         ),
         (
             {"device": "cuda:99"},
@@ -293,8 +317,12 @@ def test_bad_parameters_are_named_with_their_rule_and_value(parameters, error, m
 def test_bad_data_and_estimators_are_refused_in_plain_words(model):
     from scipy import sparse
 
-    with pytest.raises(ValueError, match="Input X contains NaN"):
+    with pytest.raises(
+        ValueError, match="Input X contains NaN.\nLogisticRegression does not accept missing values"
+    ):
         scorer()(model, np.where(X > 7, np.nan, X), y)
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        scorer()(model, np.where(X > 7, np.inf, X), y)
     with pytest.raises(TypeError, match=r"dense array or a DataFrame; use X.toarray\(\)"):
         scorer()(model, sparse.csr_array(X), y)
     with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[150, 149\]"):

@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 
 from sklearn_brm import (
     AdversarialScorer,
-    FeatureConstraints,
     RegularizedClassifier,
     RobustnessWarning,
+    ThreatModel,
     WTAEncoder,
     critical_perturbations,
     paper_recipe,
@@ -192,7 +192,7 @@ def critical_norm(model, X, y, *, data, attack="pgd", n_rows=N_JUDGED):
             y,
             attack=attack,
             max_eps=measure.LARGEST_EPS[data]["pgd"],
-            bounds=measure.BOUNDS,
+            threat=ThreatModel(bounds=measure.BOUNDS),
             random_state=0,
             **limit,
         )
@@ -391,12 +391,9 @@ def tables(verbose):
         table = data[name]
         free = [i for i in range(table.X.shape[1]) if i not in table.fixed]
         limits = table.X.min(axis=0), table.X.max(axis=0)
-        constraints = FeatureConstraints(mutable=free, bounds=limits)
         scorer = AdversarialScorer(
             eps=TABLE_EPS,
-            scale="std",
-            reference_X=table.X,
-            constraints=constraints,
+            threat=ThreatModel(scale="std", reference_X=table.X, mutable=free, bounds=limits),
             max_samples=N_TABLE_ROWS,
             random_state=0,
         )

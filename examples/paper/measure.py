@@ -10,6 +10,7 @@ from sklearn_brm import (
     DecisionPlaneDisplay,
     PowerLawSpectrum,
     RobustnessWarning,
+    ThreatModel,
     adversarial_examples,
     critical_perturbations,
     pipeline_spectra,
@@ -54,7 +55,7 @@ def critical_norms(model, X, y, settings, verbose=0):
             y,
             attack=attack,
             method="grid" if is_grid else "bisect",
-            bounds=None if attack == "gaussian" else BOUNDS,
+            threat=ThreatModel(bounds=None if attack == "gaussian" else BOUNDS),
             random_state=settings.seed,
             verbose=verbose,
             **limit,
@@ -164,7 +165,7 @@ def worst_case(model, X, y, settings, *, eps):
     Also accuracies under the worst case at each of `eps`, which attack broke how many rows, and everything
     that the scorer warned about.
     """
-    common = {"bounds": BOUNDS, "random_state": settings.seed}
+    common = {"threat": ThreatModel(bounds=BOUNDS), "random_state": settings.seed}
     found, said = {}, []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RobustnessWarning)

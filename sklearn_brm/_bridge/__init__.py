@@ -13,12 +13,22 @@ from . import (  # noqa: F401 - importing them registers their converters
     _projections,
     _scalers,
 )
-from ._registry import NotConvertibleError, Target, register_converter, register_torch_function, to_torch
+from ._codes import CodedInputs
+from ._registry import (
+    NotConvertibleError,
+    Target,
+    convert_coded,
+    register_converter,
+    register_torch_function,
+    to_torch,
+)
 from ._verify import mismatch
 
 __all__ = [
+    "CodedInputs",
     "NotConvertibleError",
     "Target",
+    "convert_coded",
     "mismatch",
     "register_converter",
     "register_torch_function",

@@ -9,10 +9,11 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from ._ensembles import difference, log_mean
 from ._interpolation import interpolate
 from ._linear import two_columns
-from ._registry import converts
+from ._registry import converts, passes_inputs_on
 
 
 @converts(CalibratedClassifierCV)
+@passes_inputs_on
 def convert_calibrated(calibrated, target):
     """Logarithm of the mean of the calibrated probabilities of the folds."""
     folds = enumerate(calibrated.calibrated_classifiers_)

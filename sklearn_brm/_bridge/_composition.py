@@ -6,39 +6,44 @@ from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from ._registry import compose, converts
+from ._registry import compose, converts, passes_inputs_on
 
 
 @converts(Pipeline)
+@passes_inputs_on
 def convert_pipeline(pipeline, target):
     """Every step after the one before it."""
-    *front, (last_name, last) = pipeline.steps
-    functions = [
-        target.convert(step, name, response="transform") for name, step in front if not _is_passthrough(step)
-    ]
-    if not _is_passthrough(last):
-        functions.append(target.convert(last, last_name, response=target.response))
+    functions, inputs = [], target.inputs
+    for name, step in pipeline.steps:
+        if not _is_passthrough(step):
+            response = target.response if name == pipeline.steps[-1][0] else "transform"
+            functions.append(target.convert(step, name, response=response, inputs=inputs))
+            inputs = None
     return compose(functions)
 
 
 @converts(ColumnTransformer)
+@passes_inputs_on
 def convert_column_transformer(transformer, target):
     """Each part on its columns, side by side."""
     weights = transformer.transformer_weights or {}
     parts = []
     for name, part, columns in transformer.transformers_:
-        columns = torch.as_tensor(_column_indices(transformer, columns), device=target.device)
+        columns = _column_indices(transformer, columns)
         if len(columns) and part != "drop":
-            parts.append((_convert_part(part, name, target), columns, weights.get(name, 1.0)))
+            inputs = None if target.inputs is None else target.inputs.select(columns)
+            columns = torch.as_tensor(columns, device=target.device)
+            parts.append((_convert_part(part, name, target, inputs), columns, weights.get(name, 1.0)))
     return lambda X: torch.cat([weight * part(X[:, columns]) for part, columns, weight in parts], dim=1)
 
 
 @converts(FeatureUnion)
+@passes_inputs_on
 def convert_feature_union(union, target):
     """Each part on all columns, side by side."""
     weights = union.transformer_weights or {}
     parts = [
-        (_convert_part(part, name, target), weights.get(name, 1.0))
+        (_convert_part(part, name, target, target.inputs), weights.get(name, 1.0))
         for name, part in union.transformer_list
         if part != "drop"
     ]
@@ -46,12 +51,14 @@ def convert_feature_union(union, target):
 
 
 @converts("sklearn.BaseSearchCV")
+@passes_inputs_on
 def convert_search(search, target):
     """The estimator that the search chose."""
     return target.convert(search.best_estimator_, response=target.response)
 
 
 @converts(FrozenEstimator)
+@passes_inputs_on
 def convert_frozen(frozen, target):
     """The estimator inside."""
     return target.convert(frozen.estimator, response=target.response)
@@ -61,10 +68,12 @@ def _is_passthrough(step):
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
-def _convert_part(part, name, target):
-    if _is_passthrough(part):
-        return lambda X: X
-    return target.convert(part, name, response="transform")
+def _convert_part(part, name, target, inputs):
+    if not _is_passthrough(part):
+        return target.convert(part, name, response="transform", inputs=inputs)
+    if inputs is not None and inputs.has_words:
+        raise target.refuse(part, "it passes categories on as they are")
+    return lambda X: X
 
 
 def _column_indices(transformer, columns):

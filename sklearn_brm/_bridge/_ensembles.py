@@ -5,10 +5,11 @@ import torch
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.multiclass import OneVsRestClassifier
 
-from ._registry import converts
+from ._registry import converts, passes_inputs_on
 
 
 @converts(VotingClassifier)
+@passes_inputs_on
 def convert_voting(voting, target):
     """Logarithm of the weighted mean of the members' probabilities."""
     if voting.voting == "hard":

@@ -53,12 +53,15 @@ class Target:
     response : {"scores", "decision", "log_proba", "transform"}
         What the function is to compute: scores whose argmax is the predicted class, the columns of
         `decision_function`, logarithms of `predict_proba`, or what `transform` returns.
+    inputs : CodedInputs or None
+        Which columns of the input are codes of categories; None where every column is a number.
     """
 
     device: torch.device
     dtype: torch.dtype
     path: tuple = ()
     response: str = "scores"
+    inputs: object = None
 
     def tensor(self, array):
         """Return a dense copy of `array`, a parameter of a fitted estimator, as a tensor."""
@@ -67,10 +70,14 @@ class Target:
         # In two steps: not every device holds the type that the array comes in.
         return as_tensor(array, dtype=self.dtype).clone().to(self.device)
 
-    def convert(self, estimator, step=None, *, response="scores"):
-        """Return the torch function of `estimator`, the part called `step` of the one being converted."""
+    def convert(self, estimator, step=None, *, response="scores", inputs="same"):
+        """Return the torch function of `estimator`, the part called `step` of the one being converted.
+
+        Its input is that of the whole, or as `inputs` says: None for numbers alone.
+        """
         path = self.path if step is None else (*self.path, step)
-        return _convert(estimator, dataclasses.replace(self, path=path, response=response))
+        inputs = self.inputs if isinstance(inputs, str) else inputs
+        return _convert(estimator, dataclasses.replace(self, path=path, response=response, inputs=inputs))
 
     def refuse(self, estimator, reason):
         """Build the error that says why `estimator` has no torch function, and what to do."""
@@ -140,7 +147,12 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
         raise parameter_error("to_torch", "estimator", "a fitted estimator, not a class", estimator)
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise parameter_error("to_torch", "dtype", "a floating torch.dtype", dtype)
-    return _convert(estimator, Target(_resolve_device(device, dtype), dtype))
+    return convert_coded(estimator, None, device=_resolve_device(device, dtype), dtype=dtype)
+
+
+def convert_coded(estimator, inputs, *, device, dtype):
+    """Return what `to_torch` does for input in which some columns are codes, as `inputs` tells."""
+    return _convert(estimator, Target(device, dtype, inputs=inputs))
 
 
 def _resolve_device(device, dtype):
@@ -306,7 +318,25 @@ def _convert(estimator, target):
     if changed:
         raise target.refuse(estimator, f"it redefines {', '.join(changed)} of {owner.__name__}")
     check_is_fitted(estimator)
+    if target.inputs is not None and not getattr(converter, "passes_inputs_on", False):
+        return _convert_first(estimator, converter, target)
     return converter(estimator, target)
+
+
+def _convert_first(estimator, converter, target):
+    """Convert the first step that meets coded columns: by looking its output up where all of them are."""
+    inputs = target.inputs
+    if target.response == "transform" and inputs.all_coded and hasattr(estimator, "transform"):
+        return inputs.look_up(estimator, target)
+    if inputs.has_words:
+        raise target.refuse(estimator, "it takes columns of categories and of numbers together")
+    return converter(estimator, dataclasses.replace(target, inputs=None))
+
+
+def passes_inputs_on(converter):
+    """Mark a converter that hands its input to others as it is, or sorts the columns itself."""
+    converter.passes_inputs_on = True
+    return converter
 
 
 def _owner_and_converter(estimator_type):

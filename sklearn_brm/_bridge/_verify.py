@@ -9,7 +9,7 @@ from scipy.special import softmax
 _TOLERANCE = {"float64": 1e-5, "float32": 1e-3}
 
 
-def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
+def mismatch(estimator, function, X, *, matrix=None, device="cpu", dtype=torch.float64):
     """Tell for which rows of `X` a torch function disagrees with the estimator it was made from.
 
     Parameters
@@ -19,7 +19,9 @@ def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
     function : callable
         What `to_torch` made of it, on `device` and in `dtype`.
     X : array-like of shape (n_samples, n_features)
-        Rows to compare on.
+        Rows to compare on, in the form that the estimator takes.
+    matrix : array-like of shape (n_samples, n_features), default=None
+        The same rows as numbers; None takes `X`.
     device : str or torch.device, default="cpu"
         Where the function expects its input.
     dtype : torch.dtype, default=torch.float64
@@ -38,7 +40,7 @@ def mismatch(estimator, function, X, *, device="cpu", dtype=torch.float64):
     Only the predicted class is compared where an estimator's scores do not single it out: in a `SVC` of
     several classes, which counts votes, and with a moved threshold.
     """
-    rows = np.asarray(X)
+    rows = np.asarray(X if matrix is None else matrix)
     with torch.no_grad():
         output = function(torch.as_tensor(rows.astype(float), dtype=dtype).to(device)).cpu().numpy()
     if hasattr(estimator, "predict"):

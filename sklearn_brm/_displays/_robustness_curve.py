@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._base import parameter_error
-from .._scorer import RobustnessCurve, robustness_curve
+from .._scorer import RobustnessCurve, ThreatModel, robustness_curve
 from ._style import MARKERS, check_axes, legend_above, resolve_axes, spans_decades
 
 _OWNER = "RobustnessCurveDisplay"
@@ -19,10 +19,8 @@ class RobustnessCurveDisplay:
     ----------
     curves : dict of str to RobustnessCurve
         Results of `robustness_curve` by name. One without `l2_norm` has no box.
-    norm : {inf, 1, 2}, default=inf
-        Norm of the perturbations, for the label.
-    scale : None, "std", "range" or array-like, default=None
-        Unit of `eps`, for the label.
+    threat : ThreatModel, default=None
+        What the attacker may do, for the label.
     relative : bool, default=False
         Whether to show the share of the rows that are right when clean, instead of all rows.
 
@@ -63,10 +61,9 @@ class RobustnessCurveDisplay:
     True
     """
 
-    def __init__(self, *, curves, norm=np.inf, scale=None, relative=False):
+    def __init__(self, *, curves, threat=None, relative=False):
         self.curves = curves
-        self.norm = norm
-        self.scale = scale
+        self.threat = threat
         self.relative = relative
 
     @classmethod
@@ -88,7 +85,7 @@ class RobustnessCurveDisplay:
         ax : matplotlib Axes or pair of them, default=None
             Where to draw the curves or, given two, the curves and the boxes. None makes a new figure.
         **parameters : dict
-            Handed to `robustness_curve`, such as `eps`, `attack`, `norm`, `scale`, `random_state`.
+            Handed to `robustness_curve`, such as `eps`, `threat`, `attack`, `random_state`.
 
         Returns
         -------
@@ -98,12 +95,11 @@ class RobustnessCurveDisplay:
         check_axes(f"{_OWNER}.from_estimator", ax, at_most=2)
         estimators = _named_estimators(estimator, name)
         curves = {key: robustness_curve(one, X, y, **parameters) for key, one in estimators.items()}
-        described = {key: parameters[key] for key in ("norm", "scale") if key in parameters}
-        return cls(curves=curves, relative=relative, **described).plot(ax=ax)
+        return cls(curves=curves, threat=parameters.get("threat"), relative=relative).plot(ax=ax)
 
     @classmethod
     def from_predictions(
-        cls, y_true, y_pred, *, eps, l2_norm=None, name=None, norm=np.inf, scale=None, relative=False, ax=None
+        cls, y_true, y_pred, *, eps, l2_norm=None, name=None, threat=None, relative=False, ax=None
     ):
         """Draw the accuracy of predictions made elsewhere, one set for each size of perturbation.
 
@@ -120,10 +116,8 @@ class RobustnessCurveDisplay:
             Euclidean lengths of the perturbations, for the boxes.
         name : str, default=None
             Name for the legend, where `y_pred` is no dict.
-        norm : {inf, 1, 2}, default=inf
-            Norm in which `eps` is measured, for the label.
-        scale : None, "std", "range" or array-like, default=None
-            Unit of `eps`, for the label.
+        threat : ThreatModel, default=None
+            How `eps` is measured, for the label.
         relative : bool, default=False
             Whether to show the share of the rows that are right when clean, instead of all rows.
         ax : matplotlib Axes or pair of them, default=None
@@ -149,7 +143,7 @@ class RobustnessCurveDisplay:
             y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
         lengths = l2_norm or {}
         curves = {key: _curve_of(y_true, answers, eps, lengths.get(key)) for key, answers in y_pred.items()}
-        return cls(curves=curves, norm=norm, scale=scale, relative=relative).plot(ax=ax)
+        return cls(curves=curves, threat=threat, relative=relative).plot(ax=ax)
 
     def plot(self, ax=None, **kwargs):
         """Draw the curves and, beside them, the boxes.
@@ -221,12 +215,8 @@ class RobustnessCurveDisplay:
         return boxes
 
     def _eps_label(self):
-        norm = {np.inf: "largest change of a feature", 2: "Euclidean length", 1: "sum of changes"}[self.norm]
-        if self.scale is None:
-            return f"perturbation size ({norm}, raw units)"
-        unit = {"std": "standard deviations", "range": "ranges of the features"}
-        named = isinstance(self.scale, str) and self.scale in unit
-        return f"perturbation size ({norm}, in {unit[self.scale] if named else 'units of scale'})"
+        threat = ThreatModel() if self.threat is None else self.threat
+        return f"perturbation size ({threat.size_words()})"
 
 
 def _named_estimators(estimator, name):

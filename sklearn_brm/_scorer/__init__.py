@@ -1,19 +1,19 @@
 """Attack any fitted classifier in its raw input space, and score it by what is left."""
 
-from ._constraints import FeatureConstraints
 from ._doubts import RobustnessWarning
 from ._foreign import from_art, from_foolbox
 from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve
 from ._robustness import adversarial_examples, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer
+from ._threat_model import ThreatModel
 
 __all__ = [
     "AdversarialExamples",
     "AdversarialScorer",
     "CriticalPerturbations",
-    "FeatureConstraints",
     "RobustnessCurve",
     "RobustnessWarning",
+    "ThreatModel",
     "adversarial_examples",
     "critical_perturbations",
     "from_art",

@@ -7,7 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
-from .._bridge import NotConvertibleError, mismatch, to_torch
+from .._bridge import CodedInputs, convert_coded, mismatch
 from ..functional.attacks import noise, rounding_share
 from ._trees import split_points
 
@@ -29,12 +29,15 @@ class AttackedEstimator:
     y : array-like of shape (n_samples,)
     free : ndarray of int
         Positions of the features that may take any value.
+    values : dict
+        By position, the codes or numbers that columns of categories can take.
     batch_size : int
         Largest number of rows in one call.
     """
 
-    def __init__(self, owner, estimator, table, y, *, free, batch_size):
-        self.estimator, self.table, self.free, self.batch_size = estimator, table, free, batch_size
+    def __init__(self, owner, estimator, table, y, *, free, values, batch_size):
+        self.estimator, self.table, self.batch_size = estimator, table, batch_size
+        self.free, self.values = free, values
         _check_classifier(owner, estimator)
         # Trees compare and add up: their answers depend on no rounding that a batch could change.
         self.splits = split_points(estimator)
@@ -82,9 +85,20 @@ class AttackedEstimator:
             return matrix
         up = noise.uniform(0, torch.from_numpy(rows), 0, len(self.free)).numpy() < 0.5
         shaken = matrix.astype(float)
-        share = rounding_share(self.table.n_columns, self.table.roundoff)
+        share = rounding_share(self.table.n_features, self.table.roundoff)
         shaken[:, self.free] *= 1 + sign * share * np.where(up, 1, -1)
         return shaken.astype(matrix.dtype)
+
+    def accepts(self, matrix):
+        """Tell which copies of the first row the estimator takes; it may not know some categories."""
+        zeros = np.zeros(len(matrix), dtype=int)
+        try:
+            self.predict(matrix, zeros)
+            return np.ones(len(matrix), dtype=bool)
+        except ValueError:
+            if len(matrix) == 1:
+                return np.array([False])
+        return np.concatenate([self.accepts(row[None]) for row in matrix])
 
     def lead(self, matrix, rows):
         """Return by how much the best wrong class leads the true one; without scores, 1 or -1."""
@@ -102,19 +116,29 @@ class AttackedEstimator:
 
     def differentiable(self, *, device, dtype):
         """Return the estimator as a torch function, and for how many rows it computes something else."""
-        if not self.table.all_numeric:
-            names = [
-                self.table.columns[i] for i in range(self.table.n_columns) if i not in self.table.numeric
-            ]
-            raise NotConvertibleError(
-                f"Columns {names} are not numeric, so the estimator has no gradient. Use attack='black_box'."
-            )
-        function = to_torch(self.estimator, device=device, dtype=dtype)
-        n_wrong = 0
+        function = convert_coded(self.estimator, self._inputs(), device=device, dtype=dtype)
+        n_wrong, where = 0, {"device": device, "dtype": dtype}
         for rows in self._batches(self.everyone):
-            X = self.table.restore(self.table.matrix[rows], rows)
-            n_wrong += int(mismatch(self.estimator, function, X, device=device, dtype=dtype).sum())
+            matrix = self.table.matrix[rows]
+            X = self.table.restore(matrix, rows)
+            n_wrong += int(mismatch(self.estimator, function, X, matrix=matrix, **where).sum())
         return function, n_wrong
+
+    def _inputs(self):
+        """Return which columns are codes, or None where all are numbers that only numbers are made of."""
+        if not self.values:
+            return None
+        words = [j for j, kind in enumerate(self.table.kinds) if kind in ("category", "other")]
+
+        def restore(matrix):
+            return self.table.restore(
+                matrix.astype(self.table.matrix.dtype), np.zeros(len(matrix), dtype=int)
+            )
+
+        everything = np.arange(self.table.n_features)
+        return CodedInputs(
+            self.values, frozenset(words), self.table.matrix[0].astype(float), restore, everything
+        )
 
     def _ask(self, method, matrix, rows):
         answers = [

@@ -11,22 +11,13 @@ from ._table import Table
 from ._threat import resolve_threat
 
 
-def make_evaluation(owner, estimator, X, y, *, norm, scale, reference_X, bounds, constraints, **effort):
+def make_evaluation(owner, estimator, X, y, *, threat, **effort):
     """Check every parameter and return the `Evaluation` that answers all questions about these rows."""
     check_attack(owner, effort["attack"])
     for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
         effort[name] = int(check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral))
     table = Table(owner, X)
-    threat = resolve_threat(
-        owner,
-        table,
-        norm=norm,
-        scale=scale,
-        reference_X=reference_X,
-        bounds=bounds,
-        constraints=constraints,
-    )
-    return Evaluation(owner, estimator, table, y, threat, **effort)
+    return Evaluation(owner, estimator, table, y, resolve_threat(owner, threat, table), **effort)
 
 
 def check_attack(owner, attack):

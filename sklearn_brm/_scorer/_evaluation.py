@@ -73,14 +73,17 @@ class Evaluation:
         self.batch_size = batch_size
         self.seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         self.device = resolve_device(owner, device)
-        self.attacked = AttackedEstimator(owner, estimator, table, y, free=threat.free, batch_size=batch_size)
+        self.attacked = AttackedEstimator(
+            owner, estimator, table, y, free=threat.free, values=threat.values, batch_size=batch_size
+        )
         self.model, self.n_queries = None, np.zeros(len(table), dtype=np.int64)
         self.flat, self.only_black_box = np.zeros((2, len(table)), dtype=bool)
         self.findings = Findings(
             n_attacked=int(self.attacked.right.sum()), n_changed_minds=self.attacked.n_changed_minds()
         )
         self.plan = self._plan(attack)
-        self.draw = split_draw(self.attacked.splits, table.matrix.shape[1])
+        self.draw = split_draw(self.attacked.splits, table.n_features)
+        self.choices = threat.choices.those_that(self.attacked.accepts, table.matrix[0])
 
     @property
     def blind(self):
@@ -101,8 +104,22 @@ class Evaluation:
             The `Attack` that broke the row, or None.
         """
         plan = self.plan if plan is None else plan
-        X = self.table.matrix[rows]
-        broken, by = np.zeros(len(rows), dtype=bool), np.full(len(rows), None, dtype=object)
+        X, broken, by = self._run_from(self.table.matrix[rows], rows, eps, plan, draw)
+        left = np.flatnonzero(~broken)
+        # What noise does to numbers alone is asked for; other attacks may change categories too.
+        plan = [attack for attack in plan if attack.kind != "noise"]
+        if len(self.choices) and len(left) and plan:
+            for base, index in self.choices.bases(self.attacked, self.table.matrix[rows[left]], rows[left]):
+                index = left[index]
+                still = ~broken[index]
+                base, index = base[still], index[still]
+                found, hit, who = self._run_from(base, rows[index], eps[index], plan, draw)
+                X[index[hit]], broken[index[hit]], by[index[hit]] = found[hit], True, who[hit]
+        return X, broken, by
+
+    def _run_from(self, base, rows, eps, plan, draw):
+        """Attack numbers around `base`, rows of the table of which some categories may be changed."""
+        X, broken, by = base.copy(), np.zeros(len(rows), dtype=bool), np.full(len(rows), None, dtype=object)
         tries = self._tries(plan, draw)
         # A bar of a single step would only flicker, four hundred times on the grid of the paper.
         verbose = self.verbose if len(tries) > 1 else 0
@@ -111,7 +128,7 @@ class Evaluation:
             size = max(1, self.batch_size // attack.rows_per_call)
             for first in range(0, len(standing), size):
                 batch = standing[first : first + size]
-                found, hit = self._try(attack, rows[batch], eps[batch], trial)
+                found, hit = self._try(attack, base[batch], rows[batch], eps[batch], trial)
                 X[batch[hit]], broken[batch[hit]], by[batch[hit]] = found[hit], True, attack
         return X, broken, by
 
@@ -137,7 +154,9 @@ class Evaluation:
         """Return the radius at which the margin would be used up, were it linear around the rows."""
         radius = np.empty(len(rows))
         for batch in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // self.batch_size))):
-            ball = self._ball(rows[batch], np.ones(len(batch)), device=self.device, dtype=self.dtype)
+            where = {"device": self.device, "dtype": self.dtype}
+            base, ones = self.table.matrix[rows[batch]], np.ones(len(batch))
+            ball = self.threat.ball(base, ones, rows[batch], **where)
             y = torch.as_tensor(self.attacked.target[rows[batch]], device=self.device)
             radius[batch] = linear_radius(self.model, ball, y).cpu().numpy()
         return radius
@@ -147,26 +166,22 @@ class Evaluation:
 
         The outer tenths are left out: some pixels at the edge of images hardly vary.
         """
-        moved = np.setdiff1d(np.arange(self.table.matrix.shape[1]), self.threat.fixed)
-        spread = np.ptp(self.table.matrix[:, moved], axis=0)
+        moved = np.setdiff1d(np.arange(self.table.n_features), self.threat.fixed)
+        spread = self.table.spread[moved]
         spread = spread[spread > 0]
         if len(spread) < 2 or self.threat.scaled:
             return 1.0
         low, high = np.quantile(spread, [0.1, 0.9])
         return float(high / low)
 
-    def _ball(self, rows, eps, **where):
-        return self.threat.ball(self.table.matrix[rows], eps, rows, **where)
-
-    def _try(self, attack, rows, eps, trial):
+    def _try(self, attack, base, rows, eps, trial):
         """Run one attack once; return its points, settled, and which of them are answered wrongly."""
-        clean = self.table.matrix[rows]
         if attack.kind == "foreign":
-            candidates, claimed = self._foreign(attack.run, rows, eps)
+            candidates, claimed = self._foreign(attack.run, base, rows, eps)
         else:
-            candidates, claimed = self._own(attack, rows, eps, trial)
+            candidates, claimed = self._own(attack, base, rows, eps, trial)
         limit = eps if attack.keeps_ball else np.inf
-        candidates, good = self.threat.settle(candidates, clean, limit)
+        candidates, good = self.threat.settle(candidates, base, limit, rows)
         hit = good & claimed
         if hit.any():
             hit[hit] = self.attacked.broken(candidates[hit], rows[hit])
@@ -174,37 +189,36 @@ class Evaluation:
             self.only_black_box[rows[hit]] = True
         return candidates, hit
 
-    def _own(self, attack, rows, eps, trial):
+    def _own(self, attack, base, rows, eps, trial):
         where = {"device": "cpu", "dtype": torch.float64}
         if attack.kind == "gradient":
             where = {"device": self.device, "dtype": self.dtype}
-        ball = self._ball(rows, eps, **where)
+        ball = self.threat.ball(base, eps, rows, **where)
         y = torch.as_tensor(self.attacked.target[rows], device=where["device"])
         found = attack.run(self, ball, y, trial)
         self.flat[rows] |= found.flat.cpu().numpy()
         return found.x.cpu().numpy(), found.broken.cpu().numpy()
 
-    def _foreign(self, function, rows, eps):
-        clean = self.table.matrix[rows]
+    def _foreign(self, function, base, rows, eps):
         X = function(
-            self.attacked.estimator, self.table.restore(clean.copy(), rows), self.attacked.y[rows].copy()
+            self.attacked.estimator, self.table.restore(base.copy(), rows), self.attacked.y[rows].copy()
         )
-        X = Table(self.owner, X).matrix
-        if X.shape != clean.shape:
-            raise ValueError(f"The attack returned rows of shape {X.shape} for rows of shape {clean.shape}.")
-        ball = self._ball(rows, eps, device="cpu", dtype=torch.float64)
+        X = Table(self.owner, X, known=self.table).matrix
+        if X.shape != base.shape:
+            raise ValueError(f"The attack returned rows of shape {X.shape} for rows of shape {base.shape}.")
+        ball = self.threat.ball(base, eps, rows, device="cpu", dtype=torch.float64)
         x = ball.project(as_tensor(X, dtype=torch.float64))
         x = x if ball.snap is None else ball.snap(x, ball)
         return x.numpy(), np.ones(len(rows), dtype=bool)
 
     def asker(self, ball):
         """Return the function by which a black box asks about points around the rows of `ball`."""
-        rows = ball.rows.numpy()
+        rows, base = ball.rows.numpy(), ball.centre.numpy().astype(self.table.matrix.dtype)
 
         def ask(x, index):
             at = rows[index.numpy()]
             np.add.at(self.n_queries, at, 1)
-            X, good = self.threat.settle(x.numpy(), self.table.matrix[at], np.inf)
+            X, good = self.threat.settle(x.numpy(), base[index.numpy()], np.inf, at)
             lead = self.attacked.lead(X, at)
             hit = good & (lead > 0)
             if self.attacked.response is not None and hit.any():
@@ -219,11 +233,12 @@ class Evaluation:
         random = np.random.default_rng(self.seed)
         pool = random.permutation(len(self.table))[:_POOL]
         points = torch.as_tensor(self.table.matrix[pool], dtype=ball.centre.dtype)
-        apart = torch.cdist(ball.raw_to_unit(ball.centre), ball.raw_to_unit(points), p=ball.norm)
+        apart = [ball.raw_to_unit(rows).nan_to_num(nan=0.0) for rows in (ball.centre, points)]
+        apart = torch.cdist(*apart, p=ball.norm)
         same = self.attacked.predicted[pool][None] == self.attacked.y[ball.rows.numpy()][:, None]
         apart[torch.from_numpy(same)] = torch.inf
-        nearest = apart.topk(min(n_starts, len(pool)), dim=1, largest=False).indices
-        return points[nearest.T]
+        nearest = points[apart.topk(min(n_starts, len(pool)), dim=1, largest=False).indices.T]
+        return torch.where(nearest.isnan(), ball.centre, nearest)
 
     def _plan(self, attack):
         """Return the attacks to run, and make the model where one needs it."""

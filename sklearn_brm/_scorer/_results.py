@@ -23,6 +23,8 @@ class AdversarialExamples:
         Name of the attack that broke the row, ``""`` where none did.
     n_queries : ndarray of int of shape (n_samples,)
         How many points around this row a black box asked the estimator about.
+    n_changes : ndarray of int of shape (n_samples,)
+        How many categories, booleans and missing values of the row are others.
     """
 
     X: np.ndarray
@@ -31,6 +33,7 @@ class AdversarialExamples:
     l2_norm: np.ndarray
     attack: np.ndarray
     n_queries: np.ndarray
+    n_changes: np.ndarray
 
     @property
     def clean_accuracy(self):
@@ -62,6 +65,8 @@ class CriticalPerturbations:
         Name of the attack that found the perturbation, ``""`` where none did.
     n_queries : ndarray of int of shape (n_samples,)
         How many points around this row a black box asked the estimator about.
+    n_changes : ndarray of int of shape (n_samples,)
+        How many categories, booleans and missing values of the row are others.
     """
 
     radius: np.ndarray
@@ -70,6 +75,7 @@ class CriticalPerturbations:
     outcome: np.ndarray
     attack: np.ndarray
     n_queries: np.ndarray
+    n_changes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ def examples_at(evaluation, eps):
         l2_norm=_l2(evaluation, X),
         attack=_labels(by),
         n_queries=evaluation.n_queries.copy(),
+        n_changes=evaluation.threat.n_changes(X, evaluation.table.matrix),
     )
 
 
@@ -127,15 +134,16 @@ def critical_from(evaluation, radii):
         outcome=_outcome(evaluation, radii.by),
         attack=_labels(radii.by),
         n_queries=evaluation.n_queries.copy(),
+        n_changes=evaluation.threat.n_changes(radii.X, evaluation.table.matrix),
     )
 
 
 def curve_from(evaluation, radii, eps, weight):
     """Return the `RobustnessCurve` that radii per row mean."""
-    place = np.searchsorted(eps, radii.radius)
-    radius = np.append(eps, np.inf)[place] * (radii.radius > 0)
-    standing = (radii.radius > 0)[:, None] & (radius[:, None] > eps[None])
-    clean = float(np.average(evaluation.attacked.right, weights=weight))
+    right, place = evaluation.attacked.right, np.searchsorted(eps, radii.radius)
+    radius = np.where(right, np.append(eps, np.inf)[place], 0.0)
+    standing = right[:, None] & (radius[:, None] > eps[None])
+    clean = float(np.average(right, weights=weight))
     accuracy = np.average(standing, axis=0, weights=weight)
     return RobustnessCurve(
         eps=eps,
@@ -157,4 +165,4 @@ def _labels(by):
 
 
 def _l2(evaluation, X):
-    return np.linalg.norm(X.astype(float) - evaluation.table.matrix, axis=1)
+    return evaluation.threat.l2_norm(X, evaluation.table.matrix)

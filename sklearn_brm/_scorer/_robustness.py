@@ -14,13 +14,9 @@ def adversarial_examples(
     X,
     y,
     *,
-    attack="worst_case",
     eps=0.1,
-    norm=np.inf,
-    scale=None,
-    reference_X=None,
-    bounds=None,
-    constraints=None,
+    threat=None,
+    attack="worst_case",
     n_steps=50,
     n_restarts=1,
     max_queries=500,
@@ -36,12 +32,12 @@ def adversarial_examples(
     estimator : classifier
         Any fitted classifier with `predict`, such as a whole Pipeline: rows are changed in its input space.
     X : array-like or DataFrame of shape (n_samples, n_features)
-        Clean rows. Columns of a DataFrame that are not numeric are held fixed.
+        Clean rows, of numbers, words, booleans and missing values: whatever the estimator takes.
     y : array-like of shape (n_samples,)
         True labels, of any type.
-    attack, eps, norm, scale, reference_X, bounds, constraints : see AdversarialScorer
-        The threat model.
-    n_steps, n_restarts, max_queries, batch_size, device, random_state : see AdversarialScorer
+    eps, threat : see AdversarialScorer
+        What an attacker may do.
+    attack, n_steps, n_restarts, max_queries, batch_size, device, random_state : see AdversarialScorer
         The effort.
     verbose : int, default=0
         Whether to show progress.
@@ -94,11 +90,7 @@ def adversarial_examples(
         X,
         y,
         attack=attack,
-        norm=norm,
-        scale=scale,
-        reference_X=reference_X,
-        bounds=bounds,
-        constraints=constraints,
+        threat=threat,
         n_steps=n_steps,
         n_restarts=n_restarts,
         max_queries=max_queries,
@@ -117,15 +109,11 @@ def critical_perturbations(
     X,
     y,
     *,
-    method="bisect",
-    attack="worst_case",
     eps=None,
+    threat=None,
+    method="bisect",
     max_eps=None,
-    norm=np.inf,
-    scale=None,
-    reference_X=None,
-    bounds=None,
-    constraints=None,
+    attack="worst_case",
     n_steps=50,
     n_restarts=1,
     max_queries=500,
@@ -149,8 +137,8 @@ def critical_perturbations(
         logarithmic scale, or to 8 for noise.
     max_eps : float, default=None
         Largest radius to look at, for ``method="bisect"``. None is the distance across the data.
-    norm, scale, reference_X, bounds, constraints : see AdversarialScorer
-        The threat model.
+    threat : see AdversarialScorer
+        What an attacker may do.
     n_steps, n_restarts, max_queries, batch_size, device, random_state : see AdversarialScorer
         The effort, per radius tried.
     verbose : int, default=0
@@ -213,11 +201,7 @@ def critical_perturbations(
         X,
         y,
         attack=attack,
-        norm=norm,
-        scale=scale,
-        reference_X=reference_X,
-        bounds=bounds,
-        constraints=constraints,
+        threat=threat,
         n_steps=n_steps,
         n_restarts=n_restarts,
         max_queries=max_queries,
@@ -244,13 +228,9 @@ def robustness_curve(
     y,
     *,
     eps=None,
+    threat=None,
     method="bisect",
     attack="worst_case",
-    norm=np.inf,
-    scale=None,
-    reference_X=None,
-    bounds=None,
-    constraints=None,
     n_steps=50,
     n_restarts=1,
     max_queries=500,
@@ -273,8 +253,8 @@ def robustness_curve(
     method : {"bisect", "grid"}, default="bisect"
         ``"bisect"`` looks for the two neighbouring radii between which each row breaks. ``"grid"`` attacks
         every row at every radius, as the paper does.
-    norm, scale, reference_X, bounds, constraints : see AdversarialScorer
-        The threat model.
+    threat : see AdversarialScorer
+        What an attacker may do.
     n_steps, n_restarts, max_queries, batch_size, device, random_state : see AdversarialScorer
         The effort, per radius tried.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -323,11 +303,7 @@ def robustness_curve(
         X,
         y,
         attack=attack,
-        norm=norm,
-        scale=scale,
-        reference_X=reference_X,
-        bounds=bounds,
-        constraints=constraints,
+        threat=threat,
         n_steps=n_steps,
         n_restarts=n_restarts,
         max_queries=max_queries,

@@ -34,6 +34,18 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
 
     Parameters
     ----------
+    eps : float, default=0.1
+        Radius of the ball in which a row may be moved, in units of the threat's `scale`.
+    threat : ThreatModel, default=None
+        What an attacker may do to each column. None moves every number by the same `eps`, and changes at most
+        one boolean or category, to another value among the rows.
+    metric : str, default="robust_accuracy"
+        - ``"robust_accuracy"``: share of rows that are right when clean and under attack.
+        - ``"relative_accuracy"``: the same as a share of the rows that are right when clean.
+        - ``"attack_success_rate"``: 1 minus that; larger is worse.
+        - ``"median_critical_perturbation"``: median, over the rows that are right when clean, of the smallest
+          radius that breaks them.
+        - ``"all"``: a dict of all these and of ``"accuracy"``, for a search with several metrics.
     attack : str, callable or list of such, default="worst_case"
         What is tried on each row that is right when clean; a row counts as broken as soon as one succeeds.
 
@@ -47,27 +59,6 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         - ``"random"``: noise inside the ball. ``"gaussian"``: normal noise of standard deviation `eps`, which
           knows no ball.
         - a callable ``(estimator, X, y) -> X_adversarial``: what it returns is projected and tested again.
-    eps : float, default=0.1
-        Radius of the ball in which a row may be moved, in units of `scale`.
-    norm : {inf, 2, 1}, default=inf
-        Norm of the ball.
-    metric : str, default="robust_accuracy"
-        - ``"robust_accuracy"``: share of rows that are right when clean and under attack.
-        - ``"relative_accuracy"``: the same as a share of the rows that are right when clean.
-        - ``"attack_success_rate"``: 1 minus that; larger is worse.
-        - ``"median_critical_perturbation"``: median, over the rows that are right when clean, of the smallest
-          radius that breaks them.
-        - ``"all"``: a dict of all these and of ``"accuracy"``, for a search with several metrics.
-    scale : None, "std", "range" or array-like of shape (n_features,), default=None
-        What one unit of `eps` is in each feature: 1, the standard deviation or the range in `reference_X`,
-        or the numbers given. Features with scale 0 are held fixed.
-    reference_X : array-like of shape (n_reference, n_features), default=None
-        Data, such as the training rows, from which `scale` and `bounds` are learned.
-    bounds : None, (low, high) or "data", default=None
-        Smallest and largest values, as numbers or arrays over the features; ``"data"`` takes them from
-        `reference_X`, where a clean row outside keeps its own value as a bound.
-    constraints : FeatureConstraints, default=None
-        Fixed, integer, one-hot and one-way features.
     n_steps : int, default=50
         Steps of each gradient attack.
     n_restarts : int, default=1
@@ -111,9 +102,9 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
     >>> from sklearn.model_selection import GridSearchCV
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn_brm import AdversarialScorer
+    >>> from sklearn_brm import AdversarialScorer, ThreatModel
     >>> X, y = load_iris(return_X_y=True)
-    >>> robust = AdversarialScorer(eps=0.2, scale="std", reference_X=X, random_state=0)
+    >>> robust = AdversarialScorer(eps=0.2, threat=ThreatModel.from_data(X), random_state=0)
     >>> search = GridSearchCV(
     ...     make_pipeline(StandardScaler(), LogisticRegression()),
     ...     {"logisticregression__C": [0.01, 1.0, 100.0]},
@@ -129,15 +120,11 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        attack="worst_case",
-        *,
         eps=0.1,
-        norm=np.inf,
+        *,
+        threat=None,
         metric="robust_accuracy",
-        scale=None,
-        reference_X=None,
-        bounds=None,
-        constraints=None,
+        attack="worst_case",
         n_steps=50,
         n_restarts=1,
         max_queries=500,
@@ -146,14 +133,10 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         device="auto",
         random_state=None,
     ):
-        self.attack = attack
         self.eps = eps
-        self.norm = norm
+        self.threat = threat
         self.metric = metric
-        self.scale = scale
-        self.reference_X = reference_X
-        self.bounds = bounds
-        self.constraints = constraints
+        self.attack = attack
         self.n_steps = n_steps
         self.n_restarts = n_restarts
         self.max_queries = max_queries
@@ -174,7 +157,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         estimator : classifier
             Any fitted classifier with `predict`, such as a whole Pipeline.
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Clean rows. Columns of a DataFrame that are not numeric are held fixed.
+            Clean rows, of numbers, words, booleans and missing values: whatever the estimator takes.
         y : array-like of shape (n_samples,)
             True labels, of any type.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -210,7 +193,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         if self.max_samples is None or self.max_samples >= len(table):
             return X, y, sample_weight
         # Lists and nested lists cannot be indexed by rows.
-        X = table.matrix if table.frame is None else X
+        X = np.asarray(X) if table.frame is None else X
         rows = {"replace": False, "n_samples": self.max_samples, "random_state": random_state}
         if sample_weight is None:
             return *resample(X, y, **rows), None

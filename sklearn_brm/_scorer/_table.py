@@ -1,6 +1,7 @@
-"""The rows a user gives, as the numeric matrix under attack, and back."""
+"""The rows a user gives, as the matrix of numbers under attack, and back."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,59 +10,174 @@ from sklearn.utils import check_array
 
 from .._base import parameter_error
 
-# What float32 may do to a value, as a share of the spread of its column, and still hold the rows.
+# What float32 may do to a value, as a share of the range of its column, and still hold the rows.
 _BLUR = 1e-5
 
 
+@dataclass(frozen=True)
+class Column:
+    """What a column of a table is.
+
+    Attributes
+    ----------
+    kind : {"number", "integer", "boolean", "category", "other"}
+        ``"other"`` is what no attack changes, such as dates.
+    values : ndarray or None
+        What its numbers in the matrix stand for: the values that were seen of a column of words, booleans or
+        dates, in the order of their codes. None where they are the values themselves.
+    """
+
+    kind: str
+    values: np.ndarray | None = None
+
+
 class Table:
-    """Rows of an array or a DataFrame; only numeric columns can be attacked.
+    """Rows of an array or a DataFrame as a matrix of numbers, in which words and booleans are codes.
 
     Parameters
     ----------
     owner : object or str
         Who asks, for messages.
-    X : array-like or DataFrame of shape (n_samples, n_columns)
+    X : array-like or DataFrame of shape (n_samples, n_features)
+    known : Table, default=None
+        Another table, such as the training rows, whose values get the first codes in columns of the same
+        place or name.
 
     Attributes
     ----------
     matrix : ndarray of shape (n_samples, n_features), float32 or float64
-        The numeric columns. Never written to.
-    columns : list or None
-        Names of all columns of a DataFrame.
-    numeric : ndarray of int of shape (n_features,)
-        Positions of the numeric columns among all columns.
+        Numbers as they are, values of other columns by their code; NaN is a missing value. Never written to.
+    columns : list of Column
+    names : list or None
+        Names of the columns of a DataFrame.
     """
 
-    def __init__(self, owner, X):
+    def __init__(self, owner, X, *, known=None):
         if sparse.issparse(X):
             rule = "a dense array or a DataFrame; use X.toarray()"
             raise parameter_error(owner, "X", rule, type(X).__name__, TypeError)
         self.frame = X if hasattr(X, "iloc") and hasattr(X, "columns") else None
-        self.columns = None if self.frame is None else list(X.columns)
+        self.names = None if self.frame is None else list(X.columns)
+        self._array = None
         if self.frame is None:
-            self.matrix = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-            self.numeric = np.arange(self.matrix.shape[1])
+            self._read_array(X, known)
         else:
-            names = X.select_dtypes("number", exclude="timedelta").columns
-            self.numeric = np.flatnonzero([column in set(names) for column in X.columns])
-            if len(names) == 0:
-                raise parameter_error(
-                    owner, "X", "a DataFrame with numeric columns to attack", list(X.columns), ValueError
-                )
-            self.matrix = check_array(X[names], dtype=[np.float64, np.float32], input_name="X")
+            self._read_frame(X, known)
+
+    def _read_array(self, X, known):
+        X = np.asarray(X) if not hasattr(X, "dtype") or not hasattr(X, "shape") else X
+        if np.asarray(X[:0]).dtype.kind in "OUS" and np.ndim(X) == 2:
+            self._array = np.asarray(X, dtype=object)
+            self._read_columns([self._array[:, j] for j in range(self._array.shape[1])], known)
+            return
+        kind = {"b": "boolean", "i": "integer", "u": "integer"}.get(np.asarray(X[:0]).dtype.kind, "number")
+        self.matrix = check_array(
+            X, dtype=[np.float64, np.float32], input_name="X", ensure_all_finite="allow-nan"
+        )
+        if kind != "number":
+            self._array = np.asarray(X)
+        values = np.array([False, True]) if kind == "boolean" else None
+        self.columns = [Column(kind, values) for _ in range(self.matrix.shape[1])]
+
+    def _read_frame(self, X, known):
+        if len(X.columns) == 0 or len(X) == 0:
+            check_array(X, input_name="X")
+        self._read_columns([X.iloc[:, j] for j in range(X.shape[1])], known)
+
+    def _read_columns(self, columns, known):
+        before = [None] * len(columns) if known is None else known.values_for(self)
+        read = [_read(column, values) for column, values in zip(columns, before)]
+        self.columns = [column for column, _ in read]
+        single = all(numbers.dtype == np.float32 for _, numbers in read)
+        matrix = np.column_stack([numbers for _, numbers in read])
+        self.matrix = check_array(
+            matrix.astype(np.float32 if single else np.float64), input_name="X", ensure_all_finite="allow-nan"
+        )
+
+    def values_for(self, other):
+        """Return the values of coded columns for those columns of `other` that are in this table."""
+        by_name = self.names is not None and other.names is not None
+        keys = other.names if by_name else range(len(self.columns))
+        mine = dict(zip(self.names if by_name else range(len(self.columns)), self.columns))
+        return [mine[key].values if key in mine else None for key in keys]
 
     def __len__(self):
         return len(self.matrix)
+
+    @property
+    def n_features(self):
+        """Number of columns."""
+        return self.matrix.shape[1]
+
+    @cached_property
+    def kinds(self):
+        """The kind of each column, as an array."""
+        return np.array([column.kind for column in self.columns], dtype=object)
+
+    @cached_property
+    def is_number(self):
+        """Which columns hold numbers, that can be moved a little."""
+        return np.isin(self.kinds, ["number", "integer"])
+
+    @cached_property
+    def spread(self):
+        """The range of each column of numbers, missing values aside; 0 for others."""
+        return self._over_numbers(np.nanmax) - self._over_numbers(np.nanmin)
+
+    def deviation(self):
+        """Return the standard deviation of each column of numbers; 0 for constant ones."""
+        deviation = self._over_numbers(lambda values: values.std(dtype=float))
+        # Rounding gives a constant column a tiny spread.
+        return np.where(self.spread == 0, 0, deviation)
+
+    def quartile_range(self):
+        """Return the distance between the quartiles of each column of numbers."""
+        return self._over_numbers(lambda values: np.subtract(*np.quantile(values, [0.75, 0.25])))
+
+    def limits(self):
+        """Return the smallest and the largest value of each column of numbers; infinite for others."""
+        low, high = self._over_numbers(np.min), self._over_numbers(np.max)
+        empty = ~self.is_number | np.isnan(self.matrix).all(axis=0)
+        return np.where(empty, -np.inf, low), np.where(empty, np.inf, high)
+
+    def _over_numbers(self, function):
+        columns = enumerate(self.is_number)
+        found = [function(self.present(j)) if n and len(self.present(j)) else 0 for j, n in columns]
+        return np.asarray(found, dtype=float)
+
+    def present(self, j):
+        """Return the numbers or codes of a column that are not missing."""
+        column = self.matrix[:, j]
+        return column[~np.isnan(column)]
+
+    def typical(self):
+        """Return a typical value of each column: the middle one of numbers, else the most frequent one."""
+        return np.array([_typical(self.present(j), number) for j, number in enumerate(self.is_number)])
+
+    def summary(self):
+        """Return three rows in the form of the table: smallest, typical and largest value of each column."""
+        low, high = self.limits()
+        wanted = np.where(self.is_number, [low, self.typical(), high], self.typical())
+        rows = [[_first(self.matrix[:, j], value) for value in wanted[:, j]] for j in range(self.n_features)]
+        if self.frame is None:
+            X = self.matrix if self._array is None else self._array
+            return np.column_stack([X[row, j] for j, row in enumerate(rows)])
+        parts = [self.frame.iloc[row, j].reset_index(drop=True) for j, row in enumerate(rows)]
+        summary = type(self.frame)(dict(enumerate(parts)))
+        summary.columns = self.frame.columns
+        return summary
 
     @cached_property
     def other_precision(self):
         """The other float type in which the rows may be asked about; None where float32 cannot hold them."""
         if self.matrix.dtype == np.float32:
             return np.dtype(np.float64)
+        if not (self.kinds == "number").any():
+            return None
+        matrix = np.nan_to_num(self.matrix)
         with np.errstate(over="ignore"):
-            blur = np.abs(self.matrix.astype(np.float32) - self.matrix).max(axis=0)
-            spread = np.ptp(self.matrix, axis=0)
-        holds = (blur <= _BLUR * spread) | ((spread == 0) & np.isfinite(blur))
+            blur = np.abs(matrix.astype(np.float32) - matrix).max(axis=0)
+        holds = (blur <= _BLUR * self.spread) | ((self.spread == 0) & np.isfinite(blur)) | ~self.is_number
         return np.dtype(np.float32) if holds.all() else None
 
     @property
@@ -69,55 +185,69 @@ class Table:
         """Relative error of a rounding in the least precise of the types in which rows may be asked about."""
         return np.finfo(self.matrix.dtype if self.other_precision is None else np.float32).eps / 2
 
-    @property
-    def n_columns(self):
-        """Number of columns, numeric or not."""
-        return len(self.numeric) if self.columns is None else len(self.columns)
-
-    @property
-    def all_numeric(self):
-        """Whether every column can be attacked."""
-        return len(self.numeric) == self.n_columns
-
     def restore(self, matrix, rows):
-        """Return `matrix`, changed copies of the rows `rows`, in the form the user gave."""
-        if self.frame is None:
+        """Return `matrix`, changed copies of the rows `rows`, in the form and the types the user gave.
+
+        Numbers of floating columns are given in the type of `matrix`; whole numbers in columns of whole numbers
+        are given in the type of the column.
+        """
+        if self.frame is not None:
+            return self._restore_frame(matrix, rows)
+        if self._array is None:
             return matrix
-        if self.all_numeric:
-            return type(self.frame)(matrix, columns=self.frame.columns, index=self.frame.index[rows])
-        frame = self.frame.iloc[rows].copy()
-        for position, values in zip(self.numeric, matrix.T):
-            frame[self.columns[position]] = values
+        if self._array.dtype == object:
+            decoded = self._array[rows].copy()
+            for j, column in enumerate(self.columns):
+                changed = _differs(matrix[:, j], self.matrix[rows, j])
+                decoded[changed, j] = _decode(matrix[changed, j], column.values)
+            return decoded
+        return _as_integers(matrix, self._array.dtype)
+
+    def _restore_frame(self, matrix, rows):
+        index = self.frame.index[rows]
+        if all(dtype.kind == "f" and isinstance(dtype, np.dtype) for dtype in self.frame.dtypes):
+            return type(self.frame)(matrix, columns=self.frame.columns, index=index)
+        parts = {}
+        for j, column in enumerate(self.columns):
+            clean, values = self.frame.iloc[:, j].iloc[rows], matrix[:, j]
+            parts[j] = _restore_column(clean, values, _differs(values, self.matrix[rows, j]), column)
+        frame = type(self.frame)(parts, index=index)
+        frame.columns = self.frame.columns
         return frame
 
     def aligned(self, owner, name, other):
-        """Return the values of another table in the columns of this one, by name where both have names.
+        """Return another table with the columns of this one, by name where both have names.
 
         The same names in another order are the same table; another set of names is an error.
         """
-        other = Table(owner, other)
-        if self.columns is None or other.columns is None:
-            if other.n_columns != self.n_columns:
-                rule = f"data with the {self.n_columns} features of X"
-                raise parameter_error(owner, name, rule, f"{other.n_columns} features", ValueError)
-            return other.matrix
-        self.check_names(owner, name, other.columns, all_of=self.columns)
-        names = [other.columns[i] for i in other.numeric]
-        fixed = [column for column in self.numeric_names if column not in names]
-        if fixed:
+        table = Table(owner, other)
+        if self.names is not None and table.names is not None:
+            self.check_names(owner, name, table.names, all_of=self.names)
+            other = other[self.names]
+        elif table.n_features != self.n_features:
+            rule = f"data with the {self.n_features} features of X"
+            raise parameter_error(owner, name, rule, f"{table.n_features} features", ValueError)
+        table = Table(owner, other, known=self)
+        strange = [self.label(j) for j in np.flatnonzero(table.is_number != self.is_number)]
+        if strange:
+            rule = "of the same types as X in every column"
             raise parameter_error(
-                owner, name, "numeric in the columns that are numeric in X", fixed, ValueError
+                owner, name, rule, f"other types in {', '.join(map(str, strange))}", ValueError
             )
-        return other.matrix[:, [names.index(column) for column in self.numeric_names]]
+        for j, column in enumerate(table.columns):
+            self.learn(j, column.values)
+        return table
 
-    @property
-    def numeric_names(self):
-        """Names of the columns that can be attacked."""
-        return [self.columns[i] for i in self.numeric]
+    def learn(self, j, values):
+        """Let values of a coded column that were not seen here be known behind those that were."""
+        column = self.columns[j]
+        if values is not None and column.values is not None:
+            values = _extended(column.values, np.asarray(values, dtype=object))
+            self.columns[j] = replace(column, values=values)
 
-    def check_names(self, owner, name, names, *, all_of):
+    def check_names(self, owner, name, names, *, all_of=()):
         """Refuse names that X does not have, names that occur twice, and a set without all of `all_of`."""
-        strange = [column for column in names if column not in self.columns]
+        strange = [column for column in names if column not in self.keys()]
         missing = [column for column in all_of if column not in names]
         twice = [column for column in dict.fromkeys(names) if list(names).count(column) > 1]
         wrong = {"unknown": strange, "missing": missing, "given twice": twice}
@@ -130,43 +260,146 @@ class Table:
             )
 
     def by_name(self, owner, name, value):
-        """Return a Series or dict by column name as an array over the features, all else as it is."""
+        """Return a Series or dict by column as an array over the features, all else as it is.
+
+        Every column of numbers must have its value.
+        """
         if not isinstance(value, Mapping) and not (hasattr(value, "index") and hasattr(value, "items")):
             return value
-        value = dict(value.items())
-        if self.columns is None:
-            rule = "an array, since X has no column names"
-            if list(value) == list(range(self.n_columns)):
-                return np.array(list(value.values()))
-            raise parameter_error(owner, name, rule, value, ValueError)
-        self.check_names(owner, name, list(value), all_of=self.numeric_names)
-        return np.array([value[column] for column in self.numeric_names])
+        value, keys = dict(value.items()), self.keys()
+        if self.names is None and not set(value) <= set(keys):
+            raise parameter_error(owner, name, "an array, since X has no column names", value, ValueError)
+        needed = [key for key, is_number in zip(keys, self.is_number) if is_number]
+        self.check_names(owner, name, list(value), all_of=needed)
+        return np.array([value.get(key, 0) for key in keys])
+
+    def keys(self):
+        """Return how the columns are named in dicts: by name, or by position where they have none."""
+        return list(range(self.n_features)) if self.names is None else self.names
+
+    def label(self, feature):
+        """Return how a column is called in messages."""
+        return int(feature) if self.names is None else repr(self.names[feature])
 
     def features(self, owner, name, value):
-        """Return the positions in `matrix` of the features named by mask, index or column name."""
+        """Return the positions of the features named by mask, index, column name or scikit-learn's selector."""
+        if callable(value) and self.frame is not None:
+            value = value(self.frame)
         value = np.atleast_1d(np.asarray(value))
         if value.dtype == bool:
-            if value.shape != (self.n_columns,):
-                rule = f"a mask over the {self.n_columns} features"
+            if value.shape != (self.n_features,):
+                rule = f"a mask over the {self.n_features} features"
                 raise parameter_error(owner, name, rule, f"a mask of shape {value.shape}", ValueError)
-            return np.flatnonzero(np.isin(self.numeric, np.flatnonzero(value)))
+            return np.flatnonzero(value)
         if value.size == 0:
             return np.empty(0, dtype=int)
-        if value.dtype.kind in "iu":
-            positions = value
-        else:
-            positions = np.array([self._column(owner, name, column) for column in value.tolist()])
-        if value.ndim != 1 or positions.min() < 0 or positions.max() >= self.n_columns:
-            rule = f"indices of features in [0, {self.n_columns})"
+        positions = value
+        if value.dtype.kind not in "iu" or (
+            self.names is not None and set(value.tolist()) <= set(self.names)
+        ):
+            positions = np.array([self.position(owner, name, column) for column in value.tolist()])
+        if value.ndim != 1 or positions.min() < 0 or positions.max() >= self.n_features:
+            rule = f"indices of features in [0, {self.n_features})"
             raise parameter_error(owner, name, rule, value.tolist(), ValueError)
-        fixed = np.setdiff1d(positions, self.numeric)
-        if len(fixed):
-            rule = "numeric columns; the others are always held fixed"
-            raise parameter_error(owner, name, rule, [self.columns[i] for i in fixed], ValueError)
-        return np.flatnonzero(np.isin(self.numeric, positions))
+        return positions
 
-    def _column(self, owner, name, column):
-        if self.columns is None or column not in self.columns:
-            known = "X has no column names" if self.columns is None else f"X has {self.columns}"
-            raise parameter_error(owner, name, f"features of X; {known}", column, ValueError)
-        return self.columns.index(column)
+    def position(self, owner, name, column):
+        """Return the position of a column by its name, or by its index."""
+        if self.names is not None and column in self.names:
+            return self.names.index(column)
+        if isinstance(column, (int, np.integer)) and 0 <= column < self.n_features:
+            return int(column)
+        known = "X has no column names" if self.names is None else f"X has {self.names}"
+        raise parameter_error(owner, name, f"features of X; {known}", column, ValueError)
+
+
+def _read(column, known):
+    """Return what a column is, and its numbers or codes."""
+    kind = getattr(column.dtype, "kind", "O")
+    if kind in "iuf":
+        # Types that know missing values of their own become NaN.
+        whole = "integer" if kind in "iu" else "number"
+        if isinstance(column.dtype, np.dtype):
+            return Column(whole), np.asarray(column)
+        return Column(whole), column.to_numpy(dtype=float, na_value=np.nan)
+    objects = np.asarray(column, dtype=object)
+    missing = np.array(
+        [value is None or value != value or str(value) == "<NA>" for value in objects], dtype=bool
+    )
+    present = objects[~missing]
+    if kind == "O" and known is None and len(present) and _all_numbers(present):
+        numbers = np.full(len(objects), np.nan)
+        numbers[~missing] = present.astype(float)
+        whole = all(isinstance(value, (int, np.integer)) for value in present)
+        return Column("integer" if whole else "number"), numbers
+    is_boolean = kind == "b" or (
+        len(present) and all(isinstance(value, (bool, np.bool_)) for value in present)
+    )
+    values = np.array([False, True], dtype=object) if is_boolean else known
+    values = _extended(values, present)
+    codes = np.full(len(objects), np.nan)
+    place = {value: code for code, value in enumerate(values.tolist())}
+    codes[~missing] = [place[value] for value in present.tolist()]
+    coded = "boolean" if is_boolean else "other" if kind in "mM" else "category"
+    return Column(coded, values), codes
+
+
+def _all_numbers(values):
+    return all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in values)
+
+
+def _extended(values, present):
+    """Return known values, and behind them those that are new, in the order of their appearance."""
+    order = dict.fromkeys([] if values is None else values.tolist())
+    order.update(dict.fromkeys(present.tolist()))
+    extended = np.empty(len(order), dtype=object)
+    extended[:] = list(order)
+    return extended
+
+
+def _typical(values, is_number):
+    if len(values) == 0:
+        return np.nan
+    if is_number:
+        return np.quantile(values, 0.5, method="inverted_cdf")
+    found, counts = np.unique(values, return_counts=True)
+    return found[counts.argmax()]
+
+
+def _first(column, value):
+    """Return the first row that has a value, the first of all where none has."""
+    return int((column == value).argmax())
+
+
+def _differs(values, clean):
+    return (values != clean) & ~(np.isnan(values) & np.isnan(clean))
+
+
+def _decode(codes, values):
+    """Return the values that codes stand for, None for missing ones."""
+    if values is None:
+        return codes
+    decoded = np.full(len(codes), None, dtype=object)
+    present = ~np.isnan(codes)
+    decoded[present] = values[codes[present].astype(int)]
+    return decoded
+
+
+def _restore_column(clean, values, changed, column):
+    if column.kind == "number" or (column.kind == "integer" and isinstance(clean.dtype, np.dtype)):
+        numbers = values if column.kind == "number" else _as_integers(values, clean.dtype)
+        if clean.dtype.kind in "iuf":
+            return type(clean)(numbers, index=clean.index)
+    if not changed.any():
+        return clean
+    decoded = np.asarray(clean, dtype=object).copy()
+    decoded[changed] = _decode(values[changed], column.values)
+    return type(clean)(decoded, index=clean.index, dtype=clean.dtype)
+
+
+def _as_integers(values, dtype):
+    """Return whole numbers in the type of their column, others as they are."""
+    if dtype.kind not in "iub" or not np.isfinite(values).all() or (values != np.round(values)).any():
+        return values
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return values.astype(dtype) if limits[0] <= values.min() and values.max() <= limits[1] else values

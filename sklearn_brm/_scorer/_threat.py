@@ -1,6 +1,5 @@
-"""The threat model: how far a row may be moved, in which units, and what must stay true of it."""
+"""A `ThreatModel` resolved for the rows of one table: balls, boxes, and rows that obey everything."""
 
-import numbers
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,13 +8,16 @@ import torch
 
 from .._base import as_tensor, parameter_error
 from ..functional.attacks import Ball
-from ._constraints import Rules, obeys_discrete, resolve_bounds, resolve_constraints
+from ._choices import Choices, category_values, resolve_choices
+from ._rules import Rules, related, resolve_rules
+from ._table import Table
+from ._threat_model import ThreatModel
+from ._units import resolve_norm, resolve_scale
 
 # What rounding may add to the length that is computed of a perturbation, relative to it.
 _SLACK = 1e-12
 # What a point may be outside its ball before it is no use to try one with other whole numbers.
 _NEARLY = 1e-6
-_NORM_WORDS = {"inf": np.inf, "linf": np.inf, "l2": 2.0, "l1": 1.0}
 
 
 @dataclass(frozen=True)
@@ -24,40 +26,42 @@ class Threat:
 
     Attributes
     ----------
+    model : ThreatModel
+        Who said so, for messages.
+    table : Table
+        The clean rows.
     norm : float
         inf, 2 or 1.
     scale : ndarray of shape (n_features,)
-        What one unit of eps is in each feature; features with 0 are held fixed.
-    low, high : ndarray of shape (n_features,)
-        Bounds on values; a clean row outside keeps its own value as a bound.
+        What one unit of eps is in each feature; features with 0 are not moved.
     rules : Rules
-        The user's constraints.
+        What must stay true.
+    choices : Choices
+        Which categories may change.
+    values : dict
+        By position, the codes or numbers that columns of categories can take, rising.
     reach : float
         Distance, in units of `scale`, across the whole data: no attacker needs more.
-    roundoff : float
-        Relative error of a rounding in the least precise arithmetic that rows are asked about in.
-    scaled : bool
-        Whether the user said what a unit is in each feature.
     """
 
+    model: ThreatModel
+    table: Table
     norm: float
     scale: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
     rules: Rules
+    choices: Choices
+    values: dict
     reach: float
-    roundoff: float
-    scaled: bool
 
     @cached_property
     def fixed(self):
-        """Positions of the features that stay as they are."""
+        """Positions of the features that no ball moves: those without a unit, and those that are fixed."""
         return np.union1d(self.rules.fixed, np.flatnonzero(self.scale == 0))
 
     @cached_property
     def free(self):
         """Positions of the features that may take any value in between."""
-        groups = [np.asarray(group, dtype=int) for group in self.rules.one_hot]
+        groups = [group.members for group in self.rules.one_hot]
         bound = np.concatenate([self.fixed, self.rules.integer, *groups]).astype(int)
         return np.setdiff1d(np.arange(len(self.scale)), bound)
 
@@ -66,23 +70,37 @@ class Threat:
         """`scale`, with 1 for the features that have none."""
         return np.where(self.scale == 0, 1, self.scale)
 
+    @property
+    def scaled(self):
+        """Whether the user said what a unit is in each feature."""
+        return self.model.scale is not None
+
+    @property
+    def roundoff(self):
+        """Relative error of a rounding in the least precise arithmetic that rows are asked about in."""
+        return self.table.roundoff
+
     def box(self, X):
         """Return the smallest and largest values each entry of the clean rows `X` may take."""
-        low, high = _round_up(self.low, X.dtype), -_round_up(-self.high, X.dtype)
+        low, high = _round_up(self.rules.low, X.dtype), -_round_up(-self.rules.high, X.dtype)
         low, high = np.minimum(low, X), np.maximum(high, X)
         low[:, self.fixed] = high[:, self.fixed] = X[:, self.fixed]
         low[:, self.rules.increasing] = X[:, self.rules.increasing]
+        high[:, self.rules.decreasing] = X[:, self.rules.decreasing]
         return low, high
 
+    @cached_property
+    def _has_box(self):
+        bounded = np.isfinite(self.rules.low).any() or np.isfinite(self.rules.high).any()
+        return bounded or any(map(len, (self.fixed, self.rules.increasing, self.rules.decreasing)))
+
     def ball(self, X, eps, rows, *, device, dtype):
-        """Return the `Ball` of each clean row in `X`, as tensors."""
+        """Return the `Ball` around each row in `X`, as tensors."""
 
         def tensor(array):
             return as_tensor(np.ascontiguousarray(array), device=device, dtype=dtype)
 
-        bounded = np.isfinite(self.low).any() or np.isfinite(self.high).any()
-        held = len(self.fixed) or len(self.rules.increasing)
-        low, high = self.box(X) if bounded or held else (None, None)
+        low, high = self.box(X) if self._has_box or np.isnan(X).any() else (None, None)
         return Ball(
             centre=tensor(X),
             eps=tensor(eps),
@@ -93,42 +111,86 @@ class Threat:
             snap=self.snap if self.rules.discrete else None,
             rows=torch.as_tensor(rows, device=device),
             roundoff=self.roundoff,
+            missing=torch.as_tensor(np.isnan(X), device=device) if np.isnan(X).any() else None,
         )
 
     def distance(self, X, X_clean):
-        """Return the length of each row's perturbation in the norm, in units of `scale`."""
-        moved = (X.astype(float) - X_clean) / self.unit
-        return np.linalg.norm(moved, ord=self.norm, axis=1)
+        """Return the length of each row's perturbation in the norm, in units of `scale`, categories aside."""
+        return np.linalg.norm(self._moved(X, X_clean) / self.unit, ord=self.norm, axis=1)
 
-    def settle(self, X, X_clean, eps):
+    def l2_norm(self, X, X_clean):
+        """Return the Euclidean length of each row's perturbation, categories aside."""
+        return np.linalg.norm(self._moved(X, X_clean), axis=1)
+
+    def n_changes(self, X, X_clean):
+        """Return how many categories, booleans and missing values of each row are others."""
+        differs = (X_clean != X) & ~(np.isnan(X) & np.isnan(X_clean))
+        is_change = np.isnan(X) | np.isnan(X_clean)
+        is_change[:, self._coded] = True
+        return (differs & is_change).sum(axis=1)
+
+    @cached_property
+    def _coded(self):
+        return np.flatnonzero(self.scale == 0)
+
+    def _moved(self, X, X_clean):
+        moved = np.nan_to_num(X.astype(float) - X_clean, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        moved[:, self._coded] = 0
+        return moved
+
+    def settle(self, X, base, eps, rows):
         """Return `X` as rows that obey everything, and which of them do.
 
         Ball and bounds are enforced once more, in the precision of the data; the rest is verified.
-        """
-        low, high = self.box(X_clean)
-        X = self._inside(np.clip(X, low, high), X_clean, np.broadcast_to(eps, len(X)))
-        if self.rules.project is not None:
-            X = np.asarray(self.rules.project(X.copy(), X_clean.copy()), dtype=X_clean.dtype)
-            if X.shape != X_clean.shape:
-                rule = f"a callable that returns rows of shape {X_clean.shape}"
-                raise parameter_error("FeatureConstraints", "project", rule, X.shape, ValueError)
-        inside = np.isfinite(X).all(axis=1) & (np.clip(X, low, high) == X).all(axis=1)
-        near = self.distance(X, X_clean) <= eps * (1 + _SLACK)
-        return X, inside & near & obeys_discrete(self.rules, X)
 
-    def _inside(self, X, X_clean, eps):
-        """Return points pulled into their balls, each entry rounded towards the clean one."""
-        moved = X.astype(float) - X_clean
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features)
+            Points of the balls around `base`.
+        base : ndarray of shape (n, n_features)
+            The clean rows, some of their categories changed.
+        eps : float or ndarray of shape (n,)
+        rows : ndarray of int of shape (n,)
+            Their numbers in the table.
+        """
+        low, high = self.box(base)
+        X = self._inside(np.clip(X, low, high), base, np.broadcast_to(eps, len(X)))
+        if self.rules.project is not None:
+            X = self._projected(X, base)
+        same = (np.clip(X, low, high) == X) | (np.isnan(X) & np.isnan(base))
+        near = self.distance(X, base) <= eps * (1 + _SLACK)
+        good = same.all(axis=1) & ~np.isinf(X).any(axis=1) & near & self.rules.obeyed(X)
+        return X, good & self._related(X, rows, good)
+
+    def _projected(self, X, base):
+        projected = np.asarray(self.rules.project(X.copy(), base.copy()), dtype=base.dtype)
+        if projected.shape != base.shape:
+            rule = f"a callable that returns rows of shape {base.shape}"
+            raise parameter_error(self.model, "project", rule, projected.shape, ValueError)
+        return projected
+
+    def _related(self, X, rows, good):
+        """Tell for which of the `good` rows the user's relations hold."""
+        if not self.rules.relations or not good.any():
+            return good
+        holds = np.zeros(len(X), dtype=bool)
+        restored = self.table.restore(X[good], rows[good])
+        holds[good] = related(self.model, self.rules.relations, restored, int(good.sum()))
+        return holds
+
+    def _inside(self, X, base, eps):
+        """Return points pulled into their balls, each entry rounded towards that of `base`."""
+        moved = X.astype(float) - base
         if self.norm == np.inf:
             reach = eps[:, None] * self.unit[self.free]
             moved[:, self.free] = np.clip(moved[:, self.free], -reach, reach)
-            return _move(X_clean, moved)
-        X = _move(X_clean, moved)
-        over = np.flatnonzero(self.distance(X, X_clean) > eps * (1 + _SLACK))
+            return _move(base, moved)
+        X = _move(base, moved)
+        over = np.flatnonzero(self.distance(X, base) > eps * (1 + _SLACK))
         # Only where needed: what lies just past the split of a tree would not any more.
         moved = moved[over]
-        moved[:, self.free] *= self._share_inside(moved / self.unit, eps[over])[:, None]
-        X[over] = _move(X_clean[over], moved)
+        moved[:, self.free] *= self._share_inside(np.nan_to_num(moved) / self.unit, eps[over])[:, None]
+        X[over] = _move(base[over], moved)
         return X
 
     def _share_inside(self, moved, eps):
@@ -140,7 +202,7 @@ class Threat:
         return np.divide(left * (1 - _SLACK), length, out=np.ones(len(moved)), where=length > left)
 
     def snap(self, x, ball):
-        """Return the nearest rows with whole numbers and categories that are still in the ball."""
+        """Return the nearest rows with whole numbers and groups that are still in the ball."""
         moved = self._rounded(x, ball, torch.round, switch=True)
         for rounding, switch in ((torch.round, False), (torch.trunc, False)):
             outside = ball.distance(moved) > ball.eps * (1 + _NEARLY)
@@ -155,8 +217,7 @@ class Threat:
         centre = ball.centre[:, integer]
         x[:, integer] = centre + rounding(x[:, integer] - centre)
         for group in self.rules.one_hot:
-            values = (x if switch else ball.centre)[:, group]
-            x[:, group] = torch.nn.functional.one_hot(values.argmax(dim=1), len(group)).to(x)
+            x[:, group.members] = _one_hot((x if switch else ball.centre)[:, group.members], group)
         inside = ball.clip(x)
         # Bounds that are no whole numbers would undo the rounding: go back to the clean value there.
         undone = torch.zeros_like(x, dtype=torch.bool)
@@ -164,17 +225,31 @@ class Threat:
         return torch.where(undone, ball.centre, inside)
 
 
-def resolve_threat(owner, table, *, norm, scale, reference_X, bounds, constraints):
-    """Check the parameters of the threat model and return the `Threat` they mean for `table`."""
-    norm = resolve_norm(owner, norm)
-    rules = resolve_constraints(owner, constraints, table)
-    reference = None if reference_X is None else table.aligned(owner, "reference_X", reference_X)
-    scaled = scale is not None
-    scale = _resolve_scale(owner, table.by_name(owner, "scale", scale), reference, table.matrix.shape[1])
-    low, high = _resolve_limits(owner, bounds, reference, table)
-    low, high = np.maximum(low, rules.low), np.minimum(high, rules.high)
-    spread = np.ptp(table.matrix if reference is None else reference, axis=0).astype(float)
-    spread = np.minimum(spread, high - low)
+def _one_hot(values, group):
+    """Return the nearest one-hot rows, or rows of zeros where these are allowed and nearer."""
+    nearest = torch.nn.functional.one_hot(values.argmax(dim=1), len(group.members)).to(values)
+    if group.may_be_empty:
+        nearest = nearest * (values.amax(dim=1, keepdim=True) > 0.5)
+    return nearest
+
+
+def resolve_threat(owner, model, table):
+    """Check a `ThreatModel`, or None, and return the `Threat` that it means for `table`."""
+    model = ThreatModel() if model is None else model
+    if not isinstance(model, ThreatModel):
+        raise parameter_error(owner, "threat", "a ThreatModel or None", model)
+    norm = resolve_norm(model, model.norm)
+    reference = None if model.reference_X is None else table.aligned(model, "reference_X", model.reference_X)
+    values = category_values(model, table)
+    coded = np.union1d(np.flatnonzero(~table.is_number), list(values)).astype(int)
+    scale = resolve_scale(model, model.scale, reference, table)
+    scale[coded] = 0
+    rules = resolve_rules(model, table, reference, coded)
+    choices = resolve_choices(model, table, reference, rules, values)
+    for j in np.flatnonzero(~table.is_number):
+        values.setdefault(int(j), np.arange(len(table.columns[j].values), dtype=float))
+    values = {j: np.union1d(found, table.present(j)) for j, found in values.items()}
+    spread = np.minimum((table if reference is None else reference).spread, rules.high - rules.low)
     with np.errstate(over="ignore"):
         reach = np.linalg.norm((spread / np.where(scale == 0, 1, scale))[scale > 0], ord=norm)
     if not np.isfinite(reach):
@@ -182,7 +257,7 @@ def resolve_threat(owner, table, *, norm, scale, reference_X, bounds, constraint
             "Input X is too large: the distance across the data is not finite. Divide the columns by a "
             "constant, or give a larger scale."
         )
-    return Threat(norm, scale, low, high, rules, float(reach), table.roundoff, scaled)
+    return Threat(model, table, norm, scale, rules, choices, values, float(reach))
 
 
 def _move(X, moved):
@@ -197,65 +272,3 @@ def _round_up(values, dtype):
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype)
     return np.where(rounded < values, np.nextafter(rounded, dtype.type(np.inf)), rounded)
-
-
-def resolve_norm(owner, norm):
-    """Return inf, 2 or 1 for a number or the usual word for it."""
-    if isinstance(norm, str) and norm.lower() in _NORM_WORDS:
-        return _NORM_WORDS[norm.lower()]
-    if not isinstance(norm, numbers.Real) or isinstance(norm, (bool, np.bool_)) or norm not in (np.inf, 2, 1):
-        raise parameter_error(owner, "norm", "inf, 2 or 1, or 'linf', 'l2' or 'l1'", norm, ValueError)
-    return float(norm)
-
-
-def _resolve_scale(owner, scale, reference, n_features):
-    if scale is None:
-        return np.ones(n_features)
-    rule = f"None, 'std', 'range' or an array of shape ({n_features},) of finite numbers, none negative"
-    if isinstance(scale, str):
-        if scale not in ("std", "range"):
-            raise parameter_error(owner, "scale", rule, scale)
-        return _spread_of(_needed(owner, "scale", scale, reference), scale)
-    try:
-        scale = np.asarray(scale, dtype=float)
-    except (TypeError, ValueError):
-        raise parameter_error(owner, "scale", rule, scale, TypeError) from None
-    if scale.shape != (n_features,) or not np.isfinite(scale).all() or (scale < 0).any():
-        raise parameter_error(owner, "scale", rule, scale, ValueError)
-    return scale
-
-
-def _spread_of(reference, kind):
-    spread = np.ptp(reference, axis=0) if kind == "range" else reference.std(axis=0, dtype=float)
-    # Rounding gives a constant column a tiny spread; it has no scale and is held fixed.
-    return np.where(np.ptp(reference, axis=0) == 0, 0, spread).astype(float)
-
-
-def _resolve_limits(owner, bounds, reference, table):
-    if isinstance(bounds, str):
-        if bounds != "data":
-            raise parameter_error(owner, "bounds", "None, 'data' or a pair (low, high)", bounds)
-        reference = _needed(owner, "bounds", bounds, reference)
-        return reference.min(axis=0).astype(float), reference.max(axis=0).astype(float)
-    low, high = resolve_bounds(owner, bounds, table)
-    dtype = table.matrix.dtype
-    outside = (table.matrix < low.astype(dtype)) | (table.matrix > high.astype(dtype))
-    if outside.any():
-        row, feature = np.argwhere(outside)[0]
-        raise ValueError(
-            "The 'bounds' parameter must hold the clean rows. "
-            f"Got {table.matrix[row, feature]} in row {row}, feature {feature}, "
-            f"outside [{low[feature]}, {high[feature]}] "
-            f"({outside.any(axis=1).sum()} of {len(table)} rows are outside)."
-        )
-    return low, high
-
-
-def _needed(owner, name, value, reference):
-    if reference is None:
-        owner = owner if isinstance(owner, str) else type(owner).__name__
-        raise ValueError(
-            f"{name}={value!r} needs the 'reference_X' parameter of {owner}: data to learn it from, such as "
-            "the training rows. The rows being scored do not tell it."
-        )
-    return reference

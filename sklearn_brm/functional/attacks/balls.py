@@ -33,6 +33,8 @@ class Ball:
     roundoff : float or None
         Relative error of one rounding in the least precise arithmetic in which the points will be asked about
         again; None is that of `centre`.
+    missing : Tensor of bool of shape (n, d) or None
+        Where `centre`, and every point, is NaN; such features do not move.
     """
 
     centre: Tensor
@@ -44,6 +46,7 @@ class Ball:
     snap: Callable | None = None
     rows: Tensor | None = None
     roundoff: float | None = None
+    missing: Tensor | None = None
 
     def __post_init__(self):
         if self.rows is None:
@@ -67,6 +70,7 @@ class Ball:
             lower=pick(self.lower),
             upper=pick(self.upper),
             rows=self.rows[index],
+            missing=self.missing if self.missing is None else self.missing[index],
         )
 
     def with_eps(self, eps: Tensor) -> "Ball":
@@ -82,7 +86,7 @@ class Ball:
         if self.norm == math.inf:
             reach = self.unit_to_raw(self.eps[:, None])
             return self.clip(torch.clamp(x, self.centre - reach, self.centre + reach))
-        delta = self.raw_to_unit(x - self.centre)
+        delta = self.raw_to_unit(self._moved(x))
         if self.norm == 1:
             delta = shrink_l1(delta, self.eps)
         elif self.lower is None:
@@ -105,8 +109,15 @@ class Ball:
         room = torch.full_like(toward, torch.inf)
         if self.lower is not None:
             edge = torch.where(toward > 0, self.upper, self.lower)
-            room = self.raw_to_unit(edge - self.centre).abs()
+            room = self.raw_to_unit(self._moved(edge)).abs()
         return torch.where(toward == 0, 0, room)
+
+    def _moved(self, x: Tensor) -> Tensor:
+        """Return how far each feature is from the clean row."""
+        return self._present(x - self.centre)
+
+    def _present(self, difference: Tensor) -> Tensor:
+        return difference if self.missing is None else difference.masked_fill(self.missing, 0)
 
     def clip(self, x: Tensor) -> Tensor:
         """Return `x` clipped to the box."""
@@ -114,7 +125,7 @@ class Ball:
 
     def distance(self, x: Tensor) -> Tensor:
         """Return ||(x - centre) / scale||_norm of each row."""
-        return torch.linalg.vector_norm(self.raw_to_unit(x - self.centre), ord=self.norm, dim=1)
+        return torch.linalg.vector_norm(self.raw_to_unit(self._moved(x)), ord=self.norm, dim=1)
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         """Return the step of length 1 in the ball's norm along which the function grows fastest.
@@ -123,7 +134,7 @@ class Ball:
         feature alone needs too many of them (Tramer & Boneh 2019). Features that stand at the edge
         of the box and would leave it take no part.
         """
-        gradient = self.unit_to_raw(gradient)
+        gradient = self._present(self.unit_to_raw(gradient))
         if self.norm == math.inf:
             return self.unit_to_raw(gradient.sign())
         if self.lower is not None:
@@ -147,7 +158,7 @@ class Ball:
         It is exact in all three norms: the corner in L-infinity, the gradient stretched and clipped until
         it is eps long in L2, and in L1 the steepest features filled up one after the other.
         """
-        gradient = self.unit_to_raw(gradient)
+        gradient = self._present(self.unit_to_raw(gradient))
         toward = gradient.sign()
         fill = {math.inf: _fill_linf, 2: _fill_l2, 1: _fill_l1}[self.norm]
         length = fill(gradient.abs(), self._room(toward), self.eps)
@@ -156,7 +167,7 @@ class Ball:
     def dual_length(self, gradient: Tensor) -> Tensor:
         """Return how much the function grows per unit of distance along the steepest direction."""
         order = {math.inf: 1, 2: 2, 1: math.inf}[self.norm]
-        return torch.linalg.vector_norm(self.unit_to_raw(gradient), ord=order, dim=1)
+        return torch.linalg.vector_norm(self._present(self.unit_to_raw(gradient)), ord=order, dim=1)
 
     def spread(self, u: Tensor, *, inward: bool = False) -> Tensor:
         """Turn standard uniform (L-infinity) or normal numbers (n, d) into points spread over the ball.

@@ -108,7 +108,7 @@ def _fit(ball: Ball, x: Tensor, priority: Tensor) -> Tensor:
     for example. The last coordinate that still fits in part is moved in part.
     """
     order = priority.argsort(dim=1)
-    moved = ball.raw_to_unit(x - ball.centre).gather(1, order)
+    moved = ball.raw_to_unit(x - ball.centre).gather(1, order).nan_to_num(nan=0.0)
     power = moved.abs() ** ball.norm
     room = (ball.eps[:, None] ** ball.norm - (power.cumsum(dim=1) - power)).clamp(min=0)
     allowed = room ** (1 / ball.norm)

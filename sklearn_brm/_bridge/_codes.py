@@ -1,0 +1,96 @@
+"""Columns of the input that are codes of categories: what a step makes of them is looked up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class CodedInputs:
+    """Which columns of the input are codes, and rows in the form that the estimator takes.
+
+    Attributes
+    ----------
+    values : mapping from int to ndarray
+        By position, the rising codes or numbers that a column can hold. Missing values are NaN.
+    words : frozenset of int
+        Positions whose codes are not the values themselves.
+    row : ndarray of shape (n_features,)
+        Some row, in codes.
+    restore : callable
+        ``restore(matrix) -> rows``, shape (n, n_features), in the form that the estimator takes.
+    positions : ndarray of int
+        The columns of the input at hand among those of `row`.
+    """
+
+    values: Mapping
+    words: frozenset
+    row: np.ndarray
+    restore: Callable
+    positions: np.ndarray
+
+    def select(self, columns):
+        """Return the inputs of a step that gets some of the columns."""
+        return CodedInputs(self.values, self.words, self.row, self.restore, self.positions[columns])
+
+    @property
+    def all_coded(self):
+        """Whether every column is coded."""
+        return len(self.positions) > 0 and all(int(j) in self.values for j in self.positions)
+
+    @property
+    def has_words(self):
+        """Whether some column is not a number."""
+        return any(int(j) in self.words for j in self.positions)
+
+    def look_up(self, transformer, target):
+        """Return the function from codes to what a transformer makes of each column on its own.
+
+        A transformer that mixes columns gives something else; the whole is verified before it is used.
+        """
+        values = [self.values[int(j)] for j in self.positions]
+        base = np.array([column[0] if len(column) else np.nan for column in values])
+        ways = [(k, value) for k, column in enumerate(values) for value in [*column, np.nan]]
+        rows = np.tile(base, (len(ways) + 1, 1))
+        for i, (k, value) in enumerate(ways):
+            rows[i + 1, k] = value
+        output = target.tensor(self._outputs(transformer, rows))
+        changes = (output[1:] - output[0]).nan_to_num()
+        tables = changes.split([len(column) + 1 for column in values])
+        knots = [target.tensor(column) for column in values]
+
+        def encode(X):
+            found = output[0].expand(len(X), -1)
+            for k, (table, knot) in enumerate(zip(tables, knots)):
+                place = torch.searchsorted(knot, X[:, k].detach().contiguous())
+                found = found + table[place.masked_fill(X[:, k].isnan(), len(knot))]
+            return found
+
+        return encode
+
+    def _outputs(self, transformer, rows):
+        """Return the dense output for each of the rows; NaN for those that the transformer refuses."""
+        try:
+            return self._transform(transformer, rows)
+        except ValueError:
+            first = self._transform(transformer, rows[:1])
+        outputs = np.full((len(rows), first.shape[1]), np.nan)
+        for i, row in enumerate(rows):
+            try:
+                outputs[i] = self._transform(transformer, row[None])
+            except ValueError:
+                continue
+        return outputs
+
+    def _transform(self, transformer, rows):
+        matrix = np.tile(self.row, (len(rows), 1))
+        matrix[:, self.positions] = rows
+        restored = self.restore(matrix)
+        chosen = (
+            restored.iloc[:, self.positions] if hasattr(restored, "iloc") else restored[:, self.positions]
+        )
+        output = transformer.transform(chosen)
+        return np.asarray(output.toarray() if sparse.issparse(output) else output, dtype=float)

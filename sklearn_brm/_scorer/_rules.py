@@ -1,0 +1,280 @@
+"""The rules of a `ThreatModel` resolved for one table: positions of columns, bounds as arrays."""
+
+import numbers
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .._base import check_choice, parameter_error
+from ._units import needed
+
+
+@dataclass(frozen=True)
+class Group:
+    """Positions of one-hot columns, and whether all of them may be 0."""
+
+    members: np.ndarray
+    may_be_empty: bool
+
+    def holds(self, X):
+        """Tell which rows have exactly one 1, or none where that is allowed, and zeros beside it."""
+        block = X[:, self.members]
+        n_ones = block.sum(axis=1)
+        return ((block == 0) | (block == 1)).all(axis=1) & (
+            (n_ones == 1) | (self.may_be_empty & (n_ones == 0))
+        )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What must stay true of every row.
+
+    Attributes
+    ----------
+    fixed, increasing, decreasing, integer : ndarray of int
+        Positions of columns.
+    low, high : ndarray of shape (n_features,)
+        Bounds, infinite where there are none.
+    strict : bool
+        Whether clean rows must lie inside the bounds.
+    one_hot : list of Group
+    relations : list
+        Expressions of column names, and functions of rows.
+    project : callable or None
+    """
+
+    fixed: np.ndarray
+    increasing: np.ndarray
+    decreasing: np.ndarray
+    integer: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    strict: bool
+    one_hot: list = field(default_factory=list)
+    relations: list = field(default_factory=list)
+    project: object = None
+
+    @property
+    def discrete(self):
+        """Whether some rule has no gradient."""
+        return len(self.integer) > 0 or len(self.one_hot) > 0
+
+    def obeyed(self, X):
+        """Tell which rows have whole numbers and whole groups where they must."""
+        whole = X[:, self.integer]
+        good = (np.isnan(whole) | (whole == np.round(whole))).all(axis=1)
+        for group in self.one_hot:
+            good &= group.holds(X)
+        return good
+
+
+def resolve_rules(model, table, reference, coded):
+    """Return the `Rules` that a `ThreatModel` means for `table`, whose columns `coded` are categories."""
+
+    def features(name):
+        value = getattr(model, name)
+        return np.empty(0, dtype=int) if value is None else table.features(model, name, value)
+
+    low, high, strict = _limits(model, table, reference)
+    groups = _groups(model, table, reference)
+    for group in groups:
+        low[group.members] = np.maximum(low[group.members], 0)
+        high[group.members] = np.minimum(high[group.members], 1)
+    rules = Rules(
+        fixed=_fixed(model, table, features),
+        increasing=features("increasing"),
+        decreasing=features("decreasing"),
+        integer=np.setdiff1d(_integers(model, table), coded),
+        low=low,
+        high=high,
+        strict=strict,
+        one_hot=groups,
+        relations=_relations(model, table),
+        project=_callable(model, "project", model.project),
+    )
+    _check_directions(model, table, rules)
+    _check_clean_rows(model, rules, table)
+    return rules
+
+
+def _fixed(model, table, features):
+    fixed = [features("fixed"), np.flatnonzero(table.kinds == "other")]
+    if model.mutable is not None:
+        fixed.append(np.setdiff1d(np.arange(table.n_features), features("mutable")))
+    return np.unique(np.concatenate(fixed))
+
+
+def _integers(model, table):
+    by_type = np.flatnonzero(table.kinds == "integer")
+    if isinstance(model.integer, str) and model.integer == "auto":
+        return by_type
+    named = [] if model.integer is None else model.integer
+    if isinstance(named, str):
+        raise parameter_error(model, "integer", "'auto' or columns of numbers", named)
+    named = table.features(model, "integer", named)
+    _check_numbers(model, "integer", table, named)
+    return np.union1d(by_type, named)
+
+
+def _check_numbers(model, name, table, features):
+    others = [table.label(j) for j in features if not table.is_number[j]]
+    if others:
+        raise parameter_error(model, name, "columns of numbers", f"{', '.join(map(str, others))}", ValueError)
+
+
+def _check_directions(model, table, rules):
+    for name in ("increasing", "decreasing"):
+        _check_numbers(model, name, table, getattr(rules, name))
+    both = np.intersect1d(rules.increasing, rules.decreasing)
+    if len(both):
+        both = [table.label(j) for j in both]
+        raise parameter_error(
+            model, "decreasing", "columns that are not in 'increasing'; use 'fixed'", both, ValueError
+        )
+
+
+def _groups(model, table, reference):
+    """Return the one-hot groups; all zeros are allowed where a row of the table or the reference has them."""
+    given = [] if model.one_hot is None else list(model.one_hot)
+    rule = "a list of groups of two features or more, none in two groups"
+    if any(isinstance(group, (str, numbers.Number)) for group in given):
+        raise parameter_error(model, "one_hot", rule, model.one_hot, ValueError)
+    groups = [table.features(model, "one_hot", group) for group in given]
+    members = [member for group in groups for member in group]
+    if any(len(group) < 2 for group in groups) or len(set(members)) < len(members):
+        raise parameter_error(model, "one_hot", rule, model.one_hot, ValueError)
+    _check_numbers(model, "one_hot", table, members)
+    seen = [table.matrix] if reference is None else [table.matrix, reference.matrix]
+    return [Group(g, any((rows[:, g] == 0).all(axis=1).any() for rows in seen)) for g in groups]
+
+
+def _limits(model, table, reference):
+    """Return the bounds, and whether clean rows must lie inside."""
+    low, high = np.full(table.n_features, -np.inf), np.full(table.n_features, np.inf)
+    bounds, rule = model.bounds, "None, 'data', a pair (low, high) or a dict from column to such a pair"
+    if bounds is None:
+        return low, high, True
+    if isinstance(bounds, str):
+        if bounds != "data":
+            raise parameter_error(model, "bounds", rule, bounds)
+        return *needed(model, "bounds", bounds, reference).limits(), False
+    if isinstance(bounds, dict):
+        for column, ends in bounds.items():
+            j = table.position(model, "bounds", column)
+            _check_numbers(model, "bounds", table, [j])
+            low[j], high[j] = _ends(model, ends, 1)
+        return low, high, True
+    if isinstance(bounds, (tuple, list)):
+        bounds = tuple(table.by_name(model, "bounds", end) for end in bounds)
+    ends = _ends(model, bounds, table.n_features)
+    ends = [np.broadcast_to(end, table.n_features) for end in ends]
+    return np.where(table.is_number, ends[0], low), np.where(table.is_number, ends[1], high), True
+
+
+def _ends(model, bounds, n_features):
+    rule = (
+        f"None, 'data', or a pair (low, high) of numbers or arrays of shape ({n_features},) with low <= high, "
+        "or a dict from column to such a pair"
+    )
+    try:
+        low, high = (np.asarray(end, dtype=float) for end in bounds)
+    except (TypeError, ValueError):
+        raise parameter_error(model, "bounds", rule, bounds, TypeError) from None
+    if any(end.shape not in [(), (n_features,)] for end in (low, high)) or not np.all(low <= high):
+        raise parameter_error(model, "bounds", rule, bounds, ValueError)
+    return low, high
+
+
+def _relations(model, table):
+    relations = model.relations
+    if relations is None:
+        return []
+    rule = "a list of expressions of column names, or of functions of rows"
+    if isinstance(relations, str) or callable(relations) or not hasattr(relations, "__iter__"):
+        raise parameter_error(model, "relations", rule, relations, TypeError)
+    for relation in relations:
+        if not callable(relation) and not isinstance(relation, str):
+            raise parameter_error(model, "relations", rule, relation, TypeError)
+        if isinstance(relation, str) and not hasattr(table.frame, "eval"):
+            raise parameter_error(
+                model,
+                "relations",
+                "functions where X is not a DataFrame, which has no names",
+                relation,
+                ValueError,
+            )
+    return list(relations)
+
+
+def _callable(model, name, value):
+    if value is not None and not callable(value):
+        raise parameter_error(model, name, "a callable or None", value)
+    return value
+
+
+def related(model, relations, rows, n_rows):
+    """Tell for which `rows`, in the user's form, all relations hold."""
+    good = np.ones(n_rows, dtype=bool)
+    for relation in relations:
+        try:
+            holds = relation(rows) if callable(relation) else rows.eval(relation)
+        except Exception as error:
+            if callable(relation):
+                raise
+            raise parameter_error(
+                model, "relations", f"expressions of columns ({error})", relation, ValueError
+            ) from error
+        holds = np.asarray(holds)
+        if holds.shape != (n_rows,) or holds.dtype != bool:
+            rule = f"relations that say True or False for each of {n_rows} rows"
+            raise parameter_error(model, "relations", rule, relation, ValueError)
+        good &= holds
+    return good
+
+
+def _check_clean_rows(model, rules, table):
+    X = table.matrix
+    for group in rules.one_hot:
+        mixed = np.zeros(X.shape, dtype=bool)
+        mixed[:, group.members] = ~group.holds(X)[:, None]
+        _refuse(model, "one_hot", mixed, "exactly one feature of each group is 1, the others are 0", table)
+    fractional = np.zeros(X.shape, dtype=bool)
+    whole = X[:, rules.integer]
+    fractional[:, rules.integer] = (whole != np.round(whole)) & ~np.isnan(whole)
+    _refuse(model, "integer", fractional, "the features are whole numbers", table)
+    if rules.strict:
+        outside = (rules.low.astype(X.dtype) > X) | (rules.high.astype(X.dtype) < X)
+        _refuse(model, "bounds", outside, "the values lie between them", table)
+    _check_relations(model, rules, table)
+
+
+def _check_relations(model, rules, table):
+    everyone = np.arange(len(table))
+    for relation in rules.relations:
+        wrong = ~related(model, [relation], table.restore(table.matrix, everyone), len(table))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            got = f"{relation!r} is false in row {row} ({wrong.sum()} of {len(table)} rows are wrong)"
+            _raise_for_clean_rows(model, "relations", "it is true", got)
+
+
+def _refuse(model, name, wrong, rule, table):
+    if not wrong.any():
+        return
+    row, feature = np.argwhere(wrong)[0]
+    value = f"{table.matrix[row, feature]} in row {row}, feature {table.label(feature)}"
+    got = f"{value} ({wrong.any(axis=1).sum()} of {len(wrong)} rows are wrong)"
+    _raise_for_clean_rows(model, name, rule, got)
+
+
+def _raise_for_clean_rows(model, name, rule, got):
+    owner = type(model).__name__
+    raise ValueError(
+        f"The {name!r} parameter of {owner} must hold for every clean row: {rule}. Got {got} instead."
+    )
+
+
+def check_missing(model):
+    """Return what may happen to missing values: whether they may appear, and whether they may be filled."""
+    check_choice(model, "missing", model.missing, ("fixed", "may_appear", "may_be_filled", "any"))
+    return model.missing in ("may_appear", "any"), model.missing in ("may_be_filled", "any")

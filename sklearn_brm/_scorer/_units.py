@@ -1,0 +1,65 @@
+"""What one unit of eps is in each column, and what the norm of a ball is called."""
+
+import numbers
+
+import numpy as np
+
+from .._base import parameter_error
+
+_NORM_WORDS = {"inf": np.inf, "linf": np.inf, "l2": 2.0, "l1": 1.0}
+_SPREADS = {
+    "std": lambda table: table.deviation(),
+    "range": lambda table: table.spread,
+    "iqr": lambda table: table.quartile_range(),
+}
+
+
+def resolve_norm(owner, norm):
+    """Return inf, 2 or 1 for a number or the usual word for it."""
+    if isinstance(norm, str) and norm.lower() in _NORM_WORDS:
+        return _NORM_WORDS[norm.lower()]
+    is_number = isinstance(norm, numbers.Real) and not isinstance(norm, (bool, np.bool_))
+    if not is_number or norm not in (np.inf, 2, 1):
+        raise parameter_error(owner, "norm", "inf, 2 or 1, or 'linf', 'l2' or 'l1'", norm, ValueError)
+    return float(norm)
+
+
+def resolve_scale(owner, scale, reference, table):
+    """Return the unit of each column of `table`; 0 where it does not move."""
+    n_features = table.n_features
+    if scale is None:
+        return np.ones(n_features)
+    if isinstance(scale, str):
+        return spread_of(owner, needed(owner, "scale", scale, reference), scale)
+    rule = (
+        f"None, {', '.join(map(repr, _SPREADS))}, a number or {n_features} numbers, finite and none negative"
+    )
+    scale = table.by_name(owner, "scale", scale)
+    try:
+        unit = np.asarray(scale, dtype=float)
+    except (TypeError, ValueError):
+        raise parameter_error(owner, "scale", rule, scale, TypeError) from None
+    if isinstance(scale, (bool, np.bool_)) or unit.shape not in ((), (n_features,)):
+        raise parameter_error(owner, "scale", rule, scale, ValueError)
+    if not np.isfinite(unit).all() or (unit < 0).any():
+        raise parameter_error(owner, "scale", rule, scale, ValueError)
+    return np.array(np.broadcast_to(unit, n_features))
+
+
+def spread_of(owner, table, word):
+    """Return the spread of each column that a word asks for; 0 for constant ones."""
+    if word not in _SPREADS:
+        rule = f"None, {', '.join(map(repr, _SPREADS))}, a number or numbers by column"
+        raise parameter_error(owner, "scale", rule, word)
+    return _SPREADS[word](table)
+
+
+def needed(owner, name, value, reference):
+    """Return the reference, or say that `value` cannot be learned without one."""
+    if reference is None:
+        owner = owner if isinstance(owner, str) else type(owner).__name__
+        raise ValueError(
+            f"{name}={value!r} needs the 'reference_X' parameter of {owner}: data to learn it from, such as "
+            "the training rows. The rows being scored do not tell it."
+        )
+    return reference
