@@ -29,9 +29,9 @@ def model():
     return LogisticRegression().fit(X, y)
 
 
-def attacked(model, constraints, X=X, **kwargs):
+def attacked(model, threat, X=X, **kwargs):
     options = {"eps": 2.5, "random_state": 0, "n_steps": 20, "max_queries": 80, **kwargs}
-    found = adversarial_examples(model, X, y, threat=constraints, **options)
+    found = adversarial_examples(model, X, y, threat=threat, **options)
     assert (found.outcome == "broken").any()
     return np.asarray(found.X, dtype=float), found
 
@@ -40,6 +40,7 @@ def attacked(model, constraints, X=X, **kwargs):
 @pytest.mark.parametrize("norm", [np.inf, 2, 1])
 def test_all_rules_together_are_obeyed_exactly_by_every_attack(model, attack, norm):
     constraints = ThreatModel(
+        norm,
         mutable=[0, 1, 3, 4, 5, 6, 7],
         bounds={0: (-2.5, 2.5), 3: (0, 8)},
         integer=[3, 4],
@@ -48,7 +49,7 @@ def test_all_rules_together_are_obeyed_exactly_by_every_attack(model, attack, no
     )
     clean = X.copy()
     clean[:, 0] = clean[:, 0].clip(-2.5, 2.5)
-    rows, _ = attacked(model, constraints, clean, attack=attack, threat=ThreatModel(norm=norm))
+    rows, _ = attacked(model, constraints, clean, attack=attack)
     np.testing.assert_array_equal(rows[:, 2], clean[:, 2])
     assert (rows[:, 1] >= clean[:, 1]).all()
     assert (np.abs(rows[:, 0]) <= 2.5).all()

@@ -314,20 +314,20 @@ def test_predict_calls_are_never_larger_than_the_batch(linear):
     assert max(largest) <= 64
 
 
-def test_a_column_of_words_is_held_fixed_and_the_frame_comes_back():
+def test_a_column_of_words_stays_where_no_change_is_allowed_and_the_frame_comes_back():
     frame = pd.DataFrame(X[:, :4], columns=list("abcd"))
     frame["city"] = np.where(y == 1, "Oslo", "Bergen")
     model = make_pipeline(
         make_column_transformer((OneHotEncoder(), ["city"]), remainder=StandardScaler()),
         LogisticRegression(C=0.01),
     ).fit(frame, y)
-    found = adversarial_examples(model, frame, y, eps=3.0, random_state=0)
-    assert isinstance(found.X, pd.DataFrame)
-    assert found.X.columns.tolist() == frame.columns.tolist()
-    assert (found.X["city"] == frame["city"]).all()
-    assert (found.outcome == "broken").any()
-    with pytest.raises(ValueError, match=r"Columns \['city'\] are not numeric"):
-        adversarial_examples(model, frame, y, attack="pgd")
+    threat = ThreatModel(max_changes=0)
+    for attack in ("worst_case", "pgd"):
+        found = adversarial_examples(model, frame, y, eps=3.0, threat=threat, attack=attack, random_state=0)
+        assert found.X.dtypes.equals(frame.dtypes)
+        assert (found.X["city"] == frame["city"]).all()
+        assert (found.outcome == "broken").any()
+        assert (found.n_changes == 0).all()
 
 
 def test_foreign_attacks_are_projected_and_tested_again(linear):
@@ -512,7 +512,7 @@ def test_a_scorer_that_measures_radii_notices_rows_that_stood_at_eps_but_break_b
     rows, labels = np.zeros((60, 1)), np.zeros(60, dtype=int)
     reference = np.array([[-0.21], [0.21]])
     scorer = AdversarialScorer(
-        "fgsm", eps=0.8, metric="all", threat=ThreatModel(bounds=(-1, 1), reference_X=reference)
+        attack="fgsm", eps=0.8, metric="all", threat=ThreatModel(bounds=(-1, 1), reference_X=reference)
     )
     with pytest.warns(RobustnessWarning, match="rises with eps by up to 60 of 60 rows"):
         scorer(Shell().fit(rows, labels), rows, labels)

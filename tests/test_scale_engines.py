@@ -94,7 +94,7 @@ def pipeline():
 
 GRID = {"wtaencoder__rank": [2, 3], "regularizedclassifier__penalty": [None, "l2"]}
 ROBUST = AdversarialScorer(
-    "pgd", eps=1, threat=ThreatModel(bounds=(0, 16)), n_steps=3, max_samples=20, random_state=0
+    attack="pgd", eps=1, threat=ThreatModel(bounds=(0, 16)), n_steps=3, max_samples=20, random_state=0
 )
 BOTH = {"accuracy": "accuracy", "robust": ROBUST}
 FOLDS = StratifiedKFold(2, shuffle=True, random_state=0)

@@ -318,7 +318,7 @@ def test_bad_data_and_estimators_are_refused_in_plain_words(model):
     from scipy import sparse
 
     with pytest.raises(
-        ValueError, match="Input X contains NaN.\nLogisticRegression does not accept missing values"
+        ValueError, match=r"Input X contains NaN.\nLogisticRegression does not accept missing values"
     ):
         scorer()(model, np.where(X > 7, np.nan, X), y)
     with pytest.raises(ValueError, match="Input X contains infinity"):

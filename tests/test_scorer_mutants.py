@@ -41,7 +41,7 @@ def test_the_median_radius_is_nan_where_no_row_that_is_right_has_a_weight():
     model = LogisticRegression(C=0.01).fit(X, y)
     wrong = model.predict(X) != y
     assert 0 < wrong.sum() < len(y)
-    score = AdversarialScorer("fgsm", metric="median_critical_perturbation", random_state=0)
+    score = AdversarialScorer(attack="fgsm", metric="median_critical_perturbation", random_state=0)
     assert np.isnan(score(model, X, y, sample_weight=wrong.astype(float)))
     assert score(model, X, y, sample_weight=(~wrong).astype(float)) > 0
 

@@ -137,6 +137,9 @@ def ask_only(evaluation, ball, y, trial):
     """
     found, seed = Found.nothing(ball), evaluation.seed + 1 + trial
     budget = evaluation.max_queries
+    steps = evaluation.threat.whole_steps(float(ball.eps.max()), budget)
+    if steps is not None:
+        return try_every_step(evaluation.asker(ball), ball, torch.from_numpy(steps))
     if evaluation.attacked.response is not None:
         budget = max(1, budget // 2)
         found = random_search(
@@ -160,6 +163,21 @@ def ask_only(evaluation, ball, y, trial):
             draw=evaluation.draw,
         )
         found.record(left, other.x, other.broken)
+    return found
+
+
+def try_every_step(ask, ball, steps):
+    """Ask about the rows moved by each of the steps that stay in ball and box, nearest first."""
+    found = Found.nothing(ball)
+    for few in steps.split(N_PROPOSALS):
+        index = torch.nonzero(~found.broken)[:, 0]
+        x = ball.centre[index] + few[:, None]
+        inside = (ball.clip(ball.centre + few[:, None])[:, index] == x).all(dim=2)
+        step, row = torch.nonzero(inside, as_tuple=True)
+        if len(row):
+            _, hits = ask(x[step, row], index[row])
+            found.record(index[row], x[step, row], hits)
+    found.broken &= ball.distance(found.x) <= ball.eps * (1 + 1e-9)
     return found
 
 

@@ -50,8 +50,8 @@ class Choices:
     def bases(self, attacked, X, rows):
         """Yield changed copies of the rows of `X` from which to attack numbers, with their indices.
 
-        Where all that a row may become is a few dozen rows, all are tried; otherwise a beam search keeps those
-        in which the true class leads least, before any number is moved. The most promising come first.
+        Where all that a row may become is a few dozen rows, all are tried; otherwise a beam search keeps
+        those in which the true class leads least, before any number is moved. The most promising come first.
 
         Yields
         ------

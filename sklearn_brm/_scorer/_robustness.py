@@ -178,11 +178,11 @@ def critical_perturbations(
     >>> from sklearn.datasets import load_breast_cancer
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.preprocessing import scale
-    >>> from sklearn_brm import critical_perturbations
+    >>> from sklearn_brm import ThreatModel, critical_perturbations
     >>> X, y = load_breast_cancer(return_X_y=True)
     >>> X, y = scale(X)[:50], y[:50]
     >>> model = LogisticRegression().fit(X, y)
-    >>> found = critical_perturbations(model, X, y, norm=2, random_state=0)
+    >>> found = critical_perturbations(model, X, y, threat=ThreatModel(norm=2), random_state=0)
     >>> exact = np.abs(model.decision_function(X)) / np.linalg.norm(model.coef_)
     >>> right = model.predict(X) == y
     >>> bool(np.all(np.abs(found.radius[right] / exact[right] - 1) < 0.01))

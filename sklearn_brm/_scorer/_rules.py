@@ -173,8 +173,8 @@ def _limits(model, table, reference):
 
 def _ends(model, bounds, n_features):
     rule = (
-        f"None, 'data', or a pair (low, high) of numbers or arrays of shape ({n_features},) with low <= high, "
-        "or a dict from column to such a pair"
+        f"None, 'data', or a pair (low, high) of numbers or arrays of shape ({n_features},) with "
+        "low <= high, or a dict from column to such a pair"
     )
     try:
         low, high = (np.asarray(end, dtype=float) for end in bounds)

@@ -188,8 +188,8 @@ class Table:
     def restore(self, matrix, rows):
         """Return `matrix`, changed copies of the rows `rows`, in the form and the types the user gave.
 
-        Numbers of floating columns are given in the type of `matrix`; whole numbers in columns of whole numbers
-        are given in the type of the column.
+        Numbers of floating columns are given in the type of `matrix`, whole numbers in columns of whole
+        numbers in the type of the column.
         """
         if self.frame is not None:
             return self._restore_frame(matrix, rows)
@@ -282,7 +282,7 @@ class Table:
         return int(feature) if self.names is None else repr(self.names[feature])
 
     def features(self, owner, name, value):
-        """Return the positions of the features named by mask, index, column name or scikit-learn's selector."""
+        """Return the positions of the features named by mask, index, column name or a column selector."""
         if callable(value) and self.frame is not None:
             value = value(self.frame)
         value = np.atleast_1d(np.asarray(value))
@@ -307,8 +307,11 @@ class Table:
         """Return the position of a column by its name, or by its index."""
         if self.names is not None and column in self.names:
             return self.names.index(column)
-        if isinstance(column, (int, np.integer)) and 0 <= column < self.n_features:
-            return int(column)
+        if isinstance(column, (int, np.integer)) and not isinstance(column, bool):
+            if 0 <= column < self.n_features:
+                return int(column)
+            rule = f"indices of features in [0, {self.n_features})"
+            raise parameter_error(owner, name, rule, column, ValueError)
         known = "X has no column names" if self.names is None else f"X has {self.names}"
         raise parameter_error(owner, name, f"features of X; {known}", column, ValueError)
 
@@ -323,9 +326,7 @@ def _read(column, known):
             return Column(whole), np.asarray(column)
         return Column(whole), column.to_numpy(dtype=float, na_value=np.nan)
     objects = np.asarray(column, dtype=object)
-    missing = np.array(
-        [value is None or value != value or str(value) == "<NA>" for value in objects], dtype=bool
-    )
+    missing = np.array([_is_missing(value) for value in objects], dtype=bool)
     present = objects[~missing]
     if kind == "O" and known is None and len(present) and _all_numbers(present):
         numbers = np.full(len(objects), np.nan)
@@ -342,6 +343,13 @@ def _read(column, known):
     codes[~missing] = [place[value] for value in present.tolist()]
     coded = "boolean" if is_boolean else "other" if kind in "mM" else "category"
     return Column(coded, values), codes
+
+
+def _is_missing(value):
+    # pandas' own missing values answer no comparison.
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and value != value
 
 
 def _all_numbers(values):

@@ -201,6 +201,25 @@ class Threat:
         length = np.linalg.norm(moved[:, self.free], ord=self.norm, axis=1)
         return np.divide(left * (1 - _SLACK), length, out=np.ones(len(moved)), where=length > left)
 
+    def whole_steps(self, eps, at_most):
+        """Return all moves within `eps` where numbers are whole, (n_moves, n_features), nearest first.
+
+        None where some number may take any value, or where there would be more than `at_most`.
+        """
+        if len(self.free) or self.rules.one_hot:
+            return None
+        moves = np.setdiff1d(self.rules.integer, self.fixed)
+        reach = np.floor(eps / (1 / self.unit[moves]) * (1 + _SLACK))
+        if not np.isfinite(reach).all() or np.prod(2 * reach + 1) > at_most:
+            return None
+        grids = np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij")
+        steps = np.zeros((grids[0].size if grids else 1, len(self.scale)))
+        for j, grid in zip(moves, grids):
+            steps[:, j] = grid.ravel()
+        length = np.linalg.norm(steps / self.unit, ord=self.norm, axis=1)
+        order = np.argsort(length, kind="stable")
+        return steps[order[length[order] <= eps * (1 + _SLACK)]]
+
     def snap(self, x, ball):
         """Return the nearest rows with whole numbers and groups that are still in the ball."""
         moved = self._rounded(x, ball, torch.round, switch=True)
@@ -251,7 +270,8 @@ def resolve_threat(owner, model, table):
     values = {j: np.union1d(found, table.present(j)) for j, found in values.items()}
     spread = np.minimum((table if reference is None else reference).spread, rules.high - rules.low)
     with np.errstate(over="ignore"):
-        reach = np.linalg.norm((spread / np.where(scale == 0, 1, scale))[scale > 0], ord=norm)
+        moves = np.setdiff1d(np.flatnonzero(scale > 0), rules.fixed)
+        reach = np.linalg.norm(spread[moves] / scale[moves], ord=norm)
     if not np.isfinite(reach):
         raise ValueError(
             "Input X is too large: the distance across the data is not finite. Divide the columns by a "

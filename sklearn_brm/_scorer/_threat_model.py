@@ -7,7 +7,7 @@ from .._base import DocLinkMixin
 from ._table import Table
 from ._units import resolve_norm, spread_of
 
-# From so many different values on, whole numbers in a floating column are taken for numbers that just are whole.
+# Floating columns of no more whole numbers than this hold a choice, not a quantity.
 _FEW_VALUES = 2
 
 
@@ -18,9 +18,9 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
     Booleans and categories change to other values that were seen, at most `max_changes` of a row. Everything
     that comes back obeys every rule exactly.
 
-    Columns are named by position, by a mask over all columns, by one of scikit-learn's column selectors or, where
-    `X` is a DataFrame, by name. What is given per column, as a dict or a Series by name or as an array, is
-    aligned with the columns of `X` in any order.
+    Columns are named by position, by a mask over all columns, by one of scikit-learn's column selectors or,
+    where `X` is a DataFrame, by name. What is given per column, as a dict or a Series by name, is aligned
+    with the columns of `X` in any order; arrays follow positions.
 
     Parameters
     ----------
@@ -30,42 +30,42 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         What one unit of `eps` is in each column of numbers: 1, its standard deviation, range or interquartile
         range in `reference_X`, or the numbers given. Columns with scale 0 are held fixed.
     reference_X : array-like or DataFrame of shape (n_reference, n_features), default=None
-        Data, such as the training rows, from which scale, bounds and the values of categories are learned. The
-        rows under attack do not tell them.
+        Data, such as the training rows, from which scale, bounds and the values of categories are learned.
+        The rows under attack do not tell them.
     bounds : None, "data", tuple (low, high) or dict, default=None
-        Smallest and largest values: those in `reference_X`, two numbers or arrays or Series over the columns, or
-        a dict from column to (low, high). Infinite ends are no bounds. A clean row outside the bounds of
+        Smallest and largest values: those in `reference_X`, two numbers or arrays or Series over the columns,
+        or a dict from column to (low, high). Infinite ends are no bounds. A clean row outside the bounds of
         the data keeps its own value as a bound; one outside bounds that are given is an error.
     mutable : array-like or selector, default=None
         The columns an attacker may change; None for all.
     fixed : array-like or selector, default=None
         Columns that stay as they are, mutable or not.
     integer : "auto" or array-like, default="auto"
-        Columns that stay whole numbers: "auto" takes those whose type says so. Named columns are added to them.
+        Columns that stay whole numbers: "auto" takes those whose type says so. Named columns come on top.
     categorical : "auto", array-like or dict, default="auto"
         Columns whose values change among those seen in `reference_X` and in the rows under attack, and are
-        not numbers to be moved a little. "auto" takes words, booleans and pandas' categories. Named columns of
-        numbers are added to them. A dict gives the values allowed by column.
+        not numbers to be moved a little. "auto" takes words, booleans and pandas' categories. Named columns
+        of numbers are added to them. A dict gives the values allowed by column.
     transitions : dict, default=None
         By column of categories, which value may become which: a dict from value to a list of values, or a
         list of values in order, of which one may become the one before or after it.
     max_changes : int, default=1
         How many booleans, categories and missing values of a row may change. 0 holds them fixed.
     one_hot : list of array-like, default=None
-        Groups of columns of which exactly one is 1 and the others are 0; or at most one, where the rows have such
-        (``OneHotEncoder(drop="first")``). Changing the category moves numbers by 1, which counts against `eps`.
+        Groups of columns of which exactly one is 1 and the others are 0; or at most one, where some rows have
+        none (``OneHotEncoder(drop="first")``). Another category moves numbers by 1, which counts for `eps`.
     increasing, decreasing : array-like, default=None
         Columns of numbers that may only grow, or only fall.
     missing : {"fixed", "may_appear", "may_be_filled", "any"}, default="fixed"
-        Whether a missing value stays missing and no other appears, or which of the two counts as a change: a
-        value may be lost, or a missing one filled with the median or the most frequent value in `reference_X`.
+        Whether a missing value stays missing and no other appears, or which of the two counts as a change:
+        a value may be lost, or a missing one filled with the middle or most frequent value in `reference_X`.
     relations : list of str or callable, default=None
         What must be true of a row: expressions of column names that `DataFrame.eval` takes, such as
         ``"start <= end"``, or functions of rows, in the form of `X`, that return a boolean for each.
     project : callable, default=None
-        ``project(X, X_clean) -> X`` on arrays of numbers of shape (n_rows, n_features), in which categories are
-        codes: any further rule, applied last. Rows that leave the ball or break another rule
-        afterwards are thrown away.
+        ``project(X, X_clean) -> X`` on arrays of numbers of shape (n_rows, n_features), in which categories
+        are codes: any further rule, applied last. Rows that leave the ball or break another rule afterwards
+        are thrown away.
 
     See Also
     --------
@@ -74,9 +74,9 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
 
     Notes
     -----
-    Gradient attacks walk through the box that the rules leave, and ask the model at the nearest row with whole
-    numbers and whole groups. Clean rows that break a rule themselves are an error: there would be nothing
-    to hold an attack to.
+    Gradient attacks walk through the box that the rules leave, and ask the model at the nearest row with
+    whole numbers and whole groups. Clean rows that break a rule themselves are an error: there would be
+    nothing to hold an attack to.
 
     Examples
     --------
@@ -140,8 +140,8 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Data, such as the training rows. Three rows of it are kept as `reference_X`: the smallest, a typical
-            and the largest value of each column.
+            Data, such as the training rows. Three rows of it are kept as `reference_X`: the smallest, a
+            typical and the largest value of each column.
         norm : {inf, 2, 1}, default=inf
             Norm of the ball.
         scale : "std", "range", "iqr", None, float, dict or array-like, default="std"
@@ -166,8 +166,8 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         >>> print(ThreatModel.from_data(X).describe())
         column  kind      unit   from  to  note
         0       number    1.472  0.5   4
-        1       category               1   2 values
-        2       number    fixed  3     3   constant
+        1       category                   2 values
+        2       integer   fixed  3     3   constant
         """
         table = Table(cls.__name__, X)
         key = table.keys()

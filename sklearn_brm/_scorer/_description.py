@@ -1,0 +1,81 @@
+"""What a `ThreatModel` lets an attacker do, column by column, as a table for the screen and for notebooks."""
+
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from ._table import Table
+from ._threat import resolve_threat
+
+_HEADER = ("column", "kind", "unit", "from", "to", "note")
+
+
+@dataclass(frozen=True)
+class ThreatDescription:
+    """One row per column of a table: what it is, and what an attacker may do to it.
+
+    Attributes
+    ----------
+    rows : list of tuple of str
+        Column, kind, unit of `eps`, smallest and largest value, and a note.
+    """
+
+    rows: list
+
+    def __str__(self):
+        lines = [_HEADER, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADER))]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines)
+
+    def __repr__(self):
+        return str(self)
+
+    def _repr_html_(self):
+        def row(cells, tag):
+            return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(row(cells, "td") for cells in self.rows)
+        return f"<table><thead>{row(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def describe(model, X):
+    """Return the `ThreatDescription` of a `ThreatModel` for the rows `X`, or for its own reference."""
+    X = model.reference_X if X is None else X
+    if X is None:
+        raise ValueError("ThreatModel.describe needs X: a threat without reference_X knows no columns.")
+    table = Table(model, X)
+    threat = resolve_threat(model, model, table)
+    return ThreatDescription([_row(table, threat, j) for j in range(table.n_features)])
+
+
+def _row(table, threat, j):
+    name = str(table.keys()[j])
+    if j in threat.values:
+        return name, _kind(table, threat, j), "", "", "", _note_of_category(threat, j)
+    moves = threat.scale[j] > 0 and j not in threat.rules.fixed
+    low, high = threat.rules.low[j], threat.rules.high[j]
+    ends = [f"{end:.4g}" if np.isfinite(end) else "" for end in (low, high)]
+    unit = f"{threat.scale[j]:.4g}" if moves else "fixed"
+    return name, _kind(table, threat, j), unit, *ends, _note_of_number(table, threat, j)
+
+
+def _kind(table, threat, j):
+    if table.is_number[j]:
+        return "category" if j in threat.values else "integer" if j in threat.rules.integer else "number"
+    return table.kinds[j]
+
+
+def _note_of_category(threat, j):
+    n_values = len(threat.values[j])
+    changes = (threat.choices.feature == j).any()
+    return f"{n_values} values" + ("" if changes else ", fixed")
+
+
+def _note_of_number(table, threat, j):
+    notes = ["constant"] if table.spread[j] == 0 else []
+    notes += ["only grows"] if j in threat.rules.increasing else []
+    notes += ["only falls"] if j in threat.rules.decreasing else []
+    notes += ["one-hot"] if any(j in group.members for group in threat.rules.one_hot) else []
+    n_missing = int(np.isnan(table.matrix[:, j]).sum())
+    return ", ".join(notes + ([f"{n_missing} missing"] if n_missing else []))

@@ -1,0 +1,366 @@
+"""ThreatModel on tables as people have them: what is inferred, what comes back, and the exact answer."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+
+from sklearn_brm import (
+    AdversarialScorer,
+    RegularizedClassifier,
+    ThreatModel,
+    adversarial_examples,
+    critical_perturbations,
+    robustness_curve,
+)
+
+QUICK = {"n_steps": 20, "max_queries": 200, "random_state": 0}
+
+
+def mixed(n=160, seed=0):
+    """Three whole numbers, three categories, and labels that depend on all of them."""
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "a": random.integers(0, 5, n),
+            "b": random.integers(0, 5, n),
+            "c": random.integers(0, 4, n),
+            "color": random.choice(["red", "green", "blue"], n),
+            "size": pd.Categorical(
+                random.choice(["S", "M", "L"], n), categories=["S", "M", "L"], ordered=True
+            ),
+            "new": random.random(n) < 0.5,
+        }
+    )
+    effect = {"red": 0.0, "green": 1.5, "blue": -2.0}
+    score = frame["a"] - frame["b"] + 0.7 * frame["c"] + frame["color"].map(effect) + 1.2 * frame["new"]
+    score += frame["size"].cat.codes - 1.8 + random.normal(size=n)
+    return frame, np.where(score > np.median(score), "yes", "no")
+
+
+X, y = mixed()
+NUMBERS = ["a", "b", "c"]
+
+
+def encoded(classifier):
+    encode = make_column_transformer(
+        (OneHotEncoder(), ["color", "size"]), (StandardScaler(), NUMBERS), remainder="passthrough"
+    )
+    return make_pipeline(encode, classifier)
+
+
+def ordinal(classifier):
+    encode = make_column_transformer((OrdinalEncoder(), ["color", "size", "new"]), remainder="passthrough")
+    return make_pipeline(encode, classifier)
+
+
+MODELS = {
+    "logistic": encoded(LogisticRegression()),
+    "network": encoded(MLPClassifier((10,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0)),
+    "ours": encoded(RegularizedClassifier((10,), tol=None, max_iter=40, random_state=0)),
+    "kernel": encoded(SVC()),
+    "bayes": ordinal(GaussianNB()),
+    "neighbours": encoded(KNeighborsClassifier()),
+    "tree": ordinal(DecisionTreeClassifier(max_depth=5, random_state=0)),
+    "forest": ordinal(RandomForestClassifier(10, max_depth=5, random_state=0)),
+    "boosting": ordinal(GradientBoostingClassifier(n_estimators=10, random_state=0)),
+    "votes": encoded(VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")),
+}
+
+
+def breakable(model, frame, labels, max_changes):
+    """Which rows some allowed row breaks, by asking about every one."""
+    choices = {"color": ["red", "green", "blue"], "size": ["S", "M", "L"], "new": [False, True]}
+    found = np.zeros(len(frame), dtype=bool)
+    moves = np.array(list(itertools.product([-1, 0, 1], repeat=3)))
+    low, high = X[NUMBERS].min().to_numpy(), X[NUMBERS].max().to_numpy()
+    numbers = np.clip(frame[NUMBERS].to_numpy() + moves[:, None], low, high).reshape(-1, 3)
+    tiled = pd.concat([frame] * len(moves))
+    tiled[NUMBERS] = numbers
+    for values in itertools.product(*choices.values()):
+        changes = np.zeros(len(frame), dtype=int)
+        for name, value in zip(choices, values):
+            tiled[name] = pd.Series([value] * len(tiled), dtype=frame[name].dtype, index=tiled.index)
+            changes += (frame[name] != value).to_numpy()
+        wrong = model.predict(tiled).reshape(len(moves), -1) != labels
+        found |= (changes <= max_changes) & wrong.any(axis=0)
+    return found
+
+
+@pytest.mark.parametrize("max_changes", [0, 1, 2])
+@pytest.mark.parametrize("name", MODELS)
+def test_attacks_on_mixed_rows_find_what_trying_every_row_finds(name, max_changes):
+    frame, labels = X[:40], y[:40]
+    model = MODELS[name].fit(X, y)
+    threat = ThreatModel.from_data(X, scale=1.0, max_changes=max_changes)
+    found = adversarial_examples(model, frame, labels, eps=1.0, threat=threat, **QUICK)
+    expected = breakable(model, frame, labels, max_changes) & (model.predict(frame) == labels)
+    np.testing.assert_array_equal(found.outcome == "broken", expected)
+    assert (found.n_changes <= max_changes).all()
+    broken = found.outcome == "broken"
+    assert (model.predict(found.X[broken]) != labels[broken]).all()
+    assert found.X.dtypes.equals(frame.dtypes)
+    assert (found.X[NUMBERS] - frame[NUMBERS]).abs().to_numpy().max(initial=0) <= 1
+
+
+@pytest.mark.parametrize("name", ["logistic", "network", "ours", "kernel", "votes"])
+def test_pipelines_that_encode_categories_have_gradients(name):
+    model = MODELS[name].fit(X, y)
+    threat = ThreatModel.from_data(X)
+    found = adversarial_examples(model, X, y, attack="pgd", eps=0.5, threat=threat, random_state=0)
+    assert (found.outcome == "broken").any()
+    assert set(found.attack) == {"", "pgd"}
+
+
+def test_what_comes_back_has_the_types_the_names_and_the_index_of_what_went_in():
+    frame = X.copy()
+    frame["text"] = pd.Series(["u", "v"] * 80, dtype="string")
+    frame["nullable"] = pd.array([1, 2, None, 4] * 40, dtype="Int64")
+    frame["day"] = pd.Timestamp("2020-01-01")
+    frame.index = [f"row {i}" for i in range(len(frame))]
+    model = encoded(LogisticRegression()).set_params(columntransformer__remainder="drop").fit(frame, y)
+    found = adversarial_examples(model, frame, y, eps=1.0, threat=ThreatModel.from_data(frame), **QUICK)
+    assert (found.outcome == "broken").any()
+    assert found.X.dtypes.equals(frame.dtypes)
+    assert found.X.index.equals(frame.index)
+    pd.testing.assert_frame_equal(found.X[found.outcome != "broken"], frame[found.outcome != "broken"])
+    changed = frame.compare(found.X)
+    assert set(changed.columns.get_level_values(0)) <= {*NUMBERS, "color", "size", "new", "text", "nullable"}
+    assert len(pd.concat([frame, found.X])) == 2 * len(frame)
+
+
+def test_inference_tells_what_each_column_is():
+    frame = X.assign(
+        weight=np.linspace(0.1, 1, 160), flag=np.arange(160) % 2 * 1.0, one=3.0, count=X["a"] * 1.0
+    )
+    threat = ThreatModel.from_data(frame)
+    rows = {row[0]: row for row in threat.describe().rows}
+    kinds = {name: row[1] for name, row in rows.items()}
+    assert kinds == {
+        "a": "integer",
+        "b": "integer",
+        "c": "integer",
+        "color": "category",
+        "size": "category",
+        "new": "boolean",
+        "weight": "number",
+        "flag": "category",
+        "one": "integer",
+        "count": "integer",
+    }
+    assert rows["one"][2] == "fixed"
+    assert rows["one"][5] == "constant"
+    assert rows["weight"][3:5] == ("0.1", "1")
+    assert "<td>weight</td>" in threat.describe()._repr_html_()
+    assert len(threat.reference_X) == 3
+
+
+def test_inference_gives_what_the_data_give():
+    cancer, target = load_breast_cancer(return_X_y=True, as_frame=True)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(cancer, target)
+    learned = ThreatModel.from_data(cancer)
+    given = ThreatModel(scale="std", bounds="data", reference_X=cancer)
+    one, two = (
+        AdversarialScorer(0.3, threat=threat, **QUICK)(model, cancer, target) for threat in (learned, given)
+    )
+    assert one == two < model.score(cancer, target)
+
+
+def with_gaps(share=0.1, seed=0):
+    cancer, target = load_breast_cancer(return_X_y=True, as_frame=True)
+    gaps = np.random.default_rng(seed).random(cancer.shape) < share
+    return cancer.mask(gaps), target
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()),
+        HistGradientBoostingClassifier(max_iter=10, random_state=0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The black box broke:sklearn_brm.RobustnessWarning")
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_missing_values_stay_missing_and_no_other_appears(model, norm):
+    rows, target = with_gaps()
+    rows, target = rows[:150], target[:150]
+    model.fit(rows, target)
+    threat, eps = ThreatModel.from_data(rows, norm=norm), 2.0 if norm == 1 else 0.5
+    found = adversarial_examples(model, rows, target, eps=eps, threat=threat, **QUICK)
+    assert (found.outcome == "broken").sum() > 5
+    pd.testing.assert_frame_equal(found.X.isna(), rows.isna())
+    broken = found.outcome == "broken"
+    assert (model.predict(found.X[broken]) != target[broken]).all()
+    moved = ((found.X - rows) / rows.std(ddof=0)).fillna(0).to_numpy()
+    assert (np.linalg.norm(moved, ord=norm, axis=1) <= eps * (1 + 1e-9)).all()
+
+
+def test_missing_values_may_appear_or_be_filled_where_that_is_said():
+    rows, target = with_gaps()
+    rows, target = rows.iloc[:60, :8], target[:60]
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()).fit(rows, target)
+    robust = {}
+    for missing in ("fixed", "may_appear", "may_be_filled", "any"):
+        threat = ThreatModel.from_data(rows, missing=missing, max_changes=1)
+        found = adversarial_examples(model, rows, target, eps=0.1, threat=threat, **QUICK)
+        robust[missing] = found.robust_accuracy
+        appeared = (found.X.isna() & rows.notna()).sum(axis=1)
+        filled = (found.X.notna() & rows.isna()).sum(axis=1)
+        assert (appeared + filled == found.n_changes).all()
+        assert (found.n_changes <= 1).all()
+        assert appeared.any() == (missing in ("may_appear", "any"))
+        assert not filled.any() or missing in ("may_be_filled", "any")
+    assert robust["any"] <= min(robust["may_appear"], robust["may_be_filled"]) <= robust["fixed"]
+    assert robust["may_appear"] < robust["fixed"]
+
+
+def test_scores_in_cross_validation_and_searches():
+    rows, target = with_gaps()
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
+    robust = AdversarialScorer(0.2, threat=ThreatModel.from_data(rows), max_samples=30, **QUICK)
+    scores = cross_val_score(model, rows, target, scoring=robust, cv=3)
+    assert ((scores > 0.3) & (scores < 0.95)).all()
+    robust = AdversarialScorer(
+        0.3, threat=ThreatModel.from_data(X), max_samples=20, n_steps=5, random_state=0
+    )
+    search = GridSearchCV(
+        encoded(LogisticRegression()), {"logisticregression__C": [0.01, 1]}, scoring=robust, cv=2, n_jobs=2
+    ).fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    norms = [clone(robust).set_params(threat__norm=norm)(search, X, y) for norm in (np.inf, 1)]
+    assert norms[0] <= norms[1]
+
+
+def test_rare_categories_that_a_fold_never_saw_do_not_stop_a_search():
+    frame = X.copy()
+    frame.loc[frame.index[:2], "color"] = "mauve"
+    robust = AdversarialScorer(0.3, threat=ThreatModel.from_data(frame), **QUICK)
+    model = encoded(LogisticRegression())
+    model = model.fit(frame[2:], y[2:])
+    assert 0 < robust(model, frame[2:], y[2:]) < 1
+
+
+def test_transitions_say_which_value_may_become_which():
+    model = MODELS["logistic"].fit(X, y)
+    rules = {"color": {"red": ["green"]}, "size": ["S", "M", "L"]}
+    threat = ThreatModel.from_data(X, transitions=rules, max_changes=2, fixed=[*NUMBERS, "new"])
+    found = adversarial_examples(model, X, y, eps=1.0, threat=threat, **QUICK)
+    for before, after in zip(X["color"], found.X["color"]):
+        assert before == after or (before, after) == ("red", "green")
+    assert (np.abs(X["size"].cat.codes - found.X["size"].cat.codes) <= 1).all()
+    assert (found.n_changes > 0).any()
+
+
+@pytest.mark.parametrize("relations", [["a <= b + 3"], [lambda rows: rows["a"] <= rows["b"] + 3]])
+def test_relations_hold_in_every_row_that_comes_back(relations):
+    frame = X[X["a"] <= X["b"] + 3]
+    labels = y[X["a"] <= X["b"] + 3]
+    model = MODELS["logistic"].fit(X, y)
+    threat = ThreatModel.from_data(X, relations=relations, scale=1.0)
+    found = adversarial_examples(model, frame, labels, eps=2.0, threat=threat, **QUICK)
+    free = adversarial_examples(
+        model, frame, labels, eps=2.0, threat=ThreatModel.from_data(X, scale=1.0), **QUICK
+    )
+    assert (found.X["a"] <= found.X["b"] + 3).all()
+    assert not (free.X["a"] <= free.X["b"] + 3).all()
+    assert (found.outcome == "broken").any()
+
+
+def test_directions_are_obeyed():
+    model = MODELS["logistic"].fit(X, y)
+    threat = ThreatModel.from_data(X, increasing=["a"], decreasing=["b"], max_changes=0)
+    found = adversarial_examples(model, X, y, eps=1.0, threat=threat, **QUICK)
+    assert (found.X["a"] >= X["a"]).all()
+    assert (found.X["b"] <= X["b"]).all()
+    assert (found.outcome == "broken").any()
+
+
+def test_columns_are_chosen_by_selectors_and_types():
+    model = MODELS["logistic"].fit(X, y)
+    threat = ThreatModel.from_data(X, fixed=make_column_selector(dtype_include="number"))
+    found = adversarial_examples(model, X, y, eps=5.0, threat=threat, **QUICK)
+    pd.testing.assert_frame_equal(found.X[NUMBERS], X[NUMBERS])
+    assert (found.n_changes[found.outcome == "broken"] == 1).all()
+
+
+def test_groups_may_be_empty_where_the_first_category_was_dropped():
+    random = np.random.default_rng(0)
+    group = np.eye(3)[random.integers(0, 3, 100)][:, 1:]
+    rows = np.hstack([random.normal(size=(100, 2)), group])
+    labels = (rows @ [1, -1, 2, -2] + 0.3 * random.normal(size=100) > 0).astype(int)
+    model = LogisticRegression().fit(rows, labels)
+    threat = ThreatModel(1, one_hot=[[2, 3]], fixed=[0, 1])
+    found = adversarial_examples(model, rows, labels, eps=2.0, threat=threat, **QUICK)
+    assert set(map(tuple, found.X[:, 2:])) <= {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)}
+    assert (found.outcome == "broken").any()
+    broke = np.zeros(100, dtype=bool)
+    for option in ([0, 0], [1, 0], [0, 1]):
+        broke |= model.predict(np.hstack([rows[:, :2], np.tile(option, (100, 1))])) != labels
+    np.testing.assert_array_equal(found.outcome == "broken", broke & (model.predict(rows) == labels))
+
+
+def test_whole_numbers_and_booleans_of_arrays_keep_their_type():
+    random = np.random.default_rng(0)
+    counts = random.integers(0, 9, size=(120, 4))
+    labels = (counts @ [1, -1, 1, -1] > 0).astype(int)
+    model = LogisticRegression().fit(counts, labels)
+    found = adversarial_examples(model, counts, labels, eps=1, random_state=0)
+    assert found.X.dtype == counts.dtype
+    assert (found.outcome == "broken").any()
+    flags = random.random((120, 5)) < 0.5
+    labels = (flags.sum(axis=1) > 2).astype(int)
+    model = DecisionTreeClassifier(random_state=0).fit(flags, labels)
+    found = adversarial_examples(model, flags, labels, eps=0.1, threat=ThreatModel(max_changes=2), **QUICK)
+    assert found.X.dtype == bool
+    assert found.n_changes.max() == 2
+    assert found.robust_accuracy == pytest.approx(0, abs=0.2)
+
+
+def test_critical_perturbations_and_curves_take_categories():
+    model = MODELS["logistic"].fit(X, y)
+    options = {"threat": ThreatModel.from_data(X), **QUICK, "max_queries": 40}
+    frame, labels = X[:50], y[:50]
+    found = critical_perturbations(model, frame, labels, **options)
+    options["threat"] = ThreatModel.from_data(X, max_changes=0)
+    none = critical_perturbations(model, frame, labels, **options)
+    options["threat"] = ThreatModel.from_data(X)
+    assert (found.radius <= none.radius * 1.02 + 1e-9).all()
+    assert (found.radius < none.radius * 0.8).any()
+    # A category alone breaks such a row, however small the ball.
+    assert ((found.radius == 0) & (found.outcome == "broken")).any()
+    curve = robustness_curve(model, frame, labels, eps=[0.1, 0.5, 1.0], **options)
+    np.testing.assert_allclose(curve.clean_accuracy, model.score(frame, labels))
+    assert (np.diff(curve.accuracy) <= 0).all()
+    assert curve.accuracy[0] < curve.clean_accuracy
+
+
+def test_threats_are_cloned_pickled_and_shown():
+    threat = ThreatModel.from_data(X, norm=2)
+    for copy in (clone(threat), pickle.loads(pickle.dumps(threat))):
+        assert repr(copy) == repr(threat)
+        assert str(copy.describe()) == str(threat.describe())
+    assert "ThreatModel" in threat._repr_html_()
+    with pytest.raises(ValueError, match=r"describe needs X: a threat without reference_X"):
+        ThreatModel().describe()
+    assert len(ThreatModel().describe(X).rows) == 6
