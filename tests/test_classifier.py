@@ -382,6 +382,8 @@ def test_an_unknown_recipe_is_refused():
         ({"validation_fraction": 1.0}, ValueError, r"must be a float in \(0, 1\)"),
         ({"early_stopping": "yes"}, ValueError, "must be True or False"),
         ({"class_weight": "even"}, ValueError, "Got 'even' instead"),
+        ({"class_weight": {0: -1.0, 1: 1, 2: 1}}, ValueError, r"weight\[0\].* in \[0, inf\). Got -1.0"),
+        ({"class_weight": {0: 1, 1: np.nan, 2: 1}}, ValueError, r"weight\[1\].* in \[0, inf\). Got nan"),
         ({"callbacks": "early"}, ValueError, "must be a list of skorch callbacks or None"),
         ({"callbacks": EarlyStopping()}, TypeError, "must be a list of skorch callbacks or None"),
         ({"callbacks": ["early"]}, TypeError, "skorch callbacks or None, each an instance, .* Got 'early'"),
@@ -929,3 +931,16 @@ def test_verbose_shows_progress_and_silence_is_the_default(table, capfd):
     assert capfd.readouterr() == ("", "")
     quick(verbose=1).fit(*table)
     assert "RegularizedClassifier" in capfd.readouterr().err
+
+
+def test_columns_whose_variance_overflows_are_refused_and_leave_a_stream_as_it_was(table):
+    X, y = table
+    huge = X * [1, 1, 1e160, 1, 1, 1]
+    classifier = quick((7,)).partial_fit(X, y, classes=[0, 1, 2])
+    before = clone_of(classifier).partial_fit(X, y).coefs_[0]
+    for method in (quick((7,)).fit, classifier.partial_fit):
+        with pytest.raises(
+            ValueError, match="variance of a column of X overflows float64 in RegularizedClassifier"
+        ):
+            method(huge, y)
+    np.testing.assert_array_equal(classifier.partial_fit(X, y).coefs_[0], before)

@@ -179,7 +179,6 @@ def test_warm_start_goes_on_from_the_units_learned(digits):
 # Warnings
 
 
-@pytest.mark.filterwarnings("ignore:.*units are dead:sklearn.exceptions.ConvergenceWarning")
 def test_too_few_updates_from_random_units_warn_of_units_not_converged(digits):
     encoder = WTAEncoder(20, init="normal", max_iter=1, batch_size=5000, random_state=0)
     with pytest.warns(ConvergenceWarning, match=r"of 20 units have not converged: .* Increase max_iter"):
@@ -210,15 +209,16 @@ def test_columns_of_other_spreads_that_leave_units_dead_are_told_of_with_the_cur
     X, _ = load_wine(return_X_y=True)
     ratio = X.std(axis=0).max() / np.median(X.std(axis=0))
     message = f"units are dead.* column of X is {ratio:.0f} times the median one.* with a StandardScaler"
-    with pytest.warns(ConvergenceWarning, match=message):
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
         WTAEncoder(random_state=random_state).fit(X)
+    assert caught[0].filename == __file__
     WTAEncoder(random_state=random_state).fit(StandardScaler().fit_transform(X))
 
 
 @pytest.mark.parametrize("n_units", [60, 100, 200])
 def test_units_beyond_the_number_of_directions_are_no_trouble(n_units):
     X = np.random.default_rng(0).normal(size=(50, 20))
-    for rows in (X, np.vstack([X, 3 * X, X[:10] / 7]), np.vstack([X, np.zeros((100, 20))])):
+    for rows in (X, np.vstack([X, 3 * X, X[:10] / 7] * 4), np.vstack([X, np.zeros((400, 20))])):
         WTAEncoder(n_units, random_state=0).fit(rows)
 
 

@@ -532,3 +532,17 @@ def test_numbers_of_numpy_do_what_those_of_python_do(name, value):
         np.testing.assert_array_equal(found.eigenvalues_, expected.eigenvalues_)
         np.testing.assert_array_equal(found.exponent_interval_, expected.exponent_interval_)
         assert np.isfinite(found.exponent_)
+
+
+def test_data_too_small_for_their_squares_are_refused():
+    X = np.random.default_rng(0).normal(size=(40, 5)) * 1e-160
+    with pytest.raises(
+        ValueError, match="covariance underflows float64: divide the data by its largest value"
+    ):
+        PowerLawSpectrum().fit(X)
+
+
+def test_one_row_has_no_spectrum_yet():
+    spectrum = PowerLawSpectrum().partial_fit(np.ones((1, 3)))
+    with pytest.raises(AttributeError, match="no attribute 'exponent_': a spectrum takes two rows or more"):
+        spectrum.exponent_  # noqa: B018

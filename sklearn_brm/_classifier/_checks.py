@@ -155,6 +155,8 @@ def _check_containers(owner):
     if weights is not None and not isinstance(weights, dict) and not _is_balanced(weights):
         rule = "'balanced', a dict of weights by label or None"
         raise parameter_error(owner, "class_weight", rule, weights)
+    for label, weight in weights.items() if isinstance(weights, dict) else ():
+        check_number(owner, f"class_weight[{label!r}]", weight, "[0, inf)")
 
 
 def _check_callbacks(owner, callbacks):

@@ -484,7 +484,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         if self.early_stopping:
             train, valid = split_rows(rows, float(self.validation_fraction), random_state)
         known = self._scaler if resumes and incremental else None
-        self._scaler = update_scaler(known, train[0], train[2]) if self.standardize else None
+        self._scaler = update_scaler(self, known, train[0], train[2]) if self.standardize else None
         owner = with_plain_numbers(self)
         net = train_net(owner, train, valid, generators, resumes=resumes, incremental=incremental)
         self._store(net, X.dtype, resumes, incremental)

@@ -1,8 +1,10 @@
 """From the parameters of a classifier and its rows to a trained net: scale, network, batches and rate."""
 
+import copy
 import math
 from functools import partial
 
+import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from .._base import check_factor, resolve_device, with_smaller_batches
@@ -56,9 +58,17 @@ def _train_once(owner, train, valid, generators, resumes, incremental, batch_siz
     return net.partial_fit(as_dataset(*train, network))
 
 
-def update_scaler(scaler, X, weight):
-    """Return the scaler after it saw the rows, a new one for None."""
-    return (StandardScaler() if scaler is None else scaler).partial_fit(X, sample_weight=weight)
+def update_scaler(owner, scaler, X, weight):
+    """Return a copy of the scaler after it saw the rows, a new one for None."""
+    scaler = StandardScaler() if scaler is None else copy.deepcopy(scaler)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler.partial_fit(X, sample_weight=weight)
+    if not np.isfinite(scaler.var_).all():
+        raise ValueError(
+            f"The variance of a column of X overflows float64 in {type(owner).__name__}: divide the column "
+            "by its largest value first."
+        )
+    return scaler
 
 
 def _make_network(owner, X, generator, resumes):

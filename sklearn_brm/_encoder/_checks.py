@@ -15,6 +15,7 @@ _TOLERATED_DEAD = 0.2
 _TOLERATED_DIVERGED = 0.01
 # Columns whose standard deviations differ by more from the median one are not scaled alike.
 _TOLERATED_SPREAD = 10
+_ROWS_PER_UNIT = 2
 _SAMPLED_ROWS = 10_000
 
 
@@ -93,10 +94,25 @@ def warn_of_trouble(owner, X, rows):
             "or lower inhibition."
         )
     if dead.sum() > _TOLERATED_DEAD * n_units:
-        # Units beyond the number of directions in the data win nothing however well they are placed.
-        spare = n_units - _count_directions(rows, n_units)
-        if dead.sum() - spare > _TOLERATED_DEAD * n_units:
-            _warn(f"{dead.sum()} of {n_units} units are dead: they won no row in the last epoch. {_cure(X)}")
+        _warn_of_dead(dead.sum(), n_units, X, rows)
+
+
+def _warn_of_dead(n_dead, n_units, X, rows):
+    ratio = _spread_of_columns(X)
+    # With few rows per unit some win nothing however well they are placed, but most do in scaled columns.
+    if len(X) < _ROWS_PER_UNIT * n_units and ratio <= _TOLERATED_SPREAD:
+        return
+    # No row is left for units beyond the number of directions in the data.
+    if n_dead - (n_units - _count_directions(rows, n_units)) <= _TOLERATED_DEAD * n_units:
+        return
+    cure = "Decrease n_components, use revive=True and init='rows', or lower inhibition."
+    if ratio > _TOLERATED_SPREAD:
+        cure = (
+            f"The largest standard deviation of a column of X is {ratio:.0f} times the median one, so that "
+            "few columns decide who wins: scale the columns alike first, with a StandardScaler."
+        )
+    message = f"{n_dead} of {n_units} units are dead: they won no row in the last epoch. {cure}"
+    _warn(message, stacklevel=6)
 
 
 def _count_directions(rows, at_most):
@@ -113,19 +129,14 @@ def _count_directions(rows, at_most):
     return len(seen)
 
 
-def _cure(X):
-    """Say what to do about units that died on `X`."""
+def _spread_of_columns(X):
+    """Return the largest standard deviation of a column in units of the median one of those that vary."""
     sample = X[:: max(1, len(X) // _SAMPLED_ROWS)].astype(np.float64)
     sample /= np.abs(sample).max() or 1
     spreads = sample.std(axis=0)[np.ptp(sample, axis=0) > 0]
-    ratio = spreads.max() / np.median(spreads) if len(spreads) else 1.0
-    if ratio > _TOLERATED_SPREAD:
-        return (
-            f"The largest standard deviation of a column of X is {ratio:.0f} times the median one, so that "
-            "few columns decide who wins: scale the columns alike first, with a StandardScaler."
-        )
-    return "Decrease n_components, use revive=True and init='rows', or lower inhibition."
+    # The lower median: of two columns the smaller one.
+    return spreads.max() / np.quantile(spreads, 0.5, method="lower") if len(spreads) else 1.0
 
 
-def _warn(message):
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+def _warn(message, stacklevel=5):
+    warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel)

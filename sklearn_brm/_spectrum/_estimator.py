@@ -281,7 +281,9 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         if name in _MEASURED and waiting:
             self._measure_covariance()
             return getattr(self, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        few = name in _MEASURED and covariance is not None and covariance.n_samples < 2
+        why = ": a spectrum takes two rows or more" if few else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

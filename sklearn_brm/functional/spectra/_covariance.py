@@ -114,8 +114,11 @@ def scatter_eigenvalues(matrix: Tensor) -> np.ndarray:
 
     They cannot be negative, and those that are only rounding beside the largest are returned as 0.
     """
-    if not bool(matrix.diagonal().sum().isfinite()):
+    total, limits = float(matrix.diagonal().sum()), np.finfo(np.float64)
+    if not np.isfinite(total):
         raise ValueError("The covariance overflows float64: divide the data by its largest value first.")
+    if 0 < total < limits.tiny / limits.eps:
+        raise ValueError("The covariance underflows float64: divide the data by its largest value first.")
     # NumPy's LAPACK is the faster of the two on the processors tried.
     if _on_processor(matrix):
         values = np.linalg.eigvalsh(matrix.numpy())[::-1]
