@@ -347,7 +347,7 @@ def test_an_unknown_recipe_is_refused():
         ({"penalty": "l3"}, ValueError, "parameter of RegularizedClassifier must be None, 'l1', 'l2'"),
         ({"penalty": {"l2": -1.0}}, ValueError, r"'l2'\].* must be a float in \[0, inf\)"),
         ({"penalty": {"l2": 1.0}, "alpha": 1.0}, ValueError, "'alpha' .* must be 'auto' where penalty"),
-        ({"alpha": 100}, ValueError, "'alpha' .* must be 'auto' where penalty is None, .* Got 100 instead"),
+        ({"alpha": 100}, ValueError, "'alpha' .* must be 'auto' or 0 where penalty is None, .* Got 100"),
         (
             {"penalty": "spectral", "hidden_layer_sizes": ()},
             ValueError,

@@ -89,16 +89,16 @@ def penalty_strengths(owner):
     """Return the strength of every penalty by its name, without those of strength 0."""
     penalty = owner.penalty
     alpha = check_number(owner, "alpha", owner.alpha, "[0, inf)", also=("auto",))
-    if penalty is None or isinstance(penalty, dict):
-        if alpha != "auto":
-            why = (
-                "None, which has no strength" if penalty is None else "a dict, which holds its own strengths"
-            )
-            raise parameter_error(owner, "alpha", f"'auto' where penalty is {why}", alpha, ValueError)
-        penalty = penalty or {}
-    else:
+    if penalty is None and alpha not in ("auto", 0):
+        rule = "'auto' or 0 where penalty is None, which has no strength"
+        raise parameter_error(owner, "alpha", rule, alpha, ValueError)
+    if isinstance(penalty, dict) and alpha != "auto":
+        rule = "'auto' where penalty is a dict, which holds its own strengths"
+        raise parameter_error(owner, "alpha", rule, alpha, ValueError)
+    if not isinstance(penalty, dict):
         check_choice(owner, "penalty", penalty, (None, *DEFAULT_STRENGTHS))
-        penalty = {penalty: DEFAULT_STRENGTHS[penalty] if alpha == "auto" else alpha}
+        strength = DEFAULT_STRENGTHS.get(penalty, 0) if alpha == "auto" else alpha
+        penalty = {} if penalty is None else {penalty: strength}
     for name, strength in penalty.items():
         check_choice(owner, "penalty", name, tuple(DEFAULT_STRENGTHS))
         check_number(owner, f"penalty[{name!r}]", strength, "[0, inf)")

@@ -48,7 +48,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         what is added to the loss. A dict holds several by name, with their strengths:
         ``{"l2": 1e-4, "jacobian": 1e-3}``. See the Notes for the formulas.
     alpha : float or "auto", default="auto"
-        Strength of the penalty where `penalty` is one name; it must be "auto" where that is None or a dict.
+        Strength of the penalty where `penalty` is one name, "auto" where that is None or a dict.
         "auto" is 5e-4 for "l2", 1e-3 for "jacobian" and 1 for "spectral", as published, and 1e-5 for "l1",
         0.01 for "input_gradient" and 1 for "adversarial".
     power : float, default=1.0
