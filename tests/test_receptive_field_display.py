@@ -140,6 +140,8 @@ def test_an_unfitted_encoder_and_no_units_are_refused(encoder):
         ({"histogram_ax": "right"}, ValueError, "'histogram_ax' parameter .* Got 'right' instead"),
         ({"encoder": StandardScaler().fit(np.eye(3))}, TypeError, "'encoder' .* must be a fitted WTAEncoder"),
         ({"encoder": 3}, TypeError, "not an estimator instance"),
+        ({"image_shape": (-8, -8)}, ValueError, r"'image_shape' .* for 64 features. Got \(-8, -8\)"),
+        ({"image_shape": (True, 64)}, TypeError, r"'image_shape' .* for 64 features. Got \(True, 64\)"),
     ],
 )
 def test_what_cannot_be_drawn_or_drawn_on_is_refused(encoder, parameters, error, message):

@@ -368,6 +368,11 @@ class TestDecisionPlaneDisplay:
                 {"directions": [[1, 0, 0, 0], [2, 0, 0, 0]]},
                 "'directions' parameter of .* two independent directions",
             ),
+            ({"scale": [1, 1, 1, np.inf]}, "'scale' parameter of .* must be None, 'std' or 4 numbers"),
+            (
+                {"directions": np.full((2, 4), np.nan)},
+                "'directions' parameter of .* two independent directions",
+            ),
             ({"directions": [[1, 0], [2, 0]]}, "'directions' parameter of .* of shape (2, 4)"),
         ],
     )
@@ -428,3 +433,37 @@ def test_a_scale_that_runs_backwards_is_a_scale_still():
         for one in (scale, scale.copy())
     )
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda X, y: RobustnessCurveDisplay.from_estimator([], X, y), ValueError, r"one or more. Got \[\]"),
+        (lambda X, y: RobustnessCurveDisplay.from_estimator({}, X, y), ValueError, r"one or more. Got \{\}"),
+        (
+            lambda X, y: RobustnessCurveDisplay.from_estimator(None, X, y, name=3),
+            TypeError,
+            "'name' parameter of .* must be a string, a list of such or None. Got 3",
+        ),
+        (
+            lambda X, y: RobustnessCurveDisplay.from_predictions(y, [y, y], eps=[0, 1], norm=3),
+            ValueError,
+            "'norm' parameter of .* must be inf, 1 or 2. Got 3",
+        ),
+        (
+            lambda X, y: RobustnessCurveDisplay.from_predictions(y, {}, eps=[0, 1]),
+            ValueError,
+            "'y_pred' parameter of .* one or more sets by name",
+        ),
+        (
+            lambda X, y: DecisionPlaneDisplay.from_estimator(
+                LogisticRegression(max_iter=1000).fit(X, y), X, landscape_of=3
+            ),
+            TypeError,
+            "3 is not an estimator instance",
+        ),
+    ],
+)
+def test_what_is_nothing_to_draw_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(*load_iris(return_X_y=True))

@@ -134,3 +134,16 @@ def test_a_second_axes_is_one_too_many_for_one_picture():
         ValueError, match=r"'ax' parameter of SpectrumDisplay.plot must be matplotlib Axes or None"
     ):
         SpectrumDisplay(eigenvalues={"law": 1 / RANKS}, fits={}).plot(axes)
+
+
+@pytest.mark.parametrize(
+    ("eigenvalues", "window", "message"),
+    [
+        ({}, "auto", r"'eigenvalues' parameter of .* an array or a dict of one or more by name. Got \{\}"),
+        ([3.0, 2.0, 1.0], "wide", r"window must be \(first, last\) .* Got 'wide' instead"),
+        ([3.0, 2.0, 1.0], (1, 2, 3), r"window must be \(first, last\) .* Got \(1, 2, 3\) instead"),
+    ],
+)
+def test_eigenvalues_and_window_must_be_such(eigenvalues, window, message):
+    with pytest.raises(ValueError, match=message):
+        SpectrumDisplay.from_eigenvalues(eigenvalues, window=window)

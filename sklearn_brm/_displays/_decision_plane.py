@@ -150,6 +150,8 @@ class DecisionPlaneDisplay:
         check_is_fitted(estimator)
         if np.ndim(getattr(estimator, "classes_", None)) != 1:
             raise parameter_error(_OWNER, "estimator", "a fitted classifier of one label per row", estimator)
+        if landscape_of is not None:
+            check_is_fitted(landscape_of)
         rows = _check_rows(X, index)
 
         steps = _steps(scale, rows)
@@ -256,7 +258,7 @@ def _steps(scale, rows):
         check_choice(_OWNER, "scale", scale, (None, "std"))
         return rows.std(axis=0)
     steps = np.asarray(scale, dtype=float)
-    if steps.shape != (rows.shape[1],) or not (steps >= 0).all():
+    if steps.shape != (rows.shape[1],) or not ((steps >= 0) & np.isfinite(steps)).all():
         rule = f"None, 'std' or {rows.shape[1]} numbers of 0 or more"
         raise parameter_error(_OWNER, "scale", rule, scale, ValueError)
     return steps
@@ -267,7 +269,8 @@ def _orthonormal(directions, n_features, random_state):
     if directions is None:
         directions = check_random_state(random_state).normal(size=(2, n_features))
     directions = np.asarray(directions, dtype=float)
-    if directions.shape != (2, n_features) or np.linalg.matrix_rank(directions) < 2:
+    is_finite = np.isfinite(directions).all()
+    if directions.shape != (2, n_features) or not is_finite or np.linalg.matrix_rank(directions) < 2:
         rule = f"two independent directions, of shape (2, {n_features})"
         raise parameter_error(_OWNER, "directions", rule, directions, ValueError)
     basis, triangle = np.linalg.qr(directions.T)

@@ -214,13 +214,13 @@ def _check_both_axes(owner, ax, histogram_ax):
 def _check_image_shape(owner, image_shape, n_features):
     rule = f"(height, width), or with 1 or 3 channels before or after, for {n_features} features"
     if not isinstance(image_shape, (tuple, list)) or not all(
-        isinstance(size, numbers.Integral) for size in image_shape
+        isinstance(size, numbers.Integral) and not isinstance(size, bool) for size in image_shape
     ):
         raise parameter_error(owner, "image_shape", rule, image_shape)
     channels_known = len(image_shape) == 2 or (
         len(image_shape) == 3 and (image_shape[-1] in (1, 3) or image_shape[0] in (1, 3))
     )
-    if not channels_known or np.prod(image_shape) != n_features:
+    if not channels_known or min(image_shape) < 1 or np.prod(image_shape) != n_features:
         raise parameter_error(owner, "image_shape", rule, image_shape, ValueError)
 
 

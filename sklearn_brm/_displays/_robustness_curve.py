@@ -138,6 +138,11 @@ class RobustnessCurveDisplay:
         if eps.ndim != 1 or len(eps) < 2 or eps[0] != 0 or not (np.diff(eps) > 0).all():
             rule = "two or more rising numbers of which the first is 0, the clean rows"
             raise parameter_error(f"{_OWNER}.from_predictions", "eps", rule, eps, ValueError)
+        if norm not in (np.inf, 1, 2):
+            raise parameter_error(f"{_OWNER}.from_predictions", "norm", "inf, 1 or 2", norm, ValueError)
+        if isinstance(y_pred, dict) and not y_pred:
+            rule = "predictions, or a dict of one or more sets by name"
+            raise parameter_error(f"{_OWNER}.from_predictions", "y_pred", rule, y_pred, ValueError)
         if not isinstance(y_pred, dict):
             name = "classifier" if name is None else name
             y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
@@ -221,8 +226,13 @@ class RobustnessCurveDisplay:
 
 def _named_estimators(estimator, name):
     """The classifiers by the names that the legend shows, each name once."""
+    if isinstance(estimator, (dict, list, tuple)) and not estimator:
+        rule = "a fitted classifier, or a list or dict of one or more"
+        raise parameter_error(f"{_OWNER}.from_estimator", "estimator", rule, estimator, ValueError)
     if isinstance(estimator, dict):
         return estimator
+    if not isinstance(name, (str, list, tuple, type(None))):
+        raise parameter_error(f"{_OWNER}.from_estimator", "name", "a string, a list of such or None", name)
     estimators = list(estimator) if isinstance(estimator, (list, tuple)) else [estimator]
     names = [name] if isinstance(name, str) else name
     names = [type(one).__name__ for one in estimators] if names is None else list(names)

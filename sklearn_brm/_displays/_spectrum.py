@@ -136,6 +136,9 @@ class SpectrumDisplay:
         """
         check_axes(f"{cls.__name__}.from_eigenvalues", ax)
         spectra = eigenvalues if isinstance(eigenvalues, dict) else {"spectrum": eigenvalues}
+        if not spectra:
+            owner, rule = f"{cls.__name__}.from_eigenvalues", "an array or a dict of one or more by name"
+            raise parameter_error(owner, "eigenvalues", rule, eigenvalues, ValueError)
         fits = {name: fit_power_law(values, window, method=method) for name, values in spectra.items()}
         return cls(eigenvalues=spectra, fits=fits, fading=fading).plot(ax=ax, **kwargs)
 

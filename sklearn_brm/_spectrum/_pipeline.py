@@ -101,6 +101,7 @@ def pipeline_spectra(
     [('input', 'data', 64), ('pca', 'data', 10), ('pca', 'data', 30)]
     """
     widths = _check_parameters(widths, window, noise_window, method, verbose)
+    check_choice(_OWNER, "white_noise", white_noise, (True, False))
     device = resolve_device(_OWNER, device)
     check_is_fitted(pipeline)
     array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2)

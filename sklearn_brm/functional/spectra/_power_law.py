@@ -159,10 +159,9 @@ def density_to_rank_exponent(gamma: float) -> float:
 
 
 def _check_window(window):
-    first, last = window
-    if not 1 <= first <= last:
+    if isinstance(window, str) or len(window) != 2 or not 1 <= window[0] <= window[1]:
         raise ValueError(f"window must be (first, last) with 1 <= first <= last. Got {window!r} instead.")
-    return int(first), int(last)
+    return int(window[0]), int(window[1])
 
 
 def _positive_ranks(values, first, last):
