@@ -1,13 +1,43 @@
 """What single errors in the attacks and in AdversarialScorer would change, against closed forms."""
 
+import inspect
+import itertools
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neighbors import KNeighborsClassifier
 
-from sklearn_brm import AdversarialScorer
-from sklearn_brm.functional.attacks import Ball, apgd, cross_entropy, margin, minimum_norm, pgd, random_search
+from sklearn_brm import (
+    AdversarialScorer,
+    FeatureConstraints,
+    RobustnessWarning,
+    adversarial_examples,
+    critical_perturbations,
+    from_art,
+    from_foolbox,
+    robustness_curve,
+)
+from sklearn_brm._scorer._constraints import resolve_constraints
+from sklearn_brm._scorer._doubts import _several
+from sklearn_brm._scorer._table import Table
+from sklearn_brm.functional.attacks import (
+    Ball,
+    apgd,
+    cross_entropy,
+    margin,
+    minimum_norm,
+    noise,
+    pgd,
+    random_search,
+)
 from sklearn_brm.functional.attacks.black_box import _some
 from sklearn_brm.functional.attacks.gradient import _Climb, _halve
 from sklearn_brm.functional.attacks.noise import _GOLDEN, _mix
@@ -46,6 +76,224 @@ def test_the_median_radius_is_nan_where_no_row_that_is_right_has_a_weight():
     assert score(model, X, y, sample_weight=(~wrong).astype(float)) > 0
 
 
+def test_the_scorer_and_the_functions_start_from_the_same_defaults():
+    own = {"attack", "eps", "metric", "max_samples", "method", "max_eps", "sample_weight", "verbose"}
+    expected = inspect.signature(AdversarialScorer).parameters
+    for function in (adversarial_examples, critical_perturbations, robustness_curve):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in expected and name not in own:
+                assert (
+                    parameter.default is expected[name].default or parameter.default == expected[name].default
+                )
+    assert inspect.signature(adversarial_examples).parameters["eps"].default == expected["eps"].default
+
+
+@pytest.mark.parametrize("eps", [-0.1, np.nan, "big"])
+def test_a_radius_that_is_none_is_refused(eps):
+    model = LogisticRegression(C=0.01).fit(X, y)
+    with pytest.raises(ValueError, match="'eps' parameter of adversarial_examples must be a float"):
+        adversarial_examples(model, X, y, eps=eps)
+
+
+def test_a_grid_that_falls_only_once_is_refused():
+    model = LogisticRegression(C=0.01).fit(X, y)
+    with pytest.raises(ValueError, match="'eps' parameter of robustness_curve must be a rising sequence"):
+        robustness_curve(model, X, y, eps=[0.1, 0.3, 0.2, 0.4])
+
+
+def binary():
+    """Return a linear classifier of two kinds of iris, their rows and labels, and radii in closed form."""
+    rows, labels = X[50:], y[50:]
+    model = LogisticRegression().fit(rows, labels)
+    radii = np.abs(model.decision_function(rows)) / np.abs(model.coef_).sum()
+    return model, rows, labels, np.where(model.predict(rows) == labels, radii, 0)
+
+
+def test_no_radius_beyond_the_largest_asked_for_is_looked_at():
+    model, rows, labels, radii = binary()
+    found = critical_perturbations(model, rows, labels, attack="pgd", max_eps=0.4, random_state=0)
+    assert 10 < (radii > 0.4).sum() < 90
+    np.testing.assert_array_equal(np.isinf(found.radius), radii > 0.4)
+    inside = (radii > 0) & (radii < 0.4)
+    assert (found.radius[inside] >= radii[inside]).all()
+    assert (found.radius[inside] <= 1.011 * radii[inside]).all()
+
+
+def test_a_flat_start_is_tried_again_from_a_random_point():
+    class Squared(ClassifierMixin, BaseEstimator):
+        """Wrong where the square of a feature is large, which its gradient at 0 does not tell."""
+
+        classes_ = np.array([0, 1])
+
+        def fit(self, X, y):
+            self.fitted_ = True
+            return self
+
+        def predict(self, X):
+            return (X[:, 0] ** 2 > 0.2).astype(int)
+
+        def _as_torch(self, *, device, dtype):
+            return lambda x: torch.stack([0 * x[:, 0], x[:, 0] ** 2 - 0.2], dim=1)
+
+    rows, labels = np.zeros((30, 1)), np.zeros(30, dtype=int)
+    model = Squared().fit(rows, labels)
+    for attack in ("pgd", "apgd"):
+        with pytest.warns(RobustnessWarning, match="gradient is exactly zero at 30 of 30 rows"):
+            found = adversarial_examples(model, rows, labels, attack=attack, eps=0.6, random_state=0)
+        assert (found.outcome == "broken").all()
+
+
+def test_answers_alone_break_the_rows_a_little_beyond_their_radius():
+    model, rows, labels, radii = binary()
+
+    class Oracle:
+        def predict(self, X):
+            return model.predict(X)
+
+    found = adversarial_examples(Oracle(), rows, labels, eps=0.8, random_state=0, max_queries=400)
+    assert (found.outcome[radii > 0.8] == "standing").all()
+    assert (found.outcome[(radii > 0) & (radii < 0.6)] == "broken").all()
+    assert found.n_queries.max() <= 400
+    assert (found.n_queries[found.outcome == "standing"] > 200).all()
+
+
+def test_a_score_that_leads_is_no_break_where_predict_says_otherwise():
+    # The answer is the second class from a probability of 0.8 on: a wrong class may lead and not be given.
+    model, rows, labels, _ = binary()
+    careful = FixedThresholdClassifier(FrozenEstimator(model), threshold=0.8).fit(rows, labels)
+    distance = np.abs(model.decision_function(rows) - np.log(4)) / np.abs(model.coef_).sum()
+    right = careful.predict(rows) == labels
+    found = adversarial_examples(
+        careful, rows, labels, attack="black_box", eps=1.0, random_state=0, max_queries=400
+    )
+    assert (found.outcome[right & (distance < 0.7)] == "broken").all()
+    assert (found.outcome[right & (distance > 1.0)] == "standing").all()
+
+
+def test_noise_is_drawn_anew_for_every_radius_and_restart(monkeypatch):
+    model, rows, labels, _ = binary()
+    drawn, uniform = [], noise.uniform
+
+    def spy(seed, rows, stream, n):
+        drawn.append(uniform(seed, rows, stream, n))
+        return drawn[-1]
+
+    monkeypatch.setattr(noise, "uniform", spy)
+    critical_perturbations(
+        model, rows[:3], labels[:3], attack="random", method="grid", eps=[1e-9, 2e-9, 3e-9], n_restarts=2
+    )
+    first = {round(float(u[0, 0]), 12) for u in drawn if u.shape == (3, 4)}
+    assert len(first) == 6
+
+
+@pytest.mark.parametrize(
+    "rules", [{"integer": [0]}, {"one_hot": [[1, 2, 3]]}, {"integer": [0], "one_hot": [[1, 2, 3]]}], ids=str
+)
+def test_each_rule_without_a_gradient_is_obeyed_alone_and_costs_no_breaks(rules):
+    random = np.random.RandomState(0)
+    rows = np.hstack([random.randint(0, 6, size=(40, 1)), np.eye(3)[random.randint(3, size=40)]]).astype(
+        float
+    )
+    model = LogisticRegression().fit(rows, (rows @ [1, -2, 0.5, 1.5] + random.randn(40) > 2).astype(int))
+    labels = model.predict(rows)
+    # All that an attacker may do within 1, by trying it.
+    steps = [-1.0, 0.0, 1.0] if "integer" in rules else [-1.0, 1.0]
+    shifts = np.array(list(itertools.product(steps, repeat=3)))
+    kinds = np.eye(3)[None].repeat(40, 0) if "one_hot" in rules else rows[:, None, 1:] + shifts
+    moved = [
+        np.column_stack([rows[:, 0] + step, kinds[:, k]]) for step in steps for k in range(kinds.shape[1])
+    ]
+    breakable = np.any([model.predict(points) != labels for points in moved], axis=0)
+    found = adversarial_examples(
+        model,
+        rows,
+        labels,
+        attack="apgd_margin",
+        eps=1.0,
+        constraints=FeatureConstraints(**rules),
+        random_state=0,
+    )
+    assert 0 < breakable.sum() < 40
+    np.testing.assert_array_equal(found.outcome == "broken", breakable)
+
+
+def test_one_hot_groups_lie_between_0_and_1_whatever_the_bounds():
+    rows = np.hstack([X[:, :2], np.eye(3)[y]])
+    low, high = np.full(5, -7.0), np.full(5, 9.0)
+    rules = FeatureConstraints(one_hot=[[2, 3, 4]], bounds=(low, high))
+    resolved = resolve_constraints("owner", rules, Table("owner", rows))
+    assert resolved.low.tolist() == [-7, -7, 0, 0, 0]
+    assert resolved.high.tolist() == [9, 9, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "several"), [(2, 10, False), (3, 10, True), (3, 300, False), (4, 300, True)]
+)
+def test_three_rows_are_several_if_they_are_more_than_a_hundredth(count, n, several):
+    assert _several(count, n) is several
+
+
+def test_foolbox_is_given_a_model_in_the_precision_of_the_rows_and_the_indices_of_the_labels(monkeypatch):
+    model, rows, _, radii = binary()
+    asked = {}
+
+    class Climb:
+        def __call__(self, wrapped, inputs, criterion, *, epsilons):
+            asked.update(criterion=criterion, epsilons=epsilons, scores=wrapped.module(inputs))
+            step = torch.tensor(-np.sign(model.coef_[0])) * (2 * criterion[:, None] - 1)
+            return None, inputs + epsilons * step, None
+
+    def wrap(module, *, bounds, device):
+        asked.update(bounds=bounds, training=module.training)
+        return SimpleNamespace(module=module)
+
+    monkeypatch.setitem(sys.modules, "foolbox", SimpleNamespace(PyTorchModel=wrap))
+    named = np.array(["no", "yes"])[y[50:] - 1]
+    words = LogisticRegression().fit(rows, named)
+    attack = from_foolbox(Climb(), eps=0.9, bounds=(-3, 9))
+    found = adversarial_examples(words, rows, named, attack=attack, eps=0.5)
+    np.testing.assert_array_equal(found.outcome == "standing", radii > 0.5)
+    assert set(found.attack) == {"", "foolbox_Climb"}
+    assert (asked["epsilons"], asked["bounds"], asked["training"]) == (0.9, (-3, 9), False)
+    torch.testing.assert_close(
+        asked["scores"][:, 1] - asked["scores"][:, 0], torch.tensor(model.decision_function(rows[radii > 0]))
+    )
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_art_is_given_a_classifier_of_gradients_or_of_answers(monkeypatch, gradients):
+    model, rows, labels, radii = binary()
+    named = np.array(["no", "yes"])[labels - 1]
+    estimator = (LogisticRegression() if gradients else KNeighborsClassifier(1)).fit(rows, named)
+    given = {}
+
+    def keep(kind):
+        return lambda *args, **kwargs: given.update(kind=kind, args=args, kwargs=kwargs) or given
+
+    classes = SimpleNamespace(PyTorchClassifier=keep("torch"), BlackBoxClassifier=keep("answers"))
+    for name in ("art", "art.estimators", "art.estimators.classification"):
+        monkeypatch.setitem(sys.modules, name, classes)
+
+    def build(classifier):
+        assert classifier is given
+        step = -np.sign(model.coef_)
+        return SimpleNamespace(generate=lambda X, y: X + 0.5 * step * (2 * y[:, None] - 1))
+
+    found = adversarial_examples(estimator, rows, named, attack=from_art(build, bounds=(-3, 9)), eps=0.5)
+    assert given["kwargs"]["clip_values"] == (-3, 9)
+    function, *shape = [
+        argument for argument in given["args"] if not isinstance(argument, torch.nn.CrossEntropyLoss)
+    ]
+    assert shape == [(4,), 2]
+    assert given["kind"] == ("torch" if gradients else "answers")
+    if gradients:
+        np.testing.assert_array_equal(found.outcome == "standing", radii > 0.5)
+        scores = function(torch.tensor(rows, dtype=torch.float32))
+        assert (scores.argmax(dim=1).numpy() == model.predict(rows) - 1).all()
+    else:
+        np.testing.assert_array_equal(function(rows.astype(np.float32)), np.eye(2)[labels - 1])
+
+
 # The attacks as formulas
 
 
@@ -75,7 +323,7 @@ class Spy:
 def test_rows_leave_apgd_as_soon_as_they_are_broken():
     model, x, y, _ = two_classes()
     spy = Spy(model)
-    found = apgd(spy, balls(x, 0.3), y, n_steps=10)
+    found = apgd(spy, balls(x, 0.3), y, loss=margin, n_steps=10)
     assert 0 < found.broken.sum() < 40
     assert [len(points) for points in spy.asked] == [40, 40] + [int((~found.broken).sum())] * 9
 
