@@ -650,12 +650,14 @@ def test_progress_is_shown_only_on_request(capfd):
 
 
 def test_a_few_units_in_trouble_are_tolerated_and_one_more_is_told():
-    def told(n_samples=200, **n_units):
+    def told(n_directions=100, **n_units):
+        rows = np.random.default_rng(0).normal(size=(n_directions, 3)).repeat(2, axis=0)
         masks = {f"{name}_": np.arange(100) < n_units.get(name, 0) for name in ("dead", "diverged", "pruned")}
         masks["converged_"] = np.arange(100) >= max(n_units.values())
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            warn_of_trouble(SimpleNamespace(n_components=100, n_updates_=7, tol=0.01, **masks), n_samples)
+            units = SimpleNamespace(components_=np.ones((100, 3)), n_updates_=7, tol=0.01, **masks)
+            warn_of_trouble(units, rows, rows)
         return [str(w.message) for w in caught]
 
     troubles = [("diverged", 1, "attractor"), ("open", 10, "not converged"), ("dead", 20, "dead")]
@@ -664,7 +666,9 @@ def test_a_few_units_in_trouble_are_tolerated_and_one_more_is_told():
         (message,) = told(**{name: tolerated + 1})
         assert message.startswith(f"{tolerated + 1} of 100 units")
         assert word in message
-    assert told(n_samples=199, dead=50) == []
+    # No row is left for 30 of the units.
+    assert told(n_directions=70, dead=50) == []
+    assert len(told(n_directions=70, dead=51)) == 1
     assert told(dead=50, diverged=50, pruned=50) == []
 
 

@@ -432,3 +432,12 @@ def test_the_furthest_point_of_a_row_does_not_depend_on_gradients_beside_it():
     x = torch.zeros(2, 3)
     found = balls(x, 1.0, 2).furthest(torch.tensor([[3e-30, 0.0, 4e-30], [2e10, 0, 0]]))
     torch.testing.assert_close(found, torch.tensor([[0.6, 0, 0.8], [1, 0, 0]]), check_dtype=False)
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_minimum_norm_finds_the_radius_of_two_classes_to_a_thousandth_in_twenty_steps(norm):
+    model, x, y, gradient = two_classes()
+    ball = balls(x, 100.0, norm)
+    radius = -margin(model(x), y) / ball.dual_length(gradient)
+    found = minimum_norm(model, ball, y, n_steps=20)
+    assert ((ball.distance(found.x) / radius - 1).abs() < 1e-3).all()
