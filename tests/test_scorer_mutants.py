@@ -17,17 +17,17 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sklearn_brm import (
     AdversarialScorer,
-    FeatureConstraints,
     RobustnessWarning,
+    ThreatModel,
     adversarial_examples,
     critical_perturbations,
     from_art,
     from_foolbox,
     robustness_curve,
 )
-from sklearn_brm._scorer._constraints import resolve_constraints
 from sklearn_brm._scorer._doubts import _several
 from sklearn_brm._scorer._table import Table
+from sklearn_brm._scorer._threat import resolve_threat
 from sklearn_brm.functional.attacks import (
     Ball,
     apgd,
@@ -62,7 +62,9 @@ def test_a_row_that_breaks_below_eps_does_not_stand_at_eps_where_radii_are_known
     # In the widest gap between radii the answer does not depend on how exactly they are found.
     gap = np.argmax(right[21:80] / right[20:79]) + 20
     eps = np.sqrt(right[gap] * right[gap + 1])
-    values = AdversarialScorer(miss_at_first, eps=eps, metric="all", random_state=0)(model, rows, labels)
+    values = AdversarialScorer(attack=miss_at_first, eps=eps, metric="all", random_state=0)(
+        model, rows, labels
+    )
     assert values["robust_accuracy"] == (right > eps).sum() / 100
     assert 0.2 < values["attack_success_rate"] < 0.9
 
@@ -210,7 +212,7 @@ def test_each_rule_without_a_gradient_is_obeyed_alone_and_costs_no_breaks(rules)
         labels,
         attack="apgd_margin",
         eps=1.0,
-        constraints=FeatureConstraints(**rules),
+        threat=ThreatModel(**rules),
         random_state=0,
     )
     assert 0 < breakable.sum() < 40
@@ -220,8 +222,8 @@ def test_each_rule_without_a_gradient_is_obeyed_alone_and_costs_no_breaks(rules)
 def test_one_hot_groups_lie_between_0_and_1_whatever_the_bounds():
     rows = np.hstack([X[:, :2], np.eye(3)[y]])
     low, high = np.full(5, -7.0), np.full(5, 9.0)
-    rules = FeatureConstraints(one_hot=[[2, 3, 4]], bounds=(low, high))
-    resolved = resolve_constraints("owner", rules, Table("owner", rows))
+    threat = ThreatModel(one_hot=[[2, 3, 4]], bounds=(low, high))
+    resolved = resolve_threat("owner", threat, Table("owner", rows)).rules
     assert resolved.low.tolist() == [-7, -7, 0, 0, 0]
     assert resolved.high.tolist() == [9, 9, 1, 1, 1]
 
