@@ -838,6 +838,20 @@ def test_optimizers_by_name_and_by_callable(table, optimizer):
     assert classifier.loss_curve_[-1] < 0.7 * classifier.loss_curve_[0]
 
 
+def test_adam_is_the_plain_one_where_torch_has_no_fused_one(monkeypatch):
+    class WithoutFused(torch.optim.Adam):
+        """Refuses as torch 2.3 does on a processor, after it has noted its settings in the groups."""
+
+        def __init__(self, groups, *, lr, fused=None):
+            super().__init__(groups, lr=lr, fused=fused)
+            if fused:
+                raise RuntimeError("`fused=True` requires all the params to be on supported devices")
+
+    monkeypatch.setattr(torch.optim, "Adam", WithoutFused)
+    groups = [{"params": [torch.zeros(3, requires_grad=True)]}]
+    assert not _training.adam(groups, lr=0.1).param_groups[0]["fused"]
+
+
 def test_the_spectral_penalty_moves_the_spectrum_towards_the_power_law(table):
     X, y = table
 

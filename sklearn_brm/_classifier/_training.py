@@ -288,12 +288,13 @@ def _convert(state, kind, function):
     return [_convert(value, kind, function) for value in state] if isinstance(state, list) else state
 
 
-def adam(parameters, lr):
+def adam(groups, lr):
     """Return Adam in its fused form where this torch has one for the device."""
     try:
-        return torch.optim.Adam(parameters, lr=lr, fused=True)
+        # Copies, since Adam writes its settings into the groups, and leaves them there where it refuses.
+        return torch.optim.Adam([dict(group) for group in groups], lr=lr, fused=True)
     except RuntimeError:
-        return torch.optim.Adam(parameters, lr=lr)
+        return torch.optim.Adam(groups, lr=lr)
 
 
 OPTIMIZERS = {"adam": adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
