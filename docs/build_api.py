@@ -4,6 +4,8 @@ import inspect
 import re
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 import sklearn_brm
 from sklearn_brm import datasets, functional
 
@@ -11,7 +13,7 @@ PAGE = Path(__file__).with_name("api.md")
 HEAD = """# Reference
 
 Every public name with its signature and docstring. This page is written by `python docs/build_api.py`:
-edit the docstrings, not the page.
+edit the docstrings, not the page. The methods `set_..._request` are in the reference of scikit-learn.
 """
 
 
@@ -35,7 +37,8 @@ def entry(module, name, anchor=None):
     text = [f'#### <a id="{anchor or name}"></a>{name}', "```text", signature(name, thing), "", doc(thing)]
     if inspect.isclass(thing):
         for method, function in vars(thing).items():
-            if inspect.isroutine(function) and not method.startswith("_"):
+            # The request methods and their text are scikit-learn's, and differ between its versions.
+            if inspect.isroutine(function) and not method.startswith("_") and not method.endswith("_request"):
                 text += ["", "", signature(f"{name}.{method}", getattr(thing, method)), "", doc(function)]
     return "\n".join([*text, "```"])
 
@@ -43,10 +46,12 @@ def entry(module, name, anchor=None):
 def signature(name, thing):
     """Return the call as one line; what has no signature is shown by its name."""
     try:
-        # A function as a default is shown by its name: its address changes with every run.
-        return re.sub(r"<function (\w+) at 0x\w+>", r"\1", f"{name}{inspect.signature(thing)}")
+        # What ArrayLike stands for differs between versions of NumPy.
+        line = f"{name}{inspect.signature(thing)}".replace(inspect.formatannotation(ArrayLike), "ArrayLike")
     except (TypeError, ValueError):
         return name
+    # A function as a default is shown by its name: its address changes with every run.
+    return re.sub(r"<function (\w+) at 0x\w+>", r"\1", line)
 
 
 def doc(thing):
