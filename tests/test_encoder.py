@@ -624,7 +624,7 @@ def test_initial_weights_must_fit(init, message):
         (np.full((3, 2), np.inf), ValueError, "contains infinity"),
         (np.empty((0, 2)), ValueError, "0 sample"),
         (np.array([["a", "b"]]), ValueError, "could not convert|dtype"),
-        (sparse.eye_array(3).tocsr(), TypeError, "Sparse data was passed"),
+        (sparse.csr_array(np.eye(3)), TypeError, "Sparse data was passed"),
     ],
 )
 def test_bad_data_is_refused_as_scikit_learn_does(X, error, message):
