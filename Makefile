@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MINIMUM := .venv-minimum
 
-.PHONY: demo paper test lint clean
+.PHONY: demo paper test test-minimum lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/robustness_sweep.py --output demo
@@ -17,17 +18,33 @@ paper: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
+# At the lower bounds of pyproject.toml. Old neighbours may use what others of them call deprecated.
+test-minimum: $(MINIMUM)/.installed
+	$(MINIMUM)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(PYTEST_ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) demo report build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MINIMUM) demo report build dist .pytest_cache .ruff_cache
+
+# $(call install,environment,constraints,what)
+define install
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --upgrade pip
+	$(1)/bin/python -m pip install --quiet "$$(grep '^torch==' $(2))"
+	$(1)/bin/python -m pip install --quiet --constraint $(2) --editable "$(3)"
+	touch $@
+endef
 
 # constraints.txt is the known-good set; pyproject.toml holds the wide ranges.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $@
+	$(call install,$(VENV),constraints.txt,.[dev])
+
+$(MINIMUM)/.installed: $(MINIMUM)/constraints.txt
+	$(call install,$(MINIMUM),$<,.[test])
+
+$(MINIMUM)/constraints.txt: pyproject.toml tests/minimum_versions.py
+	mkdir -p $(MINIMUM)
+	$(PYTHON) tests/minimum_versions.py > $@

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from minimum_versions import minimum_versions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,3 +53,9 @@ def test_the_wheel_imports_in_an_environment_of_its_own(wheel, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(str(tmp_path / "env"))
+
+
+def test_every_requirement_has_one_lower_bound():
+    names = [constraint.partition("==")[0] for constraint in minimum_versions()]
+    assert {"numpy", "scikit-learn", "torch"} < set(names)
+    assert len(names) == len(set(names))
