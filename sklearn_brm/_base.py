@@ -10,6 +10,8 @@ from tqdm.auto import tqdm
 
 # What the allocators say that have no exception class of their own: Apple's, the processor's, cuBLAS'.
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
+# What torch takes for a number without a fraction.
+_LARGEST_INT = np.iinfo(np.int64).max
 _KIND_NAMES = {numbers.Real: "a float", numbers.Integral: "an int"}
 
 
@@ -43,7 +45,8 @@ def check_number(owner, name, value, interval, *, kind=numbers.Real, also=()):
     TypeError
         If `value` is not of the right kind.
     ValueError
-        If it is a number outside the interval or a string that is not among the literals.
+        If it is a number outside the interval, an int beyond 64 bits, or a string that is not among the
+        literals.
     """
     if _is_literal(value, also):
         return value
@@ -52,7 +55,17 @@ def check_number(owner, name, value, interval, *, kind=numbers.Real, also=()):
         raise parameter_error(owner, name, rule, value)
     if not _contains(interval, value):
         raise parameter_error(owner, name, rule, value, ValueError)
+    if isinstance(value, numbers.Integral) and value > _LARGEST_INT:
+        raise parameter_error(owner, name, f"{rule}, and at most 2**63 - 1", value, ValueError)
     return value
+
+
+def as_numbers(owner, name, value, rule):
+    """Return what the user gave for `name` as a float64 array, or raise: it must be `rule`."""
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise parameter_error(owner, name, rule, value, TypeError) from None
 
 
 def check_choice(owner, name, value, choices):
@@ -77,15 +90,17 @@ def check_factor(owner, name, factor, when):
 
 
 def with_plain_numbers(owner):
-    """Return a shallow copy of an estimator with Python's numbers for NumPy's among its parameters.
+    """Return a shallow copy of an estimator with Python's int, float and bool for all other numbers.
 
     NumPy's small integers wrap around, its short floats round what they are multiplied with, and torch takes
-    neither for a size.
+    neither for a size, nor fractions, nor NumPy's bool.
     """
     plain = copy.copy(owner)
     for name, value in owner.get_params(deep=False).items():
-        if isinstance(value, (np.integer, np.floating)):
-            setattr(plain, name, int(value) if isinstance(value, np.integer) else float(value))
+        for kind, make in ((np.bool_, bool), (numbers.Integral, int), (numbers.Real, float)):
+            if isinstance(value, kind) and not isinstance(value, bool):
+                setattr(plain, name, make(value))
+                break
     return plain
 
 

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import io
 import numbers
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -165,6 +166,8 @@ def _fetch(images, path, split, n_samples, data_home, download_if_missing, sha25
     check_choice(images.owner, "split", split, ("train", "test"))
     check_number(images.owner, "n_samples", n_samples, "[1, inf)", kind=numbers.Integral, also=(None,))
     check_choice(images.owner, "download_if_missing", download_if_missing, (True, False))
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise parameter_error(images.owner, "path", "a str, a path or None", path)
     if path is None:
         X, y = _from_openml(images, split, data_home, download_if_missing)
         X, y = X[:n_samples], y[:n_samples]

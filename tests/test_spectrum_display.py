@@ -93,7 +93,10 @@ def test_different_spectra_have_different_colours_and_share_given_axes():
 
 def test_a_missing_layer_is_named_with_those_that_are_there(X):
     table = pipeline_spectra(StandardScaler().fit(X), X, white_noise=False)
-    message = r"must have a spectrum of \('pca', None, 'data'\). Got .*'standardscaler', 'output', 'data'"
+    message = (
+        r"must have a spectrum of step, layer, source = \('pca', None, 'data'\)\. "
+        r"Got .*'standardscaler', 'output', 'data'"
+    )
     with pytest.raises(ValueError, match=message):
         SpectrumDisplay.from_table(table, step="pca")
 

@@ -119,6 +119,9 @@ def _check_spectral(owner, sizes, strengths):
 
 def checked_classes(owner, classes, resumes):
     """Return `classes`, of which there must be two, and the same as before if training `resumes`."""
+    if len(classes) == 0:
+        rule = "labels of at least 2 classes"
+        raise parameter_error(owner, "classes", rule, np.asarray(classes).tolist(), ValueError)
     if len(classes) < 2:
         raise ValueError(
             f"This {type(owner).__name__} needs samples of at least 2 classes in the data, "
@@ -144,7 +147,7 @@ def check_incremental(owner, classes):
 
 def _check_callable_or(owner, name, choices):
     value = getattr(owner, name)
-    if not callable(value) and value not in choices:
+    if not callable(value) and not (isinstance(value, str) and value in choices):
         options = " or ".join(map(repr, choices))
         raise parameter_error(owner, name, f"{options} or a callable", value)
 

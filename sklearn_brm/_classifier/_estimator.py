@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from .._base import (
     DocLinkMixin,
     as_tensor,
+    check_choice,
     check_number,
     resolve_device,
     torch_generator,
@@ -429,6 +430,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         n_hidden = len(self.coefs_) - 1
         if n_hidden == 0:
             raise ValueError(f"This {type(self).__name__} is linear: it has no hidden layer.")
+        check_choice(self, "activation", activation, (True, False))
         check_number(self, "layer", layer, f"[{-n_hidden}, {n_hidden - 1}]", kind=numbers.Integral)
         return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
 

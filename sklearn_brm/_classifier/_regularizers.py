@@ -105,11 +105,16 @@ class Regularizer:
 
 @torch.no_grad()
 def covariance_eigenvectors(network, batches, of):
-    """Return the eigenvectors of a representation's (weighted) covariance over `batches`, largest first."""
+    """Return the eigenvectors of a representation's (weighted) covariance over `batches`, largest first.
+
+    LinAlgError where it has none, since training diverged.
+    """
     covariance = None
     for x, y in batches:
         X, weight = split_weight(x)
         rows = Batch(network, X, y, weight, None, *network(X)).representation(of)
+        if not torch.isfinite(rows).all():
+            raise torch.linalg.LinAlgError("The representation is not finite.")
         if covariance is None:
             # MPS has no float64, which the covariance is kept in.
             device = "cpu" if rows.device.type == "mps" else rows.device

@@ -15,7 +15,7 @@ from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
 from skorch.dataset import Dataset
 from torch.nn.functional import cross_entropy
 
-from .._base import progress
+from .._base import parameter_error, progress
 from ..functional.backpropagation import backpropagate
 from ..functional.penalties import weighted_mean
 from ._regularizers import Batch, split_weight
@@ -101,6 +101,9 @@ class PenalizedNet(NeuralNetClassifier):
     def initialize(self):
         """Find out which callbacks listen when: most do nothing at every batch, which may be short."""
         super().initialize()
+        if not isinstance(self.optimizer_, torch.optim.Optimizer):
+            rule = "a callable that returns a torch.optim.Optimizer"
+            raise parameter_error(self.monitor.owner, "optimizer", rule, self.optimizer_, TypeError)
         self.parameters_ = list(self.module_.parameters())
         # torch's lists of parameters take as long to walk through as a small step takes to compute.
         self.weights_, self.biases_ = list(self.module_.weights), list(self.module_.biases)
@@ -353,7 +356,10 @@ class Monitor(Callback):
             for group in net.optimizer_.param_groups:
                 group["lr"] = self.rate(self.epoch)
         net.module_.eval()
-        net.regularizer.start_epoch(net.module_, SlicingIterator(dataset_train, net.batch_size))
+        try:
+            net.regularizer.start_epoch(net.module_, SlicingIterator(dataset_train, net.batch_size))
+        except torch.linalg.LinAlgError as error:
+            raise non_finite_error(self.owner, self.epoch + 1) from error
 
     def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
         """Count the right answers on the validation rows."""

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import as_tensor, check_choice, check_number, parameter_error, resolve_device
+from .._base import as_numbers, as_tensor, check_choice, check_number, parameter_error, resolve_device
 from .._bridge import NotConvertibleError, to_torch
 from ._style import AREAS, check_axes, legend_above, resolve_axes
 
@@ -147,6 +147,8 @@ class DecisionPlaneDisplay:
         check_number(_OWNER, "resolution", resolution, "[2, inf)", kind=numbers.Integral)
         check_choice(_OWNER, "landscape", landscape, ("auto", True, False))
         check_axes(_OWNER, ax, at_most=2)
+        if landscape_of is not None and (isinstance(landscape_of, type) or not hasattr(landscape_of, "fit")):
+            raise parameter_error(_OWNER, "landscape_of", "a fitted estimator or None", landscape_of)
         check_is_fitted(estimator)
         if np.ndim(getattr(estimator, "classes_", None)) != 1:
             raise parameter_error(_OWNER, "estimator", "a fitted classifier of one label per row", estimator)
@@ -156,7 +158,7 @@ class DecisionPlaneDisplay:
 
         steps = _steps(scale, rows)
         plane = _orthonormal(directions, rows.shape[1], random_state) * steps
-        extent = _typical_distance(rows, rows[index], steps) if extent is None else extent
+        extent = _typical_distance(rows, rows[index], steps) if extent is None else float(extent)
         coordinates = np.linspace(-extent, extent, resolution)
 
         def lines():
@@ -243,7 +245,7 @@ class DecisionPlaneDisplay:
 
 def _check_rows(X, index):
     """Return the rows as numbers, after looking at their shape and at the index of the one in the middle."""
-    rows = np.asarray(X, dtype=float)
+    rows = as_numbers(_OWNER, "X", X, "a dense table of numbers")
     if rows.ndim != 2 or rows.shape[1] < 2:
         raise parameter_error(_OWNER, "X", "of two features or more", rows.shape, ValueError)
     check_number(_OWNER, "index", index, f"[{-len(rows)}, {len(rows) - 1}]", kind=numbers.Integral)
@@ -257,9 +259,9 @@ def _steps(scale, rows):
     if isinstance(scale, str):
         check_choice(_OWNER, "scale", scale, (None, "std"))
         return rows.std(axis=0)
-    steps = np.asarray(scale, dtype=float)
+    rule = f"None, 'std' or {rows.shape[1]} numbers of 0 or more"
+    steps = as_numbers(_OWNER, "scale", scale, rule)
     if steps.shape != (rows.shape[1],) or not ((steps >= 0) & np.isfinite(steps)).all():
-        rule = f"None, 'std' or {rows.shape[1]} numbers of 0 or more"
         raise parameter_error(_OWNER, "scale", rule, scale, ValueError)
     return steps
 
@@ -268,10 +270,10 @@ def _orthonormal(directions, n_features, random_state):
     """Two directions of length one, at right angles."""
     if directions is None:
         directions = check_random_state(random_state).normal(size=(2, n_features))
-    directions = np.asarray(directions, dtype=float)
+    rule = f"two independent directions, of shape (2, {n_features})"
+    directions = as_numbers(_OWNER, "directions", directions, rule)
     is_finite = np.isfinite(directions).all()
     if directions.shape != (2, n_features) or not is_finite or np.linalg.matrix_rank(directions) < 2:
-        rule = f"two independent directions, of shape (2, {n_features})"
         raise parameter_error(_OWNER, "directions", rule, directions, ValueError)
     basis, triangle = np.linalg.qr(directions.T)
     # Signs as given, so that the picture is not mirrored.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._base import parameter_error
+from .._base import as_numbers, check_choice, parameter_error
 from .._scorer import RobustnessCurve, ThreatModel, robustness_curve
 from ._style import MARKERS, check_axes, legend_above, resolve_axes, spans_decades
 
@@ -93,6 +93,7 @@ class RobustnessCurveDisplay:
             The picture and what is in it.
         """
         check_axes(f"{_OWNER}.from_estimator", ax, at_most=2)
+        check_choice(f"{_OWNER}.from_estimator", "relative", relative, (True, False))
         estimators = _named_estimators(estimator, name)
         curves = {key: robustness_curve(one, X, y, **parameters) for key, one in estimators.items()}
         return cls(curves=curves, threat=parameters.get("threat"), relative=relative).plot(ax=ax)
@@ -133,16 +134,20 @@ class RobustnessCurveDisplay:
         ValueError
             If `eps` does not start with 0 and rise, or the shapes do not fit.
         """
-        check_axes(f"{_OWNER}.from_predictions", ax, at_most=2)
-        eps = np.asarray(eps, dtype=float)
+        owner = f"{_OWNER}.from_predictions"
+        check_axes(owner, ax, at_most=2)
+        check_choice(owner, "relative", relative, (True, False))
+        if name is not None and not isinstance(name, str):
+            raise parameter_error(owner, "name", "a str or None", name)
+        rule = "two or more rising numbers of which the first is 0, the clean rows"
+        eps = as_numbers(owner, "eps", eps, rule)
         if eps.ndim != 1 or len(eps) < 2 or eps[0] != 0 or not (np.diff(eps) > 0).all():
-            rule = "two or more rising numbers of which the first is 0, the clean rows"
-            raise parameter_error(f"{_OWNER}.from_predictions", "eps", rule, eps, ValueError)
-        if norm not in (np.inf, 1, 2):
-            raise parameter_error(f"{_OWNER}.from_predictions", "norm", "inf, 1 or 2", norm, ValueError)
+            raise parameter_error(owner, "eps", rule, eps, ValueError)
+        if threat is not None and not isinstance(threat, ThreatModel):
+            raise parameter_error(owner, "threat", "a ThreatModel or None", threat)
         if isinstance(y_pred, dict) and not y_pred:
             rule = "predictions, or a dict of one or more sets by name"
-            raise parameter_error(f"{_OWNER}.from_predictions", "y_pred", rule, y_pred, ValueError)
+            raise parameter_error(owner, "y_pred", rule, y_pred, ValueError)
         if not isinstance(y_pred, dict):
             name = "classifier" if name is None else name
             y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
@@ -226,31 +231,36 @@ class RobustnessCurveDisplay:
 
 def _named_estimators(estimator, name):
     """The classifiers by the names that the legend shows, each name once."""
+    owner = f"{_OWNER}.from_estimator"
     if isinstance(estimator, (dict, list, tuple)) and not estimator:
         rule = "a fitted classifier, or a list or dict of one or more"
-        raise parameter_error(f"{_OWNER}.from_estimator", "estimator", rule, estimator, ValueError)
+        raise parameter_error(owner, "estimator", rule, estimator, ValueError)
     if isinstance(estimator, dict):
         return estimator
-    if not isinstance(name, (str, list, tuple, type(None))):
-        raise parameter_error(f"{_OWNER}.from_estimator", "name", "a string, a list of such or None", name)
     estimators = list(estimator) if isinstance(estimator, (list, tuple)) else [estimator]
     names = [name] if isinstance(name, str) else name
-    names = [type(one).__name__ for one in estimators] if names is None else list(names)
+    names = [type(one).__name__ for one in estimators] if names is None else names
+    rule = f"{len(estimators)} different names, one per estimator"
+    if not isinstance(names, (list, tuple)) or not all(isinstance(one, str) for one in names):
+        raise parameter_error(owner, "name", rule, names)
     if len(names) != len(estimators) or len(set(names)) != len(names):
-        rule = f"{len(estimators)} different names, one per estimator"
-        raise parameter_error(f"{_OWNER}.from_estimator", "name", rule, names, ValueError)
+        raise parameter_error(owner, "name", rule, names, ValueError)
     return dict(zip(names, estimators))
 
 
 def _curve_of(y_true, y_pred, eps, l2_norm):
     """The `RobustnessCurve` of predictions at each size of perturbation."""
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-    lengths = np.full(y_pred.shape, np.nan) if l2_norm is None else np.asarray(l2_norm, dtype=float)
+    owner, y_true, y_pred = f"{_OWNER}.from_predictions", np.asarray(y_true), np.asarray(y_pred)
+    if y_true.ndim != 1:
+        raise parameter_error(owner, "y_true", "one label per row", y_true, ValueError)
     expected = (len(eps), len(y_true))
+    rule = f"of shape (n_eps, n_samples) = {expected}, one column per label in y_true"
+    lengths = np.full(y_pred.shape, np.nan)
+    if l2_norm is not None:
+        lengths = as_numbers(owner, "l2_norm", l2_norm, rule)
     for parameter, array in {"y_pred": y_pred, "l2_norm": lengths}.items():
         if array.shape != expected:
-            rule = f"of shape (n_eps, n_samples) = {expected}"
-            raise parameter_error(f"{_OWNER}.from_predictions", parameter, rule, array.shape, ValueError)
+            raise parameter_error(owner, parameter, rule, array.shape, ValueError)
     is_wrong = np.logical_or.accumulate(y_pred != y_true, axis=0)
     is_broken, first = is_wrong[-1], is_wrong.argmax(axis=0)
     accuracy, clean = 1 - is_wrong.mean(axis=1), 1 - is_wrong[0].mean()

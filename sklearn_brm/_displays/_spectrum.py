@@ -5,8 +5,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_brm.functional.spectra import PowerLawFit, fit_power_law
 
-from .._base import parameter_error
+from .._base import as_numbers, check_choice, parameter_error
 from .._spectrum import PowerLawSpectrum
+from .._spectrum._estimator import METHODS, check_window
 from ._style import check_axes, legend_above, resolve_axes
 
 # Opacity of the narrowest of several spectra that fade; the widest is drawn in full.
@@ -86,6 +87,7 @@ class SpectrumDisplay:
         """
         owner = f"{cls.__name__}.from_estimator"
         check_axes(owner, ax)
+        check_choice(owner, "fading", fading, (True, False))
         estimators = estimator if isinstance(estimator, dict) else {"spectrum": estimator}
         if not estimators or not all(isinstance(one, PowerLawSpectrum) for one in estimators.values()):
             rule = "a fitted PowerLawSpectrum or a dict of such by name"
@@ -134,11 +136,16 @@ class SpectrumDisplay:
             If eigenvalues are not a finite one-dimensional array, or the window or method is not one of the
             above.
         """
-        check_axes(f"{cls.__name__}.from_eigenvalues", ax)
+        owner = f"{cls.__name__}.from_eigenvalues"
+        check_axes(owner, ax)
+        check_choice(owner, "fading", fading, (True, False))
+        check_choice(owner, "method", method, METHODS)
+        check_window(owner, window)
         spectra = eigenvalues if isinstance(eigenvalues, dict) else {"spectrum": eigenvalues}
+        rule = "an array or a dict of one or more by name"
         if not spectra:
-            owner, rule = f"{cls.__name__}.from_eigenvalues", "an array or a dict of one or more by name"
             raise parameter_error(owner, "eigenvalues", rule, eigenvalues, ValueError)
+        spectra = {name: as_numbers(owner, "eigenvalues", one, rule) for name, one in spectra.items()}
         fits = {name: fit_power_law(values, window, method=method) for name, values in spectra.items()}
         return cls(eigenvalues=spectra, fits=fits, fading=fading).plot(ax=ax, **kwargs)
 
@@ -171,14 +178,18 @@ class SpectrumDisplay:
         ValueError
             If the table has no such spectrum.
         """
-        check_axes(f"{cls.__name__}.from_table", ax)
-        rows = _records(table)
+        owner = f"{cls.__name__}.from_table"
+        check_axes(owner, ax)
+        for name, value in {"step": step, "layer": layer, "source": source}.items():
+            if not isinstance(value, str) and not (name == "layer" and value is None):
+                raise parameter_error(owner, name, "a str, as in the table", value)
+        rows = _records(owner, table)
         found = [row for row in rows if (row["step"], row["source"]) == (step, source)]
         layer = found[-1]["layer"] if found and layer is None else layer
         found = {f"{row['width']} units": row for row in found if row["layer"] == layer}
         if not found:
             choices = sorted({(row["step"], row["layer"], row["source"]) for row in rows})
-            wanted = (step, layer, source)
+            wanted = f"step, layer, source = {(step, layer, source)}"
             raise ValueError(f"The table must have a spectrum of {wanted}. Got {choices} instead.")
         return cls(
             eigenvalues={name: row["eigenvalues"] for name, row in found.items()},
@@ -253,6 +264,8 @@ def _fit_of_row(row):
     )
 
 
-def _records(table):
+def _records(owner, table):
+    if not {"step", "layer", "source", "eigenvalues"} <= set(getattr(table, "keys", tuple)()):
+        raise parameter_error(owner, "table", "what pipeline_spectra returned", table, TypeError)
     columns = [list(table[column]) for column in table]
     return [dict(zip(table, row)) for row in zip(*columns)]

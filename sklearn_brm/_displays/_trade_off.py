@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from .._base import parameter_error
 from ._style import check_axes, legend_above, resolve_axes
 
 
@@ -123,13 +124,14 @@ class TradeOffDisplay:
         ValueError
             If the search has no such score or parameter.
         """
-        check_axes(f"{cls.__name__}.from_cv_results", ax)
+        owner = f"{cls.__name__}.from_cv_results"
+        check_axes(owner, ax)
+        for parameter, value in {"x": x, "y": y, "color_by": color_by, "name": name}.items():
+            if not isinstance(value, str) and (value is not None or parameter in ("x", "y")):
+                raise parameter_error(owner, parameter, "a str", value)
         results = getattr(search, "cv_results_", search)
-        if not isinstance(results, dict):
-            raise TypeError(
-                "The 'search' parameter of TradeOffDisplay.from_cv_results must be a fitted search or its "
-                f"cv_results_. Got {search!r} instead."
-            )
+        if not isinstance(results, dict) or not any(str(key).startswith("mean_test_") for key in results):
+            raise parameter_error(owner, "search", "a fitted search or its cv_results_", search, TypeError)
         display = cls(
             x=_column(results, "mean_test_", x, "x"),
             y=_column(results, "mean_test_", y, "y"),
@@ -166,7 +168,10 @@ class TradeOffDisplay:
         display : TradeOffDisplay
             This object.
         """
-        (self.ax_,) = resolve_axes(f"{type(self).__name__}.plot", ax)
+        owner = f"{type(self).__name__}.plot"
+        if name is not None and not isinstance(name, str):
+            raise parameter_error(owner, "name", "a str or None", name)
+        (self.ax_,) = resolve_axes(owner, ax)
         self.figure_ = self.ax_.figure
         name = self.name if name is None else name
         self.front_ = self._plot_front(f"{name}: Pareto front" if name else "Pareto front")

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.cluster import kmeans_plusplus
 
-from .._base import as_tensor
+from .._base import as_numbers, as_tensor
 from ..functional.plasticity import lebesgue_norms, scale_to_radius
 
 # k-means++ is run on this many times the rows that are needed: its cost grows with both numbers.
@@ -30,7 +30,8 @@ def initial_weights(init, feed, n_units, *, norm, radius, random_state):
 def given_weights(weights, name, feed, n_units):
     """Return a tensor with a copy of weights that the user gave or that were learned before."""
     shape = n_units, feed.X.shape[1]
-    weights = np.array(weights, dtype=feed.X.dtype)
+    rule = "the name of an initialisation or an array of numbers"
+    weights = np.array(as_numbers("WTAEncoder", name, weights, rule), dtype=feed.X.dtype)
     if weights.shape != shape:
         raise ValueError(
             f"The {name!r} of WTAEncoder must have the shape (n_components, n_features) = {shape}. "

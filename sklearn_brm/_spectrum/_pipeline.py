@@ -100,11 +100,12 @@ def pipeline_spectra(
     >>> list(zip(table["step"], table["source"], table["width"]))[:3]
     [('input', 'data', 64), ('pca', 'data', 10), ('pca', 'data', 30)]
     """
+    check_choice(_OWNER, "white_noise", white_noise, (True, False))
     widths = _check_parameters(widths, window, noise_window, method, verbose)
     check_choice(_OWNER, "white_noise", white_noise, (True, False))
     device = resolve_device(_OWNER, device)
     check_is_fitted(pipeline)
-    array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+    array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2, input_name="X")
     windows = {"data": window, "white noise": window if noise_window is None else noise_window}
     rng = check_random_state(random_state)
     makers = {"data": lambda rows: rows, "white noise": partial(_white_noise, rng=rng)}
