@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from .._base import check_number, parameter_error
+from .._base import as_numbers, check_number, parameter_error
 from ._attacks import ATTACKS
 from ._evaluation import Evaluation
 from ._table import Table
@@ -16,6 +16,8 @@ def make_evaluation(owner, estimator, X, y, *, threat, **effort):
     check_attack(owner, effort["attack"])
     for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
         effort[name] = int(check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral))
+    verbose = effort.get("verbose", 0)
+    check_number(owner, "verbose", verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
     table = Table(owner, X)
     return Evaluation(owner, estimator, table, y, resolve_threat(owner, threat, table), **effort)
 
@@ -27,7 +29,9 @@ def check_attack(owner, attack):
     if not isinstance(wanted, (list, tuple)) or len(wanted) == 0:
         raise parameter_error(owner, "attack", rule, attack)
     for item in wanted:
-        if not callable(item) and not (isinstance(item, str) and item in ATTACKS):
+        ours = isinstance(item, str) and item in ATTACKS
+        # Calling a class would build an attack, not run it.
+        if not ours and (isinstance(item, type) or not callable(item)):
             raise parameter_error(owner, "attack", rule, item)
 
 
@@ -35,7 +39,7 @@ def check_weight(sample_weight, table):
     """Return weights of the rows as an array, or None."""
     if sample_weight is None:
         return None
-    weight = np.asarray(sample_weight, dtype=float)
+    weight = as_numbers("scoring", "sample_weight", sample_weight, f"{len(table)} numbers")
     if weight.shape != (len(table),) or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(
             f"sample_weight must be {len(table)} finite numbers, none negative. "

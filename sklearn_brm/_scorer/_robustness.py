@@ -215,7 +215,7 @@ def critical_perturbations(
         radii, _ = climb_grid(evaluation, grid)
         max_eps = grid[-1]
     else:
-        max_eps = evaluation.threat.reach if max_eps is None else max_eps
+        max_eps = evaluation.threat.reach if max_eps is None else float(max_eps)
         radii = bisect(evaluation, max_eps=max_eps)
     found = critical_from(evaluation, radii)
     warn_about(evaluation, eps=max_eps, standing=np.isinf(found.radius))

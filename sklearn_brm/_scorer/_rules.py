@@ -135,8 +135,11 @@ def _check_directions(model, table, rules):
 
 def _groups(model, table, reference):
     """Return the one-hot groups; all zeros are allowed where a row of the table or the reference has them."""
-    given = [] if model.one_hot is None else list(model.one_hot)
+    given = [] if model.one_hot is None else model.one_hot
     rule = "a list of groups of two features or more, none in two groups"
+    if not np.iterable(given):
+        raise parameter_error(model, "one_hot", rule, given)
+    given = list(given)
     if any(isinstance(group, (str, numbers.Number)) for group in given):
         raise parameter_error(model, "one_hot", rule, model.one_hot, ValueError)
     groups = [table.features(model, "one_hot", group) for group in given]

@@ -42,6 +42,8 @@ class Table:
     known : Table, default=None
         Another table, such as the training rows, whose values get the first codes in columns of the same
         place or name.
+    name : str, default="X"
+        What the owner calls it.
 
     Attributes
     ----------
@@ -52,46 +54,48 @@ class Table:
         Names of the columns of a DataFrame.
     """
 
-    def __init__(self, owner, X, *, known=None):
+    def __init__(self, owner, X, *, known=None, name="X"):
         if sparse.issparse(X):
             rule = "a dense array or a DataFrame; use X.toarray()"
-            raise parameter_error(owner, "X", rule, type(X).__name__, TypeError)
+            raise parameter_error(owner, name, rule, type(X).__name__, TypeError)
         self.frame = X if hasattr(X, "iloc") and hasattr(X, "columns") else None
         self.names = None if self.frame is None else list(X.columns)
         self._array = None
         if self.frame is None:
-            self._read_array(X, known)
+            self._read_array(X, known, name)
         else:
-            self._read_frame(X, known)
+            self._read_frame(X, known, name)
 
-    def _read_array(self, X, known):
+    def _read_array(self, X, known, name):
         X = np.asarray(X) if not hasattr(X, "dtype") or not hasattr(X, "shape") else X
         if np.asarray(X[:0]).dtype.kind in "OUS" and np.ndim(X) == 2:
             self._array = np.asarray(X, dtype=object)
-            self._read_columns([self._array[:, j] for j in range(self._array.shape[1])], known)
+            self._read_columns([self._array[:, j] for j in range(self._array.shape[1])], known, name)
             return
         kind = {"b": "boolean", "i": "integer", "u": "integer"}.get(np.asarray(X[:0]).dtype.kind, "number")
         self.matrix = check_array(
-            X, dtype=[np.float64, np.float32], input_name="X", ensure_all_finite="allow-nan"
+            X, dtype=[np.float64, np.float32], input_name=name, ensure_all_finite="allow-nan"
         )
         if kind != "number":
             self._array = np.asarray(X)
         values = np.array([False, True]) if kind == "boolean" else None
         self.columns = [Column(kind, values) for _ in range(self.matrix.shape[1])]
 
-    def _read_frame(self, X, known):
+    def _read_frame(self, X, known, name):
         if len(X.columns) == 0 or len(X) == 0:
-            check_array(X, input_name="X")
-        self._read_columns([X.iloc[:, j] for j in range(X.shape[1])], known)
+            check_array(X, input_name=name)
+        self._read_columns([X.iloc[:, j] for j in range(X.shape[1])], known, name)
 
-    def _read_columns(self, columns, known):
+    def _read_columns(self, columns, known, name):
         before = [None] * len(columns) if known is None else known.values_for(self)
         read = [_read(column, values) for column, values in zip(columns, before)]
         self.columns = [column for column, _ in read]
         single = all(numbers.dtype == np.float32 for _, numbers in read)
         matrix = np.column_stack([numbers for _, numbers in read])
         self.matrix = check_array(
-            matrix.astype(np.float32 if single else np.float64), input_name="X", ensure_all_finite="allow-nan"
+            matrix.astype(np.float32 if single else np.float64),
+            input_name=name,
+            ensure_all_finite="allow-nan",
         )
 
     def values_for(self, other):
@@ -122,7 +126,7 @@ class Table:
     @cached_property
     def spread(self):
         """The range of each column of numbers, missing values aside; 0 for others."""
-        return self._over_numbers(np.nanmax) - self._over_numbers(np.nanmin)
+        return self._over_numbers(np.max) - self._over_numbers(np.min)
 
     def deviation(self):
         """Return the standard deviation of each column of numbers; 0 for constant ones."""
@@ -220,14 +224,14 @@ class Table:
 
         The same names in another order are the same table; another set of names is an error.
         """
-        table = Table(owner, other)
+        table = Table(owner, other, name=name)
         if self.names is not None and table.names is not None:
             self.check_names(owner, name, table.names, all_of=self.names)
             other = other[self.names]
         elif table.n_features != self.n_features:
             rule = f"data with the {self.n_features} features of X"
             raise parameter_error(owner, name, rule, f"{table.n_features} features", ValueError)
-        table = Table(owner, other, known=self)
+        table = Table(owner, other, known=self, name=name)
         strange = [self.label(j) for j in np.flatnonzero(table.is_number != self.is_number)]
         if strange:
             rule = "of the same types as X in every column"
