@@ -22,24 +22,30 @@ def image_folder():
     return IMAGE_FOLDER
 
 
+def _global_state():
+    kind, keys, *position = np.random.get_state()
+    return (
+        kind,
+        keys.tobytes(),
+        *position,
+        torch.get_rng_state().numpy().tobytes(),
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.get_float32_matmul_precision(),
+        torch.is_grad_enabled(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+@pytest.fixture(scope="session")
+def global_state():
+    """Function that returns the state of the global random generators and torch's global settings."""
+    return _global_state
+
+
 @pytest.fixture
 def global_state_unchanged():
     """Fail the test if it moves a global random generator or changes a global torch setting."""
-
-    def snapshot():
-        kind, keys, *position = np.random.get_state()
-        return (
-            kind,
-            keys.tobytes(),
-            *position,
-            torch.get_rng_state().numpy().tobytes(),
-            torch.get_num_threads(),
-            torch.get_default_dtype(),
-            torch.get_float32_matmul_precision(),
-            torch.is_grad_enabled(),
-            torch.are_deterministic_algorithms_enabled(),
-        )
-
-    before = snapshot()
+    before = _global_state()
     yield
-    assert snapshot() == before
+    assert _global_state() == before
