@@ -32,7 +32,6 @@ import sklearn_brm
 from sklearn_brm import (
     AdversarialScorer,
     DecisionPlaneDisplay,
-    FeatureConstraints,
     NotConvertibleError,
     PowerLawSpectrum,
     ReceptiveFieldDisplay,
@@ -40,6 +39,7 @@ from sklearn_brm import (
     RobustnessCurveDisplay,
     SharedArray,
     SpectrumDisplay,
+    ThreatModel,
     TradeOffDisplay,
     WTAEncoder,
     adversarial_examples,
@@ -98,16 +98,9 @@ MODELS = {
 }
 
 
-def threat_options(*, norm=np.inf, scale=None, reference_X=None, bounds=None, **rules):
+def threat_options(*, norm=np.inf, **rules):
     """Return the keywords that tell functions and scorer of a threat: the only place that knows them."""
-    constraints = FeatureConstraints(**rules) if rules else None
-    return {
-        "norm": norm,
-        "scale": scale,
-        "reference_X": reference_X,
-        "bounds": bounds,
-        "constraints": constraints,
-    }
+    return {"threat": ThreatModel(norm, **rules)}
 
 
 @st.composite
@@ -314,7 +307,7 @@ def test_radii_are_proved_by_their_rows(task, global_state):
         assert (found.radius[broken] <= max_eps * (1 + 1e-12)).all()
     if task.attack != "gaussian":
         unit = np.where(task.threat.unit == 0, 1, task.threat.unit)
-        length = np.linalg.norm((X.astype(float) - task.array) / unit, ord=task.options["norm"], axis=1)
+        length = np.linalg.norm((X.astype(float) - task.array) / unit, ord=task.threat.words["norm"], axis=1)
         np.testing.assert_allclose(found.radius[broken], length[broken], rtol=1e-12)
 
 
@@ -381,7 +374,7 @@ def test_weights_equal_repetition(task):
     weight = task.random.integers(0, 4, size=len(task.y))
     weight[0] = 1
     rows = np.repeat(np.arange(len(task.y)), weight)
-    scorer = AdversarialScorer(attack, metric="all", eps=task.threat.eps, **task.options)
+    scorer = AdversarialScorer(task.threat.eps, attack=attack, metric="all", **task.options)
     weighted = scorer(task.model, task.X, task.y, sample_weight=weight)
     repeated = scorer(task.model, task.X.iloc[rows] if task.frame else task.X[rows], task.y[rows])
     for metric, value in repeated.items():
@@ -397,7 +390,7 @@ def pushed(estimator, X, y):
 @budget(1)
 @given(task=tasks(models=["linear"]))
 def test_two_jobs_give_the_scores_of_one(task):
-    scorer = AdversarialScorer(task.attack, metric="all", eps=task.threat.eps, **task.options)
+    scorer = AdversarialScorer(task.threat.eps, attack=task.attack, metric="all", **task.options)
     one, two = (
         cross_validate(LINEAR, task.X, task.y, scoring=scorer, cv=2, n_jobs=n_jobs) for n_jobs in (1, 2)
     )
@@ -526,10 +519,8 @@ def method(make, name, *inputs):
 
 
 def obey(**words):
-    """Attack under constraints."""
-    return adversarial_examples(
-        fitted("linear"), X, y, eps=0.3, constraints=FeatureConstraints(**words), **TINY
-    )
+    """Attack under the rules of a threat."""
+    return adversarial_examples(fitted("linear"), X, y, eps=0.3, threat=ThreatModel(**words), **TINY)
 
 
 def new_encoder():
@@ -575,7 +566,9 @@ CALLS = {
         lambda **words: AdversarialScorer(**words)(fitted("linear"), X, y),
         TINY,
     ),
-    "FeatureConstraints": lambda: (FeatureConstraints, obey, {}),
+    "ThreatModel": lambda: (ThreatModel, obey, {}),
+    "ThreatModel, learned": lambda: (ThreatModel, obey, {"scale": "std", "bounds": "data", "reference_X": X}),
+    "ThreatModel.from_data": lambda: both(ThreatModel.from_data, rows("X")),
     "WTAEncoder.fit": lambda: method(lambda: WTAEncoder(**ENCODER), "fit", "X"),
     "WTAEncoder.partial_fit": lambda: method(new_encoder, "partial_fit", "X"),
     "WTAEncoder.transform": lambda: method(new_encoder, "transform", "X"),

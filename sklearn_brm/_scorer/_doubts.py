@@ -54,7 +54,8 @@ def doubts(evaluation, *, eps, standing):
                 *findings.weaker_at_larger_eps
             )
         )
-    if n and 0 < evaluation.threat.reach <= eps and n_standing > 0.1 * n:
+    threat = evaluation.threat
+    if n and threat.moves_numbers and 0 < threat.reach <= eps and n_standing > 0.1 * n:
         found["standing"] = (
             f"{n_standing} of {n} rows still stand at eps={eps:.3g}, as far as from one end of the data to "
             "the other: the attack is too weak, or the constraints leave it no room."

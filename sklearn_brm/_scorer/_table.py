@@ -67,15 +67,16 @@ class Table:
             self._read_frame(X, known, name)
 
     def _read_array(self, X, known, name):
-        X = np.asarray(X) if not hasattr(X, "dtype") or not hasattr(X, "shape") else X
-        if np.asarray(X[:0]).dtype.kind in "OUS" and np.ndim(X) == 2:
+        if not isinstance(getattr(X, "dtype", None), np.dtype):
+            X = np.asarray(X)
+        if np.ndim(X) == 2 and X.dtype.kind in "OUS":
             self._array = np.asarray(X, dtype=object)
-            self._read_columns([self._array[:, j] for j in range(self._array.shape[1])], known, name)
+            self._read_columns([self._array[:, j] for j in range(X.shape[1])], known, name)
             return
-        kind = {"b": "boolean", "i": "integer", "u": "integer"}.get(np.asarray(X[:0]).dtype.kind, "number")
         self.matrix = check_array(
             X, dtype=[np.float64, np.float32], input_name=name, ensure_all_finite="allow-nan"
         )
+        kind = {"b": "boolean", "i": "integer", "u": "integer"}.get(X.dtype.kind, "number")
         if kind != "number":
             self._array = np.asarray(X)
         values = np.array([False, True]) if kind == "boolean" else None

@@ -71,6 +71,11 @@ class Threat:
         return np.where(self.scale == 0, 1, self.scale)
 
     @property
+    def moves_numbers(self):
+        """Whether some number may move."""
+        return len(self.fixed) < len(self.scale)
+
+    @property
     def scaled(self):
         """Whether the user said what a unit is in each feature."""
         return self.model.scale is not None
@@ -116,11 +121,13 @@ class Threat:
 
     def distance(self, X, X_clean):
         """Return the length of each row's perturbation in the norm, in units of `scale`, categories aside."""
-        return np.linalg.norm(self._moved(X, X_clean) / self.unit, ord=self.norm, axis=1)
+        with np.errstate(over="ignore"):
+            return np.linalg.norm(self._moved(X, X_clean) / self.unit, ord=self.norm, axis=1)
 
     def l2_norm(self, X, X_clean):
         """Return the Euclidean length of each row's perturbation, categories aside."""
-        return np.linalg.norm(self._moved(X, X_clean), axis=1)
+        with np.errstate(over="ignore"):
+            return np.linalg.norm(self._moved(X, X_clean), axis=1)
 
     def n_changes(self, X, X_clean):
         """Return how many categories, booleans and missing values of each row are others."""
@@ -270,8 +277,7 @@ def resolve_threat(owner, model, table):
     values = {j: np.union1d(found, table.present(j)) for j, found in values.items()}
     spread = np.minimum((table if reference is None else reference).spread, rules.high - rules.low)
     with np.errstate(over="ignore"):
-        moves = np.setdiff1d(np.flatnonzero(scale > 0), rules.fixed)
-        reach = np.linalg.norm(spread[moves] / scale[moves], ord=norm)
+        reach = np.linalg.norm(spread[scale > 0] / scale[scale > 0], ord=norm)
     if not np.isfinite(reach):
         raise ValueError(
             "Input X is too large: the distance across the data is not finite. Divide the columns by a "
