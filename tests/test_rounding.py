@@ -193,3 +193,16 @@ def test_a_frame_is_broken_however_it_is_asked(table, fitted):
     rows, labels = found.X[broken], y[broken]
     assert not (model.predict(rows) == labels).any()
     assert not (model.predict(rows.astype(np.float32)) == labels).any()
+
+
+def test_rows_that_stand_at_their_bounds_are_not_lost_to_rounding(table):
+    X, y = table
+    bounds = X[:500].min(axis=0) * 0.7, X[:500].max(axis=0) * 0.7
+    X = X.clip(*bounds)
+    model = scaled(LogisticRegression()).fit(X, y == 1)
+    threat = ThreatModel(scale=X.std(axis=0), bounds=bounds)
+    for eps in (0.3, 1.0, 3.0):
+        found = adversarial_examples(model, X, y == 1, eps=eps, threat=threat, attack="apgd", random_state=0)
+        against = np.where(y == 1, -1, 1)[:, None] * np.sign(model[-1].coef_)
+        worst = (X + eps * threat.scale * against).clip(*bounds)
+        assert found.robust_accuracy == pytest.approx(np.mean(model.predict(worst) == (y == 1)), abs=1e-3)

@@ -162,6 +162,8 @@ class Threat:
         """
         low, high = self.box(base)
         X = self._inside(np.clip(X, low, high), base, np.broadcast_to(eps, len(X)))
+        # What went back into the ball may be a rounding past a bound at which it stood.
+        X = np.clip(X, low, high)
         if self.rules.project is not None:
             X = self._projected(X, base)
         same = (np.clip(X, low, high) == X) | (np.isnan(X) & np.isnan(base))
