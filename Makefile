@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINIMUM := .venv-minimum
 
-.PHONY: demo paper test test-minimum lint clean
+.PHONY: demo paper test test-kernels test-minimum lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/robustness_sweep.py --output demo
@@ -17,6 +17,12 @@ paper: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+# What is numerically delicate once more, with the simplest kernels that torch has on any processor.
+DELICATE := tests/test_attacks.py tests/test_robustness.py tests/test_rounding.py tests/test_scorer.py \
+	tests/test_plasticity.py tests/test_penalties.py tests/test_spectra.py
+test-kernels: $(STAMP)
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 $(DELICATE) $(PYTEST_ARGS)
 
 # At the lower bounds of pyproject.toml. Old neighbours may use what others of them call deprecated.
 test-minimum: $(MINIMUM)/.installed

@@ -1,6 +1,7 @@
 """What every test shares: one torch thread, a backend without a screen, and the optional image data."""
 
 import os
+import random
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -49,3 +50,14 @@ def global_state_unchanged():
     before = _global_state()
     yield
     assert _global_state() == before
+
+
+def pytest_addoption(parser):
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in a random order")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Shuffle: no test may need another to have run before it."""
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        random.Random(seed).shuffle(items)

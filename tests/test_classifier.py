@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_array
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification
@@ -923,7 +923,6 @@ def test_data_frames_keep_their_names(table):
         (np.full((4, 2), np.nan), ValueError, "contains NaN"),
         (np.full((4, 2), np.inf), ValueError, "contains infinity"),
         (np.array([["a", "b"]] * 4), ValueError, "could not convert string to float"),
-        (csr_array(np.eye(4)), TypeError, "Sparse data was passed for X, but dense data is required"),
         (np.ones((3, 2)), ValueError, "inconsistent numbers of samples"),
         (np.ones((4, 0)), ValueError, "0 feature"),
     ],
@@ -958,3 +957,14 @@ def test_columns_whose_variance_overflows_are_refused_and_leave_a_stream_as_it_w
         ):
             method(huge, y)
     np.testing.assert_array_equal(classifier.partial_fit(X, y).coefs_[0], before)
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+def test_sparse_rows_give_what_dense_rows_give(make):
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:200], y[:200]
+    options = {"hidden_layer_sizes": (8,), "max_iter": 5, "tol": None, "random_state": 0}
+    dense, thin = (RegularizedClassifier(**options).fit(rows, y) for rows in (X, make(X)))
+    np.testing.assert_array_equal(dense.predict_proba(X), thin.predict_proba(X))
+    np.testing.assert_array_equal(dense.predict_proba(X), dense.predict_proba(make(X)))
+    np.testing.assert_array_equal(dense.hidden(X), dense.hidden(make(X)))

@@ -164,7 +164,11 @@ class TestRobustnessCurveDisplay:
 
     def test_lines_and_boxes_hold_what_robustness_curve_returns(self, linear_models):
         models, X, y = linear_models
-        parameters = {"eps": [0.01, 0.1, 1.0], "threat": ThreatModel.from_data(X), **self.effort}
+        parameters = {
+            "eps": [0.01, 0.1, 1.0],
+            "threat": ThreatModel(scale="std", reference_X=X),
+            **self.effort,
+        }
         display = RobustnessCurveDisplay.from_estimator(
             list(models.values()), X, y, name=["a", "b"], **parameters
         )
@@ -231,7 +235,7 @@ class TestRobustnessCurveDisplay:
 
     def test_shapes_that_do_not_fit_are_an_error(self):
         with pytest.raises(
-            ValueError, match=r"'y_pred' parameter .* \(n_eps, n_samples\) = \(2, 3\). Got \(2, 2\)"
+            ValueError, match=r"'y_pred' parameter .* \(n_eps, n_samples\) = \(2, 3\), .* Got \(2, 2\)"
         ):
             RobustnessCurveDisplay.from_predictions([0, 1, 1], [[0, 1], [0, 1]], eps=[0, 1])
         with pytest.raises(ValueError, match="'l2_norm' parameter"):

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 from sklearn.base import clone
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer
@@ -34,8 +35,10 @@ from sklearn_brm import (
     critical_perturbations,
     robustness_curve,
 )
+from sklearn_brm._scorer._intervals import share_interval
 
 QUICK = {"n_steps": 20, "max_queries": 200, "random_state": 0}
+FEW = {"n_steps": 5, "max_queries": 20, "random_state": 0}
 
 
 def mixed(n=160, seed=0):
@@ -364,3 +367,54 @@ def test_threats_are_cloned_pickled_and_shown():
     with pytest.raises(ValueError, match=r"describe needs X: a threat without reference_X"):
         ThreatModel().describe()
     assert len(ThreatModel().describe(X).rows) == 6
+
+
+@pytest.mark.parametrize("sparse_output", [False, True])
+def test_sparse_encodings_go_through_the_whole_pipeline(sparse_output):
+    encode = make_column_transformer(
+        (OneHotEncoder(sparse_output=sparse_output), ["color", "size"]),
+        (StandardScaler(), NUMBERS),
+        sparse_threshold=1.0,
+    )
+    model = make_pipeline(encode, RegularizedClassifier((), tol=None, max_iter=20, random_state=0)).fit(X, y)
+    threat = ThreatModel.from_data(X)
+    found = adversarial_examples(
+        model, X, y, eps=0.3, threat=threat, n_steps=5, max_queries=20, random_state=0
+    )
+    assert (found.outcome == "broken").any()
+    assert found.robust_accuracy == np.mean(model.predict(found.X) == y)
+
+
+def test_figures_say_how_sure_they_are_and_for_which_class():
+    model = MODELS["logistic"].fit(X, y)
+    threat = ThreatModel.from_data(X)
+    found = adversarial_examples(
+        model, X, y, eps=0.3, threat=threat, n_steps=5, max_queries=20, random_state=0
+    )
+    low, high = found.interval()
+    # Clopper and Pearson's ends: the shares under which so few, or so many, rows are just 2.5% likely.
+    standing = int((found.outcome == "standing").sum())
+    assert binom.sf(standing - 1, len(y), low) == pytest.approx(0.025)
+    assert binom.cdf(standing, len(y), high) == pytest.approx(0.025)
+    assert found.interval(0.5)[0] > low
+    figures = found.by_class()
+    assert set(figures) == {"yes", "no"}
+    n_rows = [one["n_samples"] for one in figures.values()]
+    robust = [one["robust_accuracy"] for one in figures.values()]
+    assert np.average(robust, weights=n_rows) == pytest.approx(found.robust_accuracy)
+    values = AdversarialScorer(
+        0.3, threat=threat, metric="all", n_steps=5, max_queries=20, random_state=0, max_samples=40
+    )(model, X, y)
+    assert values["robust_accuracy_low"] < values["robust_accuracy"] < values["robust_accuracy_high"]
+
+
+def test_intervals_at_the_ends_and_under_weights():
+    ones = np.ones(70)
+    assert share_interval(0.0, ones)[0] == 0
+    assert share_interval(1.0, ones)[1] == 1
+    # The rule of three: no event in n rows.
+    assert share_interval(0.0, ones)[1] == pytest.approx(1 - 0.025 ** (1 / 70))
+    assert np.isnan(share_interval(np.nan, 0 * ones)).all()
+    wide, narrow = share_interval(0.5, np.geomspace(1, 100, 70)), share_interval(0.5, ones)
+    assert wide[0] < narrow[0] < 0.5 < narrow[1] < wide[1]
+    np.testing.assert_allclose(share_interval(0.5, 3 * ones), narrow)

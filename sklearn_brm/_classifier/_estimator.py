@@ -26,7 +26,7 @@ from ..functional.rectifier import rectify
 from ._checks import check_incremental, check_parameters, checked_classes
 from ._fitting import joined_penalties, train_net, update_scaler
 from ._network import apply_layers, fold
-from ._rows import compute_dtype, keep_weighted, row_weights, split_rows
+from ._rows import compute_dtype, dense, keep_weighted, row_weights, split_rows
 from ._training import as_arrays, non_finite_error
 
 _PREDICTION_ROWS = 8192
@@ -288,7 +288,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Training rows. Training runs in their precision, float32 or float64.
         y : array-like of shape (n_samples,)
             Labels of any type, at least two different ones.
@@ -325,7 +325,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows of this chunk.
         y : array-like of shape (n_samples,)
             Their labels.
@@ -359,7 +359,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to score.
 
         Returns
@@ -375,7 +375,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to score.
 
         Returns
@@ -393,7 +393,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to label.
 
         Returns
@@ -410,7 +410,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to pass through the network.
         layer : int, default=-1
             Which hidden layer, counted from 0, or from the end if negative.
@@ -441,17 +441,22 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         power = float(self.power)
         return lambda X: two_columns(apply_layers(X, layers, power))
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _apply(self, X, n_layers=None, activation=False):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse="csr", reset=False)
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X, device)
         layers, power = self._layers(device, dtype)[:n_layers], float(self.power)
 
         def in_batches(n_rows):
             parts = []
-            for start in range(0, len(X), n_rows):
-                rows = as_tensor(X[start : start + n_rows], device=device, dtype=dtype)
+            for start in range(0, X.shape[0], n_rows):
+                rows = as_tensor(dense(X[start : start + n_rows]), device=device, dtype=dtype)
                 u = apply_layers(rows, layers, power)
                 parts.append((rectify(u, power) if activation else u).cpu().numpy())
             return np.concatenate(parts)
@@ -465,9 +470,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         ]
 
     def _check_X_y(self, X, y, reset):
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=reset)
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse="csr", reset=reset)
         check_classification_targets(y)
-        return X, column_or_1d(y, warn=True)
+        return dense(X), column_or_1d(y, warn=True)
 
     def _encode(self, y):
         unknown = np.setdiff1d(y, self.classes_)

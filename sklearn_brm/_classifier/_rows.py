@@ -4,6 +4,7 @@ import numbers
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
@@ -11,6 +12,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from .._base import as_tensor
 from ..functional.rows import fits_beside_the_work
 from ._training import WeightedRows
+
+
+def dense(X):
+    """Return rows as an ndarray; sparse ones take the memory of dense ones while the network sees them."""
+    return X.toarray() if sparse.issparse(X) else X
 
 
 def row_weights(sample_weight, class_weight, X, y):

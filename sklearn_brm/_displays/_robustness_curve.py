@@ -195,11 +195,19 @@ class RobustnessCurveDisplay:
             style = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4}
             style["label"] = f"{name} (clean {curve.clean_accuracy:.2f})"
             lines += ax.plot(eps, accuracy, **(style | kwargs))
+            self._plot_band(ax, curve, lines[-1])
         ax.set_xscale("log" if is_log else "linear")
         share = "of rows right when clean" if self.relative else "of all rows"
         ax.set(xlabel=self._eps_label(), ylabel=f"accuracy under attack (share {share})", ylim=(-0.02, 1.02))
         legend_above(ax)
         return lines
+
+    def _plot_band(self, ax, curve, line):
+        """Shade the interval within which another draw of rows may put the curve."""
+        if curve.interval is None or self.relative:
+            return
+        shown = curve.eps > 0
+        ax.fill_between(curve.eps[shown], *curve.interval[:, shown], color=line.get_color(), alpha=0.12, lw=0)
 
     def _plot_boxes(self, ax, curves):
         broken = {name: _critical_norms(curve) for name, curve in curves.items()}

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._intervals import CONFIDENCE, share_interval
+
 
 @dataclass(frozen=True)
 class AdversarialExamples:
@@ -25,6 +27,8 @@ class AdversarialExamples:
         How many points around this row a black box asked the estimator about.
     n_changes : ndarray of int of shape (n_samples,)
         How many categories, booleans and missing values of the row are others.
+    y : ndarray of shape (n_samples,)
+        The true labels.
     """
 
     X: np.ndarray
@@ -34,6 +38,7 @@ class AdversarialExamples:
     attack: np.ndarray
     n_queries: np.ndarray
     n_changes: np.ndarray
+    y: np.ndarray
 
     @property
     def clean_accuracy(self):
@@ -44,6 +49,48 @@ class AdversarialExamples:
     def robust_accuracy(self):
         """Share of rows that are right when clean and under attack."""
         return float(np.mean(self.outcome == "standing"))
+
+    def interval(self, confidence=CONFIDENCE):
+        """Return an interval for the robust accuracy on the population that the rows are drawn from.
+
+        Parameters
+        ----------
+        confidence : float, default=0.95
+            Coverage, at least.
+
+        Returns
+        -------
+        low, high : float
+            Clopper and Pearson's interval. It knows the luck of the draw of rows, not a better attack.
+        """
+        low, high = share_interval(self.robust_accuracy, np.ones(len(self.outcome)), confidence)
+        return float(low), float(high)
+
+    def by_class(self, confidence=CONFIDENCE):
+        """Return the figures of each class.
+
+        Parameters
+        ----------
+        confidence : float, default=0.95
+            Coverage of the intervals, at least.
+
+        Returns
+        -------
+        figures : dict
+            By label, a dict of ``n_samples``, ``clean_accuracy``, ``robust_accuracy`` and ``interval``.
+        """
+        figures = {}
+        for label in np.unique(self.y):
+            outcome = self.outcome[self.y == label]
+            robust = float(np.mean(outcome == "standing"))
+            low, high = share_interval(robust, np.ones(len(outcome)), confidence)
+            figures[label.item() if hasattr(label, "item") else label] = {
+                "n_samples": len(outcome),
+                "clean_accuracy": float(np.mean(outcome != "wrong_when_clean")),
+                "robust_accuracy": robust,
+                "interval": (float(low), float(high)),
+            }
+        return figures
 
 
 @dataclass(frozen=True)
@@ -97,6 +144,9 @@ class RobustnessCurve:
         inf where none did.
     l2_norm : ndarray of shape (n_samples,)
         Euclidean length of that perturbation in raw units; 0 and inf likewise.
+    interval : ndarray of shape (2, n_eps) or None
+        Ends of the 95% interval of Clopper and Pearson for `accuracy` on the population that the rows are
+        drawn from. It knows the luck of the draw of rows, not a better attack.
     """
 
     eps: np.ndarray
@@ -105,6 +155,7 @@ class RobustnessCurve:
     clean_accuracy: float
     radius: np.ndarray
     l2_norm: np.ndarray
+    interval: np.ndarray | None = None
 
 
 def examples_at(evaluation, eps):
@@ -121,6 +172,7 @@ def examples_at(evaluation, eps):
         attack=_labels(by),
         n_queries=evaluation.n_queries.copy(),
         n_changes=evaluation.threat.n_changes(X, evaluation.table.matrix),
+        y=evaluation.attacked.y,
     )
 
 
@@ -152,6 +204,7 @@ def curve_from(evaluation, radii, eps, weight):
         clean_accuracy=clean,
         radius=radius,
         l2_norm=np.where(np.isinf(radius), np.inf, _l2(evaluation, radii.X)),
+        interval=np.array(share_interval(accuracy, np.ones(len(right)) if weight is None else weight)),
     )
 
 

@@ -11,6 +11,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
 from ._checks import check_weight, make_evaluation
 from ._doubts import RobustnessWarning, doubts
+from ._intervals import share_interval
 from ._radius import bisect
 from ._results import examples_at
 from ._table import Table
@@ -45,7 +46,9 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         - ``"attack_success_rate"``: 1 minus that; larger is worse.
         - ``"median_critical_perturbation"``: median, over the rows that are right when clean, of the smallest
           radius that breaks them.
-        - ``"all"``: a dict of all these and of ``"accuracy"``, for a search with several metrics.
+        - ``"all"``: a dict of all these, of ``"accuracy"``, and of ``"robust_accuracy_low"`` and
+          ``"robust_accuracy_high"``, the ends of the 95% interval of Clopper and Pearson, for a search with
+          several metrics.
     attack : str, callable or list of such, default="worst_case"
         What is tried on each row that is right when clean; a row counts as broken as soon as one succeeds.
 
@@ -234,10 +237,13 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
 
 def _metrics(right, standing, radius, weight):
     clean, robust = (float(np.average(mask, weights=weight)) for mask in (right, standing))
+    low, high = share_interval(robust, np.ones(len(right)) if weight is None else weight)
     relative = robust / clean if clean else np.nan
     values = {
         "accuracy": clean,
         "robust_accuracy": robust,
+        "robust_accuracy_low": float(low),
+        "robust_accuracy_high": float(high),
         "relative_accuracy": relative,
         "attack_success_rate": 1 - relative,
     }
