@@ -5,6 +5,7 @@ __version__ = "0.1.0.dev0"
 from ._bridge import NotConvertibleError, register_converter, register_torch_function, to_torch
 from ._classifier import RegularizedClassifier, paper_recipe
 from ._displays import (
+    AttackProfileDisplay,
     DecisionPlaneDisplay,
     ReceptiveFieldDisplay,
     RobustnessCurveDisplay,
@@ -31,6 +32,7 @@ from ._spectrum import PowerLawSpectrum, SpectrumWarning, pipeline_spectra
 __all__ = [
     "AdversarialExamples",
     "AdversarialScorer",
+    "AttackProfileDisplay",
     "CriticalPerturbations",
     "DecisionPlaneDisplay",
     "NotConvertibleError",

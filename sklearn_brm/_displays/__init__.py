@@ -1,5 +1,6 @@
 """Pictures in scikit-learn's Display style."""
 
+from ._attack_profile import AttackProfileDisplay
 from ._decision_plane import DecisionPlaneDisplay
 from ._receptive_fields import ReceptiveFieldDisplay
 from ._robustness_curve import RobustnessCurveDisplay
@@ -7,6 +8,7 @@ from ._spectrum import SpectrumDisplay
 from ._trade_off import TradeOffDisplay
 
 __all__ = [
+    "AttackProfileDisplay",
     "DecisionPlaneDisplay",
     "ReceptiveFieldDisplay",
     "RobustnessCurveDisplay",

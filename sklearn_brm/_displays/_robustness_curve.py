@@ -262,7 +262,7 @@ def _curve_of(y_true, y_pred, eps, l2_norm):
     if y_true.ndim != 1:
         raise parameter_error(owner, "y_true", "one label per row", y_true, ValueError)
     expected = (len(eps), len(y_true))
-    rule = f"of shape (n_eps, n_samples) = {expected}, one column per label in y_true"
+    rule = f"of shape (n_eps, n_samples) = {expected}"
     lengths = np.full(y_pred.shape, np.nan)
     if l2_norm is not None:
         lengths = as_numbers(owner, "l2_norm", l2_norm, rule)

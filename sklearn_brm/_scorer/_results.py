@@ -29,6 +29,11 @@ class AdversarialExamples:
         How many categories, booleans and missing values of the row are others.
     y : ndarray of shape (n_samples,)
         The true labels.
+    moves : ndarray of shape (n_samples, n_features)
+        By how much each number was moved, in units of `scale`; inf where a category, a boolean or a missing
+        value was changed.
+    names : list
+        Names of the columns, or their positions where they have none.
     """
 
     X: np.ndarray
@@ -39,6 +44,8 @@ class AdversarialExamples:
     n_queries: np.ndarray
     n_changes: np.ndarray
     y: np.ndarray
+    moves: np.ndarray
+    names: list
 
     @property
     def clean_accuracy(self):
@@ -173,6 +180,8 @@ def examples_at(evaluation, eps):
         n_queries=evaluation.n_queries.copy(),
         n_changes=evaluation.threat.n_changes(X, evaluation.table.matrix),
         y=evaluation.attacked.y,
+        moves=evaluation.threat.moves(X, evaluation.table.matrix),
+        names=list(evaluation.table.keys()),
     )
 
 

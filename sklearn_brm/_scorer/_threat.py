@@ -131,10 +131,19 @@ class Threat:
 
     def n_changes(self, X, X_clean):
         """Return how many categories, booleans and missing values of each row are others."""
+        return self._changed(X, X_clean).sum(axis=1)
+
+    def moves(self, X, X_clean):
+        """Return by how much each number moved, in units of `scale`, and inf for categories that changed."""
+        moves = self._moved(X, X_clean) / self.unit
+        moves[self._changed(X, X_clean)] = np.inf
+        return moves
+
+    def _changed(self, X, X_clean):
         differs = (X_clean != X) & ~(np.isnan(X) & np.isnan(X_clean))
         is_change = np.isnan(X) | np.isnan(X_clean)
         is_change[:, self._coded] = True
-        return (differs & is_change).sum(axis=1)
+        return differs & is_change
 
     @cached_property
     def _coded(self):
