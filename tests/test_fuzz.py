@@ -691,8 +691,8 @@ FOUND = [
     ("WTAEncoder", "init", "a sparse matrix"),
     ("AdversarialScorer", "attack", "a class"),
     ("AdversarialScorer", "eps", "an enormous number"),
-    ("AdversarialScorer", "reference_X", "a sparse matrix"),
-    ("FeatureConstraints", "one_hot", "one"),
+    ("ThreatModel", "reference_X", "a sparse matrix"),
+    ("ThreatModel", "one_hot", "one"),
     ("adversarial_examples", "verbose", "an array"),
     ("critical_perturbations", "max_eps", "a Fraction"),
     ("robustness_curve", "sample_weight", "a sparse matrix"),
@@ -701,7 +701,7 @@ FOUND = [
     ("DecisionPlaneDisplay", "landscape_of", "one"),
     ("DecisionPlaneDisplay", "scale", "a sparse matrix"),
     ("RobustnessCurveDisplay", "estimator", "an empty dict"),
-    ("RobustnessCurveDisplay.from_predictions", "norm", "nonsense"),
+    ("RobustnessCurveDisplay.from_predictions", "threat", "nonsense"),
     ("SpectrumDisplay.from_eigenvalues", "window", "one"),
     ("SpectrumDisplay.from_table", "table", "a DataFrame"),
     ("TradeOffDisplay", "x", "a sparse matrix"),
@@ -716,7 +716,8 @@ def test_what_was_found_once_stays_mended(name, parameter, value, scratch):
 
 
 def test_a_curve_display_knows_the_words_for_norms():
-    display = RobustnessCurveDisplay.from_estimator(fitted("linear"), X, y, eps=[0.1, 1.0], norm="l2", **TINY)
+    options = threat_options(norm="l2") | TINY
+    display = RobustnessCurveDisplay.from_estimator(fitted("linear"), X, y, eps=[0.1, 1.0], **options)
     assert "Euclidean length" in display.ax_.get_xlabel()
     plt.close("all")
 

@@ -121,16 +121,14 @@ class AttackProfileDisplay:
         check_number(owner, "n_columns", n_columns, "[1, inf)", kind=numbers.Integral)
         if not isinstance(found, AdversarialExamples):
             raise parameter_error(owner, "found", "what adversarial_examples returns", found, TypeError)
-        broken = found.outcome == "broken"
-        moves = np.abs(found.moves[broken])
-        share, distance = (moves > 0).mean(axis=0) if broken.any() else np.zeros(moves.shape[1]), []
-        for column in moves.T:
-            sizes = column[np.isfinite(column) & (column > 0)]
-            distance.append(np.median(sizes) if len(sizes) else np.nan)
+        moves = np.abs(found.moves[found.outcome == "broken"])
+        share = (moves > 0).mean(axis=0) if len(moves) else np.zeros(moves.shape[1])
         order = np.argsort(-share, kind="stable")[:n_columns]
-        names = [str(found.names[j]) for j in order]
         display = cls(
-            names=names, share=share[order], distance=np.array(distance)[order], n_broken=int(broken.sum())
+            names=[str(found.names[j]) for j in order],
+            share=share[order],
+            distance=np.array([_median_move(moves[:, j]) for j in order]),
+            n_broken=len(moves),
         )
         return display.plot(ax=ax)
 
