@@ -120,6 +120,9 @@ class AttackedEstimator:
     def differentiable(self, *, device, dtype):
         """Return the estimator as a torch function, and for how many rows it computes something else."""
         function = convert_coded(self.estimator, self._inputs(), device=device, dtype=dtype)
+        order = self._order()
+        if not np.array_equal(order, np.arange(self.table.n_features)):
+            function = _reordered(function, torch.as_tensor(order, device=device))
         n_wrong, where = 0, {"device": device, "dtype": dtype}
         for rows in self._batches(self.everyone):
             matrix = self.table.matrix[rows]
@@ -138,10 +141,15 @@ class AttackedEstimator:
                 matrix.astype(self.table.matrix.dtype), np.zeros(len(matrix), dtype=int)
             )
 
-        everything = np.arange(self.table.n_features)
-        return CodedInputs(
-            self.values, frozenset(words), self.table.matrix[0].astype(float), restore, everything
-        )
+        row = self.table.matrix[0].astype(float)
+        return CodedInputs(self.values, frozenset(words), row, restore, self._order())
+
+    def _order(self):
+        """Return where the columns that the estimator was fitted on stand in the table."""
+        names, table = getattr(self.estimator, "feature_names_in_", None), self.table
+        if names is None or table.names is None or not set(names) <= set(table.names):
+            return np.arange(table.n_features)
+        return np.array([table.names.index(name) for name in names])
 
     def _ask(self, method, matrix, rows):
         answers = [
@@ -171,6 +179,10 @@ class AttackedEstimator:
 
     def _scores(self, matrix, rows):
         return _two_columns(self._ask(getattr(self.estimator, self.response), matrix, rows))
+
+
+def _reordered(function, order):
+    return lambda X: function(X[:, order])
 
 
 def _check_classifier(owner, estimator):
