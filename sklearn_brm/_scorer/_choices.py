@@ -106,7 +106,7 @@ def resolve_choices(model, table, reference, rules, values):
     for j in np.setdiff1d(np.arange(table.n_features), rules.fixed):
         if j in values:
             moves += [(j, value, transitions.get((j, value))) for value in values[j].tolist()]
-        if may_appear:
+        if may_appear and table.may_miss(j):
             moves.append((j, np.nan, None))
         if may_be_filled:
             typical = (table if reference is None else reference).typical()[j]
@@ -121,7 +121,7 @@ def resolve_choices(model, table, reference, rules, values):
 def category_values(model, table):
     """Return the numbers or codes that each column of categories may take, by its position."""
     coded = np.flatnonzero(np.isin(table.kinds, ["category", "boolean"]))
-    found = {int(j): np.arange(len(table.columns[j].values), dtype=float) for j in coded}
+    found = {int(j): _held(table, j, np.arange(len(table.columns[j].values), dtype=float)) for j in coded}
     wanted = model.categorical
     if isinstance(wanted, str):
         if wanted != "auto":
@@ -136,10 +136,19 @@ def category_values(model, table):
         return found | {int(j): np.unique(table.present(j)) for j in named if table.is_number[j]}
     for column, allowed in wanted.items():
         j = table.position(model, "categorical", column)
-        if table.kinds[j] in ("category", "boolean"):
+        _check_list(model, "categorical", column, allowed, "a list of values for each column")
+        if table.kinds[j] == "category":
             table.learn(j, allowed)
         found[j] = np.array([_code(model, "categorical", table, j, value) for value in allowed], dtype=float)
-    return found
+    return {j: _held(table, j, codes) for j, codes in found.items()}
+
+
+def _held(table, j, codes):
+    """Return the codes whose values the type of the column can hold; pandas' categories are a closed list."""
+    categories = None if table.frame is None else getattr(table.frame.dtypes.iloc[j], "categories", None)
+    if categories is None:
+        return codes
+    return codes[[table.columns[j].values[int(code)] in categories for code in codes]]
 
 
 def _by_rank(groups, lead):
@@ -162,6 +171,10 @@ def _transitions(model, table, values):
         j = table.position(model, "transitions", column)
         if j not in values:
             raise parameter_error(model, "transitions", "about columns of categories", column, ValueError)
+        wanted = "a dict from value to a list of values, or a list of values in order, for each column"
+        _check_list(model, "transitions", column, rule, wanted)
+        for targets in rule.values() if isinstance(rule, Mapping) else ():
+            _check_list(model, "transitions", column, targets, wanted)
         pairs = _pairs(rule)
         starts = {float(value): [] for value in values[j]}
         for start, target in pairs:
@@ -169,6 +182,12 @@ def _transitions(model, table, values):
             starts.setdefault(target, []).append(start)
         found |= {(j, target): np.array(codes, dtype=float) for target, codes in starts.items()}
     return found
+
+
+def _check_list(model, name, column, values, rule):
+    """Refuse one value in place of several: a word would be taken for its letters."""
+    if isinstance(values, str) or not np.iterable(values):
+        raise parameter_error(model, name, rule, {column: values}, TypeError)
 
 
 def _pairs(rule):

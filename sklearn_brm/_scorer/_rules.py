@@ -92,7 +92,7 @@ def resolve_rules(model, table, reference, coded):
         relations=_relations(model, table),
         project=_callable(model, "project", model.project),
     )
-    _check_directions(model, table, rules)
+    _check_directions(model, table, rules, coded)
     _check_clean_rows(model, rules, table)
     return rules
 
@@ -116,18 +116,19 @@ def _integers(model, table):
     return np.union1d(by_type, named)
 
 
-def _check_numbers(model, name, table, features):
-    others = [table.label(j) for j in features if not table.is_number[j]]
+def _check_numbers(model, name, table, features, coded=()):
+    others = [table.keys()[j] for j in features if not table.is_number[j] or j in coded]
     if others:
-        raise parameter_error(model, name, "columns of numbers", f"{', '.join(map(str, others))}", ValueError)
+        rule = "columns of numbers; what categories may become is said by 'categorical' and 'transitions'"
+        raise parameter_error(model, name, rule, others, ValueError)
 
 
-def _check_directions(model, table, rules):
+def _check_directions(model, table, rules, coded):
     for name in ("increasing", "decreasing"):
-        _check_numbers(model, name, table, getattr(rules, name))
+        _check_numbers(model, name, table, getattr(rules, name), coded)
     both = np.intersect1d(rules.increasing, rules.decreasing)
     if len(both):
-        both = [table.label(j) for j in both]
+        both = [table.keys()[j] for j in both]
         raise parameter_error(
             model, "decreasing", "columns that are not in 'increasing'; use 'fixed'", both, ValueError
         )
@@ -165,7 +166,7 @@ def _limits(model, table, reference):
         for column, ends in bounds.items():
             j = table.position(model, "bounds", column)
             _check_numbers(model, "bounds", table, [j])
-            low[j], high[j] = _ends(model, ends, 1)
+            low[j], high[j] = _ends(model, ends, 1, given={column: ends})
         return low, high, True
     if isinstance(bounds, (tuple, list)):
         bounds = tuple(table.by_name(model, "bounds", end) for end in bounds)
@@ -174,7 +175,7 @@ def _limits(model, table, reference):
     return np.where(table.is_number, ends[0], low), np.where(table.is_number, ends[1], high), True
 
 
-def _ends(model, bounds, n_features):
+def _ends(model, bounds, n_features, given=None):
     rule = (
         f"None, 'data', or a pair (low, high) of numbers or arrays of shape ({n_features},) with "
         "low <= high, or a dict from column to such a pair"
@@ -182,9 +183,9 @@ def _ends(model, bounds, n_features):
     try:
         low, high = (np.asarray(end, dtype=float) for end in bounds)
     except (TypeError, ValueError):
-        raise parameter_error(model, "bounds", rule, bounds, TypeError) from None
+        raise parameter_error(model, "bounds", rule, given or bounds, TypeError) from None
     if any(end.shape not in [(), (n_features,)] for end in (low, high)) or not np.all(low <= high):
-        raise parameter_error(model, "bounds", rule, bounds, ValueError)
+        raise parameter_error(model, "bounds", rule, given or bounds, ValueError)
     return low, high
 
 

@@ -155,6 +155,11 @@ class Table:
         column = self.matrix[:, j]
         return column[~np.isnan(column)]
 
+    def may_miss(self, j):
+        """Tell whether the type of a column can hold missing values; NumPy's integers and booleans cannot."""
+        dtype = self.frame.dtypes.iloc[j] if self.frame is not None else getattr(self._array, "dtype", None)
+        return not (isinstance(dtype, np.dtype) and dtype.kind in "biu")
+
     def typical(self):
         """Return a typical value of each column: the middle one of numbers, else the most frequent one."""
         return np.array([_typical(self.present(j), number) for j, number in enumerate(self.is_number)])
@@ -225,6 +230,9 @@ class Table:
 
         The same names in another order are the same table; another set of names is an error.
         """
+        if np.ndim(other) != 2:
+            rule = f"data with the {self.n_features} features of X"
+            raise parameter_error(owner, name, rule, f"data of {np.ndim(other)} dimensions", ValueError)
         table = Table(owner, other, name=name)
         if self.names is not None and table.names is not None:
             self.check_names(owner, name, table.names, all_of=self.names)
@@ -233,12 +241,10 @@ class Table:
             rule = f"data with the {self.n_features} features of X"
             raise parameter_error(owner, name, rule, f"{table.n_features} features", ValueError)
         table = Table(owner, other, known=self, name=name)
-        strange = [self.label(j) for j in np.flatnonzero(table.is_number != self.is_number)]
+        strange = [self.keys()[j] for j in np.flatnonzero(table.is_number != self.is_number)]
         if strange:
-            rule = "of the same types as X in every column"
-            raise parameter_error(
-                owner, name, rule, f"other types in {', '.join(map(str, strange))}", ValueError
-            )
+            rule = "numbers where X has numbers, and words or booleans where X has these"
+            raise parameter_error(owner, name, rule, strange, ValueError)
         for j, column in enumerate(table.columns):
             self.learn(j, column.values)
         return table
@@ -276,6 +282,12 @@ class Table:
             raise parameter_error(owner, name, "an array, since X has no column names", value, ValueError)
         needed = [key for key, is_number in zip(keys, self.is_number) if is_number]
         self.check_names(owner, name, list(value), all_of=needed)
+        # pandas counts booleans among the numbers whose standard deviation it takes.
+        may_have = [key for key, kind in zip(keys, self.kinds) if kind in ("number", "integer", "boolean")]
+        words = [key for key in value if key not in may_have and value[key] != 0]
+        if words:
+            rule = "about columns of numbers alone; leave the others out"
+            raise parameter_error(owner, name, rule, words, ValueError)
         return np.array([value.get(key, 0) for key in keys])
 
     def keys(self):
@@ -311,6 +323,9 @@ class Table:
     def position(self, owner, name, column):
         """Return the position of a column by its name, or by its index."""
         if self.names is not None and column in self.names:
+            if self.names.count(column) > 1:
+                rule = "columns whose names are unique in X; rename one, or give positions"
+                raise parameter_error(owner, name, rule, column, ValueError)
             return self.names.index(column)
         if isinstance(column, (int, np.integer)) and not isinstance(column, bool):
             if 0 <= column < self.n_features:
@@ -333,7 +348,8 @@ def _read(column, known):
     objects = np.asarray(column, dtype=object)
     missing = np.array([_is_missing(value) for value in objects], dtype=bool)
     present = objects[~missing]
-    if kind == "O" and known is None and len(present) and _all_numbers(present):
+    is_closed = hasattr(column.dtype, "categories")
+    if kind == "O" and known is None and not is_closed and len(present) and _all_numbers(present):
         numbers = np.full(len(objects), np.nan)
         numbers[~missing] = present.astype(float)
         whole = all(isinstance(value, (int, np.integer)) for value in present)

@@ -34,16 +34,19 @@ def resolve_scale(owner, scale, reference, table):
     rule = (
         f"None, {', '.join(map(repr, _SPREADS))}, a number or {n_features} numbers, finite and none negative"
     )
-    scale = table.by_name(owner, "scale", scale)
+    by_column = table.by_name(owner, "scale", scale)
     try:
-        unit = np.asarray(scale, dtype=float)
+        unit = np.asarray(by_column, dtype=float)
     except (TypeError, ValueError):
         raise parameter_error(owner, "scale", rule, scale, TypeError) from None
     if isinstance(scale, (bool, np.bool_)) or unit.shape not in ((), (n_features,)):
         raise parameter_error(owner, "scale", rule, scale, ValueError)
-    if not np.isfinite(unit).all() or (unit < 0).any():
-        raise parameter_error(owner, "scale", rule, scale, ValueError)
-    return np.array(np.broadcast_to(unit, n_features))
+    unit = np.array(np.broadcast_to(unit, n_features))
+    wrong = np.flatnonzero(~(np.isfinite(unit) & (unit >= 0)))
+    if len(wrong):
+        found = {table.keys()[j]: float(unit[j]) for j in wrong}
+        raise parameter_error(owner, "scale", rule, found, ValueError)
+    return unit
 
 
 def spread_of(owner, table, word):
