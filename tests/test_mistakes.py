@@ -162,7 +162,7 @@ def test_parameters_that_a_method_ignores_are_refused(model):
 
 
 def test_one_eps_for_columns_of_every_scale_is_warned_about_with_what_to_write(model):
-    message = r"columns differ in spread by a factor of .* Give scale='std' and reference_X"
+    message = r"columns differ in spread by a factor of .* Give threat=ThreatModel.from_data"
     with pytest.warns(RobustnessWarning, match=message):
         AdversarialScorer(**QUICK)(model, X, y)
     with pytest.warns(

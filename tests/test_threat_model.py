@@ -275,6 +275,7 @@ def test_transitions_say_which_value_may_become_which():
     assert (found.n_changes > 0).any()
 
 
+@pytest.mark.filterwarnings("ignore:.*gradients know nothing of relations:sklearn_brm.RobustnessWarning")
 @pytest.mark.parametrize("relations", [["a <= b + 3"], [lambda rows: rows["a"] <= rows["b"] + 3]])
 def test_relations_hold_in_every_row_that_comes_back(relations):
     frame = X[X["a"] <= X["b"] + 3]

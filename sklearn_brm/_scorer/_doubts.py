@@ -43,9 +43,13 @@ def doubts(evaluation, *, eps, standing):
             "robustness may be overstated. More restarts or queries help."
         )
     if _several(n_blind, n):
+        rules = evaluation.threat.rules
+        reason = "the gradients mislead"
+        if rules.relations or rules.project is not None:
+            reason = "gradients know nothing of relations and projections"
         found["black_box"] = (
-            f"The black box broke {n_blind} of {n} rows that every gradient attack had left standing: the "
-            "gradients mislead. Raise max_queries and believe the number only once it stops falling."
+            f"The black box broke {n_blind} of {n} rows that every gradient attack had left standing: "
+            f"{reason}. Raise max_queries and believe the number only once it stops falling."
         )
     if _several(*findings.weaker_at_larger_eps):
         found["rising"] = (
@@ -69,7 +73,7 @@ def _doubts_of_units(evaluation):
     if ratio > _DIFFERENT_SPREAD:
         found["units"] = (
             f"The columns differ in spread by a factor of {ratio:.3g}, and eps is the same number in each. "
-            "Give scale='std' and reference_X, such as the training rows, and eps counts in each alike."
+            "Give threat=ThreatModel.from_data(X_train), and eps counts in standard deviations."
         )
     eps, broke_all = evaluation.findings.smallest_eps
     if broke_all and evaluation.findings.n_attacked:
