@@ -189,9 +189,9 @@ def sweep(n_units, n_candidates=N_CANDIDATES):
         RegularizedClassifier((), penalty="l2", max_iter=40, tol=None, device="cpu", random_state=0),
     )
     robust = AdversarialScorer(
-        ["apgd", "apgd_margin"],
         eps=1,
         threat=ThreatModel(bounds=(0, 16)),
+        attack=["apgd", "apgd_margin"],
         n_steps=20,
         max_samples=100,
         device="cpu",

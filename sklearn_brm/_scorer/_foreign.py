@@ -34,7 +34,7 @@ def from_foolbox(attack, *, eps, bounds):
     --------
     >>> import foolbox  # doctest: +SKIP
     >>> attack = from_foolbox(foolbox.attacks.LinfPGD(), eps=0.1, bounds=(0, 1))  # doctest: +SKIP
-    >>> AdversarialScorer(attack, eps=0.1, bounds=(0, 1))  # doctest: +SKIP
+    >>> AdversarialScorer(0.1, threat=ThreatModel(bounds=(0, 1)), attack=attack)  # doctest: +SKIP
     """
 
     def run(estimator, X, y):
@@ -70,7 +70,7 @@ def from_art(build, *, bounds=None):
     --------
     >>> from art.attacks.evasion import ProjectedGradientDescent  # doctest: +SKIP
     >>> attack = from_art(lambda model: ProjectedGradientDescent(model, eps=0.1))  # doctest: +SKIP
-    >>> AdversarialScorer(attack, eps=0.1)  # doctest: +SKIP
+    >>> AdversarialScorer(eps=0.1, attack=attack)  # doctest: +SKIP
     """
 
     def run(estimator, X, y):
