@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -48,6 +49,49 @@ def test_the_sweep_prints_a_table_shows_progress_and_draws_a_picture(tmp_path):
     path = Path(lines[-1].removeprefix("Picture: "))
     assert path == tmp_path / "pictures" / "robustness_sweep.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_ordinary_tables_are_described_attacked_and_compared(tmp_path):
+    run = run_example("robust_table.py", "--quick", folder=tmp_path)
+    lines = run.stdout.splitlines()
+    kinds = [line.split()[1] for line in lines if line.startswith(("income", "age", "city", "owner"))]
+    assert kinds == ["number", "integer", "category", "boolean"]
+    # Radius, number of changes, robust accuracy, its interval, and the accuracy in each of two classes.
+    rows = [
+        list(map(float, line.split())) for line in lines if re.fullmatch(r"[ \d.]+", line) and line.strip()
+    ]
+    assert len(rows) == 2 + 4 + 4 + 4
+    for _, _, robust, low, high, one, other in rows:
+        assert low <= robust == pytest.approx((one + other) / 2, abs=0.006) <= high
+    for first, further in zip(rows[::2], rows[1::2]):
+        assert first[0] < further[0]
+        assert first[2] >= further[2]
+    assert "  none" not in lines
+    assert "Traceback" not in run.stderr
+    assert "Warning" not in run.stderr
+
+
+def test_the_tables_are_those_of_their_descriptions_and_seeds(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import tables
+
+    X, y = tables.measurements()
+    assert 0.04 < X.isna().mean().mean() < 0.06
+    assert X.isna().any().all()
+    X, y = tables.credit()
+    assert X["city"].nunique() == 40
+    assert X["city"].isna().any()
+    assert X["income"].max() > 10 * X["income"].median()
+    assert X["grade"].cat.ordered
+    assert X["owner"].dtype == bool
+    assert X["age"].dtype.kind == "i"
+    assert 0.4 < (y == "repaid").mean() < 0.6
+    X, y = tables.logins()
+    assert (y == "intrusion").sum() * 200 == len(y)
+    again, labels = tables.logins()
+    assert again.equals(X)
+    assert (labels == y).all()
+    assert not tables.logins(seed=1)[0].equals(X)
 
 
 def test_the_paper_is_reproduced_resumed_and_reported(tmp_path):
