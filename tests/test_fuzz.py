@@ -334,7 +334,7 @@ def test_a_curve_never_rises(task, method):
 
 
 @budget(15)
-@given(task=tasks(models=["linear"]), attack=one_of(["pgd", "minimum_norm"]))
+@given(task=tasks(models=["linear"]), attack=one_of(["apgd_margin", "minimum_norm"]))
 def test_rows_broken_at_eps_have_a_radius_below(task, attack):
     # Rules without a gradient make steps along it grope.
     rules = {key: value for key, value in task.threat.words.items() if key not in ("integer", "one_hot")}
@@ -352,7 +352,8 @@ def test_rows_broken_at_eps_have_a_radius_below(task, attack):
     model=one_of(["linear", "tree", "forest", "kernel", "neighbours"]),
     attack=one_of(["worst_case", "black_box", "random"]),
     norm=one_of(NORMS),
-    power=one_of([-20, -3, 1, 10]),
+    # Trees hold values within 1e-7 for equal, so that much smaller data are other data.
+    power=one_of([-1, 1, 3, 10]),
 )
 def test_scaling_data_and_eps_together_changes_no_outcome(table, model, attack, norm, power):
     def outcome(factor):
