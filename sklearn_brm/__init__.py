@@ -1,6 +1,6 @@
 """Biologically inspired robustness mechanisms as scikit-learn estimators."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0.dev0"
 
 from ._bridge import NotConvertibleError, register_converter, register_torch_function, to_torch
 from ._classifier import RegularizedClassifier, paper_recipe
