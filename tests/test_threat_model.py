@@ -419,3 +419,42 @@ def test_intervals_at_the_ends_and_under_weights():
     wide, narrow = share_interval(0.5, np.geomspace(1, 100, 70)), share_interval(0.5, ones)
     assert wide[0] < narrow[0] < 0.5 < narrow[1] < wide[1]
     np.testing.assert_allclose(share_interval(0.5, 3 * ones), narrow)
+
+
+@pytest.mark.parametrize("kind", [float, bool])
+def test_groups_that_are_named_stay_groups_when_the_rest_is_inferred(kind):
+    random = np.random.default_rng(0)
+    colors = pd.get_dummies(pd.Series(random.choice(["red", "green", "blue"], 80))).astype(kind)
+    frame = colors.assign(v=random.normal(size=80))
+    labels = (colors["red"].astype(float) + 0.3 * random.normal(size=80) > 0.5).astype(int)
+    model = LogisticRegression().fit(frame, labels)
+    members = ["red", "green", "blue"]
+    threat = ThreatModel.from_data(frame, one_hot=[members], fixed=["v"])
+    assert {row[0]: row[5] for row in threat.describe().rows}["red"] == "one-hot"
+    found = adversarial_examples(model, frame, labels, eps=1.0, threat=threat, **QUICK)
+    assert (found.X[members].sum(axis=1) == 1).all()
+    assert found.X.dtypes.equals(frame.dtypes)
+    broke = np.zeros(80, dtype=bool)
+    for member in members:
+        changed = frame.copy()
+        changed[members] = np.array([name == member for name in members]).astype(kind)
+        broke |= model.predict(changed) != labels
+    np.testing.assert_array_equal(found.outcome == "broken", broke & (model.predict(frame) == labels))
+    assert (found.outcome == "broken").any()
+
+
+def test_what_is_inferred_is_described_whatever_must_be_true_of_rows():
+    frame = pd.DataFrame({"a": [1, 2, 4, 5], "b": [4, 3, 1, 0]})
+    threat = ThreatModel.from_data(frame, relations=["a + b == 5"])
+    assert len(threat.describe().rows) == 2
+    with pytest.raises(ValueError, match=r"'a \+ b == 5' is false in row 0"):
+        threat.describe(frame + 1)
+
+
+def test_bounds_of_a_category_are_refused():
+    frame = X.assign(flag=np.arange(160) % 2)
+    model = MODELS["logistic"].fit(X, y)
+    with pytest.raises(
+        ValueError, match=r"'bounds' .* columns of numbers; what categories may become .* \['flag'\]"
+    ):
+        adversarial_examples(model, frame, y, threat=ThreatModel.from_data(frame, bounds={"flag": (0, 0)}))

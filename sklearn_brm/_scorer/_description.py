@@ -41,11 +41,13 @@ class ThreatDescription:
 
 def describe(model, X):
     """Return the `ThreatDescription` of a `ThreatModel` for the rows `X`, or for its own reference."""
-    X = model.reference_X if X is None else X
+    given = X is not None
+    X = X if given else model.reference_X
     if X is None:
         raise ValueError("ThreatModel.describe needs X: a threat without reference_X knows no columns.")
     table = Table(model, X)
-    threat = resolve_threat(model, model, table)
+    # A reference may be the ends of columns, which obey no rule about rows.
+    threat = resolve_threat(model, model, table, check_rows=given)
     return ThreatDescription([_row(table, threat, j) for j in range(table.n_features)])
 
 
@@ -73,9 +75,9 @@ def _note_of_category(threat, j):
 
 
 def _note_of_number(table, threat, j):
-    notes = ["constant"] if table.spread[j] == 0 else []
+    in_group = any(j in group.members for group in threat.rules.one_hot)
+    notes = ["one-hot"] if in_group else ["constant"] if table.spread[j] == 0 else []
     notes += ["only grows"] if j in threat.rules.increasing else []
     notes += ["only falls"] if j in threat.rules.decreasing else []
-    notes += ["one-hot"] if any(j in group.members for group in threat.rules.one_hot) else []
     n_missing = int(np.isnan(table.matrix[:, j]).sum())
     return ", ".join(notes + ([f"{n_missing} missing"] if n_missing else []))

@@ -108,7 +108,8 @@ class CriticalPerturbations:
     ----------
     radius : ndarray of shape (n_samples,)
         Smallest radius found that changes the prediction, in the requested norm and in units of
-        `scale`; 0 where the row is wrong when clean, inf where none was found.
+        `scale`; 0 where the row is wrong when clean or a change of category alone breaks it, as `outcome`
+        tells, inf where none was found.
     l2_norm : ndarray of shape (n_samples,)
         Its Euclidean length in raw units (the critical norm of the paper); 0 and inf likewise.
     X : ndarray or DataFrame of shape (n_samples, n_features)

@@ -68,15 +68,17 @@ class Rules:
         return good
 
 
-def resolve_rules(model, table, reference, coded):
-    """Return the `Rules` that a `ThreatModel` means for `table`, whose columns `coded` are categories."""
+def resolve_rules(model, table, reference, coded, groups, *, check_rows=True):
+    """Return the `Rules` that a `ThreatModel` means for `table`, whose columns `coded` are categories.
+
+    The rows of the table must obey them, unless they are no rows but the ends of columns.
+    """
 
     def features(name):
         value = getattr(model, name)
         return np.empty(0, dtype=int) if value is None else table.features(model, name, value)
 
-    low, high, strict = _limits(model, table, reference)
-    groups = _groups(model, table, reference)
+    low, high, strict = _limits(model, table, reference, coded)
     for group in groups:
         low[group.members] = np.maximum(low[group.members], 0)
         high[group.members] = np.minimum(high[group.members], 1)
@@ -93,7 +95,8 @@ def resolve_rules(model, table, reference, coded):
         project=_callable(model, "project", model.project),
     )
     _check_directions(model, table, rules, coded)
-    _check_clean_rows(model, rules, table)
+    if check_rows:
+        _check_clean_rows(model, rules, table)
     return rules
 
 
@@ -134,7 +137,7 @@ def _check_directions(model, table, rules, coded):
         )
 
 
-def _groups(model, table, reference):
+def resolve_groups(model, table, reference):
     """Return the one-hot groups; all zeros are allowed where a row of the table or the reference has them."""
     given = [] if model.one_hot is None else model.one_hot
     rule = "a list of groups of two features or more, none in two groups"
@@ -147,12 +150,12 @@ def _groups(model, table, reference):
     members = [member for group in groups for member in group]
     if any(len(group) < 2 for group in groups) or len(set(members)) < len(members):
         raise parameter_error(model, "one_hot", rule, model.one_hot, ValueError)
-    _check_numbers(model, "one_hot", table, members)
+    _check_numbers(model, "one_hot", table, [j for j in members if table.kinds[j] != "boolean"])
     seen = [table.matrix] if reference is None else [table.matrix, reference.matrix]
     return [Group(g, any((rows[:, g] == 0).all(axis=1).any() for rows in seen)) for g in groups]
 
 
-def _limits(model, table, reference):
+def _limits(model, table, reference, coded):
     """Return the bounds, and whether clean rows must lie inside."""
     low, high = np.full(table.n_features, -np.inf), np.full(table.n_features, np.inf)
     bounds, rule = model.bounds, "None, 'data', a pair (low, high) or a dict from column to such a pair"
@@ -165,7 +168,7 @@ def _limits(model, table, reference):
     if isinstance(bounds, dict):
         for column, ends in bounds.items():
             j = table.position(model, "bounds", column)
-            _check_numbers(model, "bounds", table, [j])
+            _check_numbers(model, "bounds", table, [j], coded)
             low[j], high[j] = _ends(model, ends, 1, given={column: ends})
         return low, high, True
     if isinstance(bounds, (tuple, list)):

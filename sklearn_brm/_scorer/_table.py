@@ -164,11 +164,18 @@ class Table:
         """Return a typical value of each column: the middle one of numbers, else the most frequent one."""
         return np.array([_typical(self.present(j), number) for j, number in enumerate(self.is_number)])
 
-    def summary(self):
-        """Return three rows in the form of the table: smallest, typical and largest value of each column."""
+    def summary(self, groups=()):
+        """Return three rows in the form of the table: smallest, typical and largest value of each column.
+
+        Columns of one of the `groups` come from the same rows: one without any 1, if there is such, and one with.
+        """
         low, high = self.limits()
         wanted = np.where(self.is_number, [low, self.typical(), high], self.typical())
         rows = [[_first(self.matrix[:, j], value) for value in wanted[:, j]] for j in range(self.n_features)]
+        for group in groups:
+            empty = (self.matrix[:, group] == 0).all(axis=1)
+            for j in group:
+                rows[j] = [int(empty.argmax()), int(empty.argmin()), int(empty.argmin())]
         if self.frame is None:
             X = self.matrix if self._array is None else self._array
             return np.column_stack([X[row, j] for j, row in enumerate(rows)])

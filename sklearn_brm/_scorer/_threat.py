@@ -9,7 +9,7 @@ import torch
 from .._base import as_tensor, parameter_error
 from ..functional.attacks import Ball
 from ._choices import Choices, category_values, resolve_choices
-from ._rules import Rules, related, resolve_rules
+from ._rules import Rules, related, resolve_groups, resolve_rules
 from ._table import Table
 from ._threat_model import ThreatModel
 from ._units import resolve_norm, resolve_scale
@@ -270,20 +270,22 @@ def _one_hot(values, group):
     return nearest
 
 
-def resolve_threat(owner, model, table):
+def resolve_threat(owner, model, table, *, check_rows=True):
     """Check a `ThreatModel`, or None, and return the `Threat` that it means for `table`."""
     model = ThreatModel() if model is None else model
     if not isinstance(model, ThreatModel):
         raise parameter_error(owner, "threat", "a ThreatModel or None", model)
     norm = resolve_norm(model, model.norm)
     reference = None if model.reference_X is None else table.aligned(model, "reference_X", model.reference_X)
-    values = category_values(model, table)
-    coded = np.union1d(np.flatnonzero(~table.is_number), list(values)).astype(int)
+    groups = resolve_groups(model, table, reference)
+    members = [int(member) for group in groups for member in group.members]
+    values = {j: found for j, found in category_values(model, table).items() if j not in members}
+    coded = np.setdiff1d(np.union1d(np.flatnonzero(~table.is_number), list(values)), members).astype(int)
     scale = resolve_scale(model, model.scale, reference, table)
     scale[coded] = 0
-    rules = resolve_rules(model, table, reference, coded)
+    rules = resolve_rules(model, table, reference, coded, groups, check_rows=check_rows)
     choices = resolve_choices(model, table, reference, rules, values)
-    for j in np.flatnonzero(~table.is_number):
+    for j in np.setdiff1d(np.flatnonzero(~table.is_number), members):
         values.setdefault(int(j), np.arange(len(table.columns[j].values), dtype=float))
     values = {j: np.union1d(found, table.present(j)) for j, found in values.items()}
     spread = np.minimum((table if reference is None else reference).spread, rules.high - rules.low)

@@ -156,7 +156,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         threat : ThreatModel
             With arrays or dicts for `scale`, `bounds`, `integer` and `categorical`. Floating columns of whole
             numbers stay whole; those of two whole numbers are categories, and so are words, booleans and
-            pandas' categories. Constant columns are held fixed.
+            pandas' categories. Constant columns are held fixed. In groups given as `one_hot` the unit is 1.
 
         Examples
         --------
@@ -171,9 +171,12 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         """
         table = Table(cls.__name__, X)
         key = table.keys()
-        whole = [j for j in np.flatnonzero(table.is_number) if _is_whole(table.present(j))]
+        groups = [table.features(cls.__name__, "one_hot", group) for group in rules.get("one_hot") or ()]
+        members = [int(member) for group in groups for member in group]
+        numbers = np.setdiff1d(np.flatnonzero(table.is_number), members)
+        whole = [j for j in numbers if _is_whole(table.present(j))]
         two = [j for j in whole if len(np.unique(table.present(j))) == _FEW_VALUES]
-        coded = np.flatnonzero(np.isin(table.kinds, ["category", "boolean"]))
+        coded = np.setdiff1d(np.flatnonzero(np.isin(table.kinds, ["category", "boolean"])), members)
         values = {key[j]: np.unique(table.present(j)).tolist() for j in two}
         values |= {key[j]: table.columns[j].values.tolist() for j in coded}
         inferred = {
@@ -181,12 +184,14 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
             "categorical": values,
             "scale": scale,
             # Three rows are all that bounds and typical values need.
-            "reference_X": table.summary(),
+            "reference_X": table.summary(groups),
             "bounds": bounds,
         }
         if isinstance(scale, str):
             unit = spread_of(cls.__name__, table, scale)
             inferred["scale"] = {key[j]: float(unit[j]) for j in np.flatnonzero(table.is_number)}
+            # A category of a group costs one unit, however frequent it is.
+            inferred["scale"] |= {key[j]: 1.0 for j in members}
         return cls(norm, **(inferred | rules))
 
     def size_words(self):
