@@ -421,6 +421,7 @@ def test_intervals_at_the_ends_and_under_weights():
     np.testing.assert_allclose(share_interval(0.5, 3 * ones), narrow)
 
 
+@pytest.mark.filterwarnings("ignore:All .* rows that stand are of class:sklearn_brm.RobustnessWarning")
 @pytest.mark.parametrize("kind", [float, bool])
 def test_groups_that_are_named_stay_groups_when_the_rest_is_inferred(kind):
     random = np.random.default_rng(0)
