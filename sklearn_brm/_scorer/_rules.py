@@ -80,8 +80,9 @@ def resolve_rules(model, table, reference, coded, groups, *, check_rows=True):
 
     low, high, strict = _limits(model, table, reference, coded)
     for group in groups:
-        low[group.members] = np.maximum(low[group.members], 0)
-        high[group.members] = np.minimum(high[group.members], 1)
+        # Bounds that were learned know the categories of few rows.
+        low[group.members] = np.maximum(low[group.members], 0) if strict else 0
+        high[group.members] = np.minimum(high[group.members], 1) if strict else 1
     rules = Rules(
         fixed=_fixed(model, table, features),
         increasing=features("increasing"),

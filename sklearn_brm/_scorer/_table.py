@@ -167,8 +167,8 @@ class Table:
     def summary(self, groups=()):
         """Return three rows in the form of the table: smallest, typical and largest value of each column.
 
-        Columns of one of the `groups` come from the same rows: one without any 1, if there is such, and another
-        one with.
+        Columns of one of the `groups` come from the same rows: one without any 1, if there is such, and one
+        with.
         """
         low, high = self.limits()
         wanted = np.where(self.is_number, [low, self.typical(), high], self.typical())
