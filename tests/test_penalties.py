@@ -314,3 +314,24 @@ def test_several_adversarial_steps_are_projected_ascent_from_a_uniform_start(glo
         delta = (delta + 2.5 * 0.1 / 4 * W.sign()).clamp(-0.1, 0.1)
     torch.testing.assert_close(rows, X + delta)
     assert len(asked) == 4
+
+
+def test_features_without_a_slope_stay_where_they_are_under_the_fast_gradient_sign_method():
+    X, W, _ = random_network(6, 5, 1, 1)
+    W[0, 2] = 0
+    rows = penalties.adversarial_rows(lambda x: (x @ W.T).squeeze(1), X, 0.1, 1, torch.Generator())
+    torch.testing.assert_close(rows, X + 0.1 * W.sign())
+
+
+def test_projections_are_on_normal_directions_of_length_one_from_the_generator():
+    X, W, V = random_network(6, 5, 7, 4)
+    X.requires_grad_()
+    jacobian_of_all = V @ W
+    generator = torch.Generator().manual_seed(0)
+    expected = 0.0
+    for _ in range(3):
+        directions = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+        shares = (directions @ jacobian_of_all).square().sum(dim=1) / directions.square().sum(dim=1)
+        expected += 4 / 3 * shares.mean()
+    found = penalties.jacobian_projected(X @ W.T @ V.T, X, 3, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found, expected)

@@ -32,13 +32,16 @@ from sklearn_brm.functional.attacks import (
     Ball,
     apgd,
     cross_entropy,
+    linear_radius,
     margin,
     minimum_norm,
     noise,
     pgd,
     random_search,
+    ray_search,
 )
-from sklearn_brm.functional.attacks.black_box import _some
+from sklearn_brm.functional.attacks import gradient as gradient_module
+from sklearn_brm.functional.attacks.black_box import _ends, _mutated, _some
 from sklearn_brm.functional.attacks.gradient import _Climb, _halve
 from sklearn_brm.functional.attacks.noise import _GOLDEN, _mix
 
@@ -443,3 +446,78 @@ def test_minimum_norm_finds_the_radius_of_two_classes_to_a_thousandth_in_twenty_
     radius = -margin(model(x), y) / ball.dual_length(gradient)
     found = minimum_norm(model, ball, y, n_steps=20)
     assert ((ball.distance(found.x) / radius - 1).abs() < 1e-3).all()
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2, 1])
+def test_the_furthest_point_is_inside_the_box_to_the_last_bit(norm):
+    random = np.random.RandomState(0)
+    one, scale = torch.ones(1, 7).double(), torch.from_numpy(random.rand(7))
+    x, gradient = torch.from_numpy(random.rand(500, 7)) / 3, torch.from_numpy(random.randn(500, 7))
+    ball = Ball(x, torch.full((500,), 2.0).double(), norm, scale=scale, lower=0 * one, upper=one / 3)
+    furthest = ball.furthest(gradient)
+    assert ((furthest >= 0) & (furthest <= ball.upper)).all()
+    assert (furthest == ball.upper).any()
+
+
+def test_linear_radius_of_a_tie_without_a_slope_is_zero():
+    x, y = torch.zeros(1, 2).double(), torch.tensor([0])
+    assert linear_radius(lambda points: 0 * points, balls(x, 1.0), y).tolist() == [0.0]
+
+
+def test_apgd_looks_back_at_the_checkpoints_of_its_paper(monkeypatch):
+    since = []
+    monkeypatch.setattr(gradient_module, "_halve", lambda climb, n_since: since.append(n_since))
+    x, y = torch.zeros(1, 2).double(), torch.tensor([0])
+    apgd(lambda points: points * 0 + torch.tensor([1.0, 0.0]), balls(x, 1.0), y, n_steps=100)
+    shares = [0.0, 0.22]
+    while shares[-1] <= 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    assert np.cumsum(since).tolist() == [round(100 * share) for share in shares[1:-1]]
+
+
+def test_what_was_drawn_anew_keeps_its_value_and_the_rest_makes_room():
+    x = torch.zeros(1, 4).double()
+    ball = balls(x, 1.0, 1)
+    at_the_edge = torch.tensor([[1.0, 0, 0, 0]]).double()
+    mutants = torch.cat([_mutated(ball, at_the_edge, 0.0, _ends, 0, stream) for stream in range(40)])
+    assert (mutants.abs().sum(dim=1) == 1).all()
+    assert sorted(map(tuple, np.unique(mutants.numpy(), axis=0))) == sorted(
+        tuple(sign * unit) for sign in (-1, 1) for unit in np.eye(4)
+    )
+
+
+@pytest.mark.parametrize("search", ["random", "ray"])
+def test_a_search_asks_only_about_points_that_obey_the_rules_without_a_gradient(search):
+    model, x, y, _ = two_classes()
+    x, asked = x.round(), []
+    y = model(x).argmax(dim=1)
+    ball = Ball(x, torch.full((40,), 3.0).double(), snap=lambda points, ball: points.round())
+
+    def ask(points, index):
+        asked.append(points)
+        lead = margin(model(points), y[index])
+        return lead, lead > 0
+
+    if search == "random":
+        random_search(ask, ball, n_queries=20, seed=0, draw=lambda ball, u: ball.centre + 6 * u - 3)
+    else:
+        ray_search(ask, ball, torch.stack([x + 2.4, x - 2.4]), n_queries=20, seed=0, goal=0 * ball.eps)
+    assert all((points == points.round()).all() for points in asked)
+    assert len(asked) > 2
+
+
+def test_a_ray_search_spends_its_budget_and_returns_the_smallest_of_all_it_broke():
+    model, x, y, _ = two_classes()
+    ball, smallest, n_asked = balls(x, 100.0, 2), torch.full((40,), torch.inf).double(), []
+
+    def ask(points, index):
+        lead = margin(model(points), y[index])
+        size = torch.where(lead > 0, (points - x[index]).norm(dim=1), torch.inf)
+        smallest.scatter_reduce_(0, index, size, "amin")
+        n_asked.append(len(points) // 40)
+        return lead, lead > 0
+
+    starts = torch.stack([x[y != label][0] for label in y])[None]
+    found = ray_search(ask, ball, starts, n_queries=81, seed=0, goal=0 * ball.eps)
+    assert n_asked == [1] + 20 * [4]
+    torch.testing.assert_close(ball.distance(found.x), smallest)
