@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_brm import WTAEncoder
-from sklearn_brm._encoder._checks import warn_of_trouble
+from sklearn_brm._encoder._checks import _cure, warn_of_trouble
 from sklearn_brm._encoder._initial_weights import median_length
 from sklearn_brm._encoder._pruning import noise_cut
 from sklearn_brm.functional.plasticity import PlasticLayer, Rule, lebesgue_norms, minibatch_step, sample_step
@@ -686,3 +686,20 @@ def test_the_cut_is_midway_between_the_two_highest_of_three_kinds_of_units():
     assert noise_cut(variances, np.random.RandomState(0)) == pytest.approx(midway, rel=1e-3)
     with_dead = np.concatenate([np.zeros(5), variances])
     assert noise_cut(with_dead, np.random.RandomState(0)) == pytest.approx(midway, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_dead_units_stay_as_they_are_unless_they_are_to_be_revived(digits):
+    init = np.abs(np.random.default_rng(0).normal(size=(10, 64)))
+    init[5:] *= -1
+    encoder = WTAEncoder(10, init=init, inhibition=0, max_iter=8, revive=False).fit(digits[0])
+    np.testing.assert_array_equal(encoder.components_[5:], init[5:])
+    encoder.set_params(revive=True).fit(digits[0])
+    assert (encoder.components_[5:] != init[5:]).any(axis=1).all()
+
+
+def test_columns_that_do_not_vary_do_not_make_others_look_large():
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    rows /= rows.std(axis=0)
+    assert _cure(np.hstack([rows, np.ones((200, 5))])).startswith("Decrease n_components")
+    assert "100 times the median one" in _cure(np.hstack([rows * [1, 1, 100], np.ones((200, 5))]))
