@@ -691,7 +691,7 @@ def test_the_cut_is_midway_between_the_two_highest_of_three_kinds_of_units():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_dead_units_stay_as_they_are_unless_they_are_to_be_revived(digits):
     init = np.abs(np.random.default_rng(0).normal(size=(10, 64)))
-    init[5:] *= -1
+    init *= np.where(np.arange(10) < 5, 1, -1)[:, None] / np.linalg.norm(init, ord=3, axis=1, keepdims=True)
     encoder = WTAEncoder(10, init=init, inhibition=0, max_iter=8, revive=False).fit(digits[0])
     np.testing.assert_array_equal(encoder.components_[5:], init[5:])
     encoder.set_params(revive=True).fit(digits[0])
