@@ -31,6 +31,7 @@ from sklearn.tree import DecisionTreeClassifier
 import sklearn_brm
 from sklearn_brm import (
     AdversarialScorer,
+    AttackProfileDisplay,
     DecisionPlaneDisplay,
     NotConvertibleError,
     PowerLawSpectrum,
@@ -388,6 +389,9 @@ def test_weights_equal_repetition(task):
     weighted = scorer(task.model, task.X, task.y, sample_weight=weight)
     repeated = scorer(task.model, task.X.iloc[rows] if task.frame else task.X[rows], task.y[rows])
     for metric, value in repeated.items():
+        # Copies of a row make nothing surer, of which the interval of repeated rows knows nothing.
+        if metric.endswith(("_low", "_high")):
+            continue
         rel = 0.02 if metric == "median_critical_perturbation" else 1e-12
         assert weighted[metric] == pytest.approx(value, rel=rel, nan_ok=True), metric
 
@@ -616,6 +620,13 @@ CALLS = {
     "SharedArray": lambda: both(SharedArray, {"load": X.copy}),
     "fetch_mnist": lambda: both(datasets.fetch_mnist, {"path": "nowhere"}),
     "fetch_cifar10": lambda: both(datasets.fetch_cifar10, {"data_home": "nowhere"}),
+    "AttackProfileDisplay": lambda: both(
+        AttackProfileDisplay.from_estimator, rows("estimator", "X", "y", eps=0.5, **TINY)
+    ),
+    "AttackProfileDisplay.from_examples": lambda: both(
+        AttackProfileDisplay.from_examples,
+        {"found": adversarial_examples(fitted("linear"), X, y, eps=0.5, **TINY)},
+    ),
     "DecisionPlaneDisplay": lambda: both(
         DecisionPlaneDisplay.from_estimator, rows("estimator", "X", resolution=3, random_state=0)
     ),

@@ -235,7 +235,7 @@ class TestRobustnessCurveDisplay:
 
     def test_shapes_that_do_not_fit_are_an_error(self):
         with pytest.raises(
-            ValueError, match=r"'y_pred' parameter .* \(n_eps, n_samples\) = \(2, 3\), .* Got \(2, 2\)"
+            ValueError, match=r"'y_pred' parameter .* \(n_eps, n_samples\) = \(2, 3\). Got \(2, 2\)"
         ):
             RobustnessCurveDisplay.from_predictions([0, 1, 1], [[0, 1], [0, 1]], eps=[0, 1])
         with pytest.raises(ValueError, match="'l2_norm' parameter"):
@@ -447,12 +447,12 @@ def test_a_scale_that_runs_backwards_is_a_scale_still():
         (
             lambda X, y: RobustnessCurveDisplay.from_estimator(None, X, y, name=3),
             TypeError,
-            "'name' parameter of .* must be a string, a list of such or None. Got 3",
+            "'name' parameter of .* must be 1 different names, one per estimator. Got 3",
         ),
         (
-            lambda X, y: RobustnessCurveDisplay.from_predictions(y, [y, y], eps=[0, 1], norm=3),
-            ValueError,
-            "'norm' parameter of .* must be inf, 1 or 2. Got 3",
+            lambda X, y: RobustnessCurveDisplay.from_predictions(y, [y, y], eps=[0, 1], threat=3),
+            TypeError,
+            "'threat' parameter of .* must be a ThreatModel or None. Got 3",
         ),
         (
             lambda X, y: RobustnessCurveDisplay.from_predictions(y, {}, eps=[0, 1]),
@@ -464,7 +464,7 @@ def test_a_scale_that_runs_backwards_is_a_scale_still():
                 LogisticRegression(max_iter=1000).fit(X, y), X, landscape_of=3
             ),
             TypeError,
-            "3 is not an estimator instance",
+            "'landscape_of' parameter of .* must be a fitted estimator or None. Got 3",
         ),
     ],
 )

@@ -155,10 +155,10 @@ def test_a_scorer_out_of_memory_finds_the_same(attack, digits, monkeypatch):
     X, y = digits
     model = make_pipeline(MinMaxScaler(), LogisticRegression()).fit(X, y)
     options = {"eps": 1.5, "n_steps": 5, "max_queries": 20, "max_samples": 100, "device": "cpu"}
-    expected = AdversarialScorer(attack, batch_size=25, random_state=0, **options)(model, X, y)
+    expected = AdversarialScorer(attack=attack, batch_size=25, random_state=0, **options)(model, X, y)
     predict = limited(LogisticRegression.predict, 30, rows=lambda model, rows: len(rows))
     monkeypatch.setattr(LogisticRegression, "predict", predict)
-    scorer = AdversarialScorer(attack, batch_size=50, random_state=0, **options)
+    scorer = AdversarialScorer(attack=attack, batch_size=50, random_state=0, **options)
     with pytest.warns(RuntimeWarning, match="AdversarialScorer " + OUT_OF_MEMORY.format(25)):
         assert scorer(model, X, y) == expected
     assert 0 < expected < 1
@@ -251,5 +251,5 @@ def test_a_read_only_memory_map_gives_what_the_array_gives(estimator, method, di
 
 def test_the_scorer_takes_a_read_only_memory_map(digits, mapped_digits):
     model = make_pipeline(MinMaxScaler(), LogisticRegression()).fit(*digits)
-    scorer = AdversarialScorer("pgd", eps=1, n_steps=5, max_samples=50, random_state=0)
+    scorer = AdversarialScorer(eps=1, attack="pgd", n_steps=5, max_samples=50, random_state=0)
     assert scorer(model, *mapped_digits) == scorer(model, *digits)

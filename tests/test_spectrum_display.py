@@ -143,8 +143,8 @@ def test_a_second_axes_is_one_too_many_for_one_picture():
     ("eigenvalues", "window", "message"),
     [
         ({}, "auto", r"'eigenvalues' parameter of .* an array or a dict of one or more by name. Got \{\}"),
-        ([3.0, 2.0, 1.0], "wide", r"window must be \(first, last\) .* Got 'wide' instead"),
-        ([3.0, 2.0, 1.0], (1, 2, 3), r"window must be \(first, last\) .* Got \(1, 2, 3\) instead"),
+        ([3.0, 2.0, 1.0], "wide", r"'window' parameter of .* \(first, last\) .* Got 'wide' instead"),
+        ([3.0, 2.0, 1.0], (1, 2, 3), r"'window' parameter of .* \(first, last\) .* Got \(1, 2, 3\) instead"),
     ],
 )
 def test_eigenvalues_and_window_must_be_such(eigenvalues, window, message):
