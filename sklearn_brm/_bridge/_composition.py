@@ -1,5 +1,7 @@
 """Estimators that hand their work to others: Pipelines, column-wise and side-by-side steps, searches."""
 
+import warnings
+
 import numpy as np
 import torch
 from sklearn.compose import ColumnTransformer
@@ -86,7 +88,10 @@ def _column_indices(transformer, columns):
         return positions[slice(where.get(columns.start), stop, columns.step)]
     if isinstance(columns, slice):
         return positions[columns]
-    columns = np.atleast_1d(np.asarray(columns))
+    with warnings.catch_warnings():
+        # scikit-learn 1.6 warns whoever looks at the columns of a remainder, whose form was to change.
+        warnings.simplefilter("ignore", FutureWarning)
+        columns = np.atleast_1d(np.asarray(columns))
     if columns.dtype.kind in "OUT":
         where = {name: i for i, name in enumerate(transformer.feature_names_in_)}
         return np.array([where[name] for name in columns], dtype=int)
