@@ -23,7 +23,7 @@ class Choices:
         The column that a change is about.
     target : ndarray of shape (n_moves,)
         What it becomes: a code, a number, or NaN.
-    allowed : list of (ndarray, ndarray) or None of length n_moves
+    allowed : list of ndarray or None, of length n_moves
         The values a change may start from; None for all but missing ones.
     max_changes : int
         How many changes a row may make.
@@ -102,6 +102,7 @@ def resolve_choices(model, table, reference, rules, values):
     check_number(model, "max_changes", model.max_changes, "[0, inf)", kind=numbers.Integral)
     transitions = _transitions(model, table, values)
     may_appear, may_be_filled = check_missing(model)
+    typical = (table if reference is None else reference).typical() if may_be_filled else None
     moves = []
     for j in np.setdiff1d(np.arange(table.n_features), rules.fixed):
         if j in values:
@@ -109,8 +110,7 @@ def resolve_choices(model, table, reference, rules, values):
         if may_appear and table.may_miss(j):
             moves.append((j, np.nan, None))
         if may_be_filled:
-            typical = (table if reference is None else reference).typical()[j]
-            moves += [] if np.isnan(typical) else [(j, typical, np.array([np.nan]))]
+            moves += [] if np.isnan(typical[j]) else [(j, typical[j], np.array([np.nan]))]
     moves = moves if model.max_changes else []
     feature, target, allowed = zip(*moves) if moves else ((), (), ())
     return Choices(
