@@ -53,10 +53,7 @@ def check_weight(sample_weight, table):
 def check_grid(owner, eps):
     """Return radii as a rising array."""
     rule = "a rising sequence of numbers in (0, inf)"
-    try:
-        grid = np.asarray(eps, dtype=float)
-    except (TypeError, ValueError):
-        raise parameter_error(owner, "eps", rule, eps, TypeError) from None
+    grid = as_numbers(owner, "eps", eps, rule)
     if (
         grid.ndim != 1
         or len(grid) == 0
