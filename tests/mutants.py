@@ -231,6 +231,8 @@ def run_tests(files, *options, wanted=None, limit=1800):
     def work():
         import resource
 
+        # In a session of its own, so that signals to a test's process group do not reach this program.
+        os.setsid()
         log = os.open(FOLDER / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1), os.dup2(log, 2)
         # Time on the processor, since other work on the machine must not count as a kill.
