@@ -3,6 +3,7 @@
 import copy
 import numbers
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -87,6 +88,49 @@ def check_factor(owner, name, factor, when):
     if not _contains("[0, inf)", number):
         raise parameter_error(owner, name, rule, factor, ValueError)
     return float(number)
+
+
+def number(interval, *also):
+    """Return the rule of a parameter that is a number in `interval`, or one of the literals in `also`."""
+    return partial(check_number, interval=interval, also=also)
+
+
+def integer(interval, *also):
+    """Return the rule of a parameter that is an int in `interval`, or one of the literals in `also`."""
+    return partial(check_number, interval=interval, kind=numbers.Integral, also=also)
+
+
+def one_of(*choices):
+    """Return the rule of a parameter that is one of the literals in `choices`."""
+    return partial(check_choice, choices=choices)
+
+
+def callable_or(*choices):
+    """Return the rule of a parameter that is a callable or one of the literals in `choices`."""
+
+    def check(owner, name, value):
+        if not (callable(value) or _is_literal(value, choices)):
+            raise parameter_error(owner, name, _join([*map(repr, choices), "a callable"]), value)
+
+    return check
+
+
+def any_device(owner, name, value):
+    """Check a parameter that names a device: the rule of the parameter `device`."""
+    resolve_device(owner, value)
+
+
+def check_parameters(owner):
+    """Raise TypeError or ValueError for the first parameter of an estimator that breaks its rule.
+
+    Parameters
+    ----------
+    owner : estimator
+        Its class holds the table of rules, `_parameter_rules`: by the name of each parameter a function
+        ``rule(owner, name, value)`` that raises. A parameter without a rule is not looked at.
+    """
+    for name, rule in owner._parameter_rules.items():
+        rule(owner, name, getattr(owner, name))
 
 
 def with_plain_numbers(owner):

@@ -8,10 +8,16 @@ import torch
 from sklearn.base import BaseEstimator
 
 from sklearn_brm._base import (
+    any_device,
     as_tensor,
+    callable_or,
     check_choice,
     check_factor,
     check_number,
+    check_parameters,
+    integer,
+    number,
+    one_of,
     resolve_device,
     torch_generator,
     with_plain_numbers,
@@ -175,3 +181,29 @@ def test_generators_follow_the_random_state_alone(global_state_unchanged):
     draws = [torch.rand(3, generator=torch_generator(np.random.RandomState(s))) for s in (0, 0, 1)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_a_table_of_rules_checks_every_parameter_in_scikit_learns_sentence():
+    class Table:
+        _parameter_rules = {
+            "size": integer("[1, inf)", "auto"),
+            "rate": number("(0, inf)"),
+            "mode": one_of("a", "b"),
+            "step": callable_or("plain"),
+            "device": any_device,
+        }
+        size, rate, mode, step, device, free = 3, 0.5, "a", "plain", "cpu", object()
+
+    check_parameters(Table())
+    wrong = {
+        "size": (0, "an int in \\[1, inf\\) or 'auto'. Got 0"),
+        "rate": (float("nan"), "a float in \\(0, inf\\). Got nan"),
+        "mode": ("c", "'a' or 'b'. Got 'c'"),
+        "step": ("odd", "'plain' or a callable. Got 'odd'"),
+        "device": ("toaster", "'auto' or a device that torch finds"),
+    }
+    for name, (value, words) in wrong.items():
+        table = Table()
+        setattr(table, name, value)
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of Table must be {words}"):
+            check_parameters(table)
