@@ -1,6 +1,7 @@
 """The shared helpers: their sentences, their intervals, and what they never do."""
 
 import numbers
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -185,13 +186,15 @@ def test_generators_follow_the_random_state_alone(global_state_unchanged):
 
 def test_a_table_of_rules_checks_every_parameter_in_scikit_learns_sentence():
     class Table:
-        _parameter_rules = {
-            "size": integer("[1, inf)", "auto"),
-            "rate": number("(0, inf)"),
-            "mode": one_of("a", "b"),
-            "step": callable_or("plain"),
-            "device": any_device,
-        }
+        _parameter_rules = MappingProxyType(
+            {
+                "size": integer("[1, inf)", "auto"),
+                "rate": number("(0, inf)"),
+                "mode": one_of("a", "b"),
+                "step": callable_or("plain"),
+                "device": any_device,
+            }
+        )
         size, rate, mode, step, device, free = 3, 0.5, "a", "plain", "cpu", object()
 
     check_parameters(Table())
