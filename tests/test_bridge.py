@@ -1,5 +1,7 @@
 """Every converted function equals its estimator, has the right gradient, and refuses what it cannot do."""
 
+import copy
+import pickle
 import re
 import warnings
 
@@ -42,6 +44,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import NotConvertibleError, register_converter, register_torch_function, to_torch
 from sklearn_brm._bridge import mismatch
+from sklearn_brm.functional.layers import Affine, Function, Layer, Monotone, Rescale, TwoColumns, sequence
 
 
 def table(n_classes, seed=0):
@@ -643,6 +646,116 @@ def test_an_estimator_answers_by_its_own_method():
     assert_converts(make_pipeline(Double(), LogisticRegression()).fit(X, y), X)
     with pytest.raises(NotConvertibleError, match="it redefines transform of Double"):
         to_torch(Triple().fit(X))
+
+
+ALL = SCALERS + PROJECTIONS + EXPANSIONS + LINEAR + PROBABILISTIC + KERNEL
+
+
+@pytest.mark.parametrize("estimator", ALL, ids=name_of)
+def test_a_module_is_pickled_copied_and_saved_with_its_numbers_and_has_nothing_to_train(estimator):
+    X, y = table(3)
+    module, rows = to_torch(fitted(estimator, X, y)), torch.tensor(X)
+    expected = module(rows)
+    assert torch.equal(pickle.loads(pickle.dumps(module))(rows), expected)
+    assert not module.training
+    assert not list(module.parameters())
+    other = copy.deepcopy(module)
+    for tensor in other.buffers():
+        tensor.zero_()
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(other(rows), expected)
+
+
+def test_a_pipeline_is_a_flat_sequence_of_layers_that_say_what_they_are_and_whence_they_come():
+    X, y = table(2)
+    inner = make_pipeline(preprocessing.MinMaxScaler(clip=True), decomposition.PCA(3))
+    pipeline = Pipeline([("prepare", inner), ("head", svm.SVC())]).fit(X, y)
+    module = to_torch(pipeline)
+    n_vectors = len(pipeline[-1].support_)
+    assert repr(module).split("\n")[1:-1] == [
+        "  (0): Stretch()",
+        "  (1): Clamp(0, 1)",
+        "  (2): Affine(6 -> 3)",
+        f"  (3): Kernel(rbf, {n_vectors} rows)",
+        f"  (4): Affine({n_vectors} -> 1)",
+        "  (5): TwoColumns()",
+    ]
+    assert [layer.step for layer in module] == [
+        "prepare__minmaxscaler", "prepare__minmaxscaler", "prepare__pca", "head", "head", "head",
+    ]  # fmt: skip
+
+
+def test_parts_side_by_side_are_named_and_know_their_steps():
+    X, y = table(2)
+    columns = compose.ColumnTransformer(
+        [("a.b", StandardScaler(), [0, 1]), ("keep", "passthrough", [4])], transformer_weights={"keep": 2.0}
+    )
+    concat = to_torch(make_pipeline(columns, LogisticRegression()).fit(X, y))[0]
+    assert concat.extra_repr() == "a.b, keep"
+    assert concat.step == "columntransformer"
+    assert concat.parts[0][1].step == "columntransformer__a.b"
+    np.testing.assert_allclose(concat(torch.tensor(X)).numpy(), columns.fit_transform(X))
+
+
+def test_a_module_moves_to_another_precision_as_torch_modules_do():
+    X, y = table(3)
+    classifier = make_pipeline(StandardScaler(), svm.SVC()).fit(X, y)
+    single = to_torch(classifier).to(torch.float32)
+    assert not mismatch(classifier, single, X, dtype=torch.float32).any()
+
+
+class TestLayers:
+    """Layers by themselves."""
+
+    def test_a_layer_of_a_user_is_one_class_that_gets_what_was_fitted_by_name(self):
+        class Shift(Layer):
+            def forward(self, X):
+                return X - self.offset - sum(self.more)
+
+        layer = Shift(offset=torch.ones(2), more=[torch.ones(2), 2 * torch.ones(2)], nothing=None)
+        assert torch.equal(layer(torch.zeros(1, 2)), torch.full((1, 2), -4.0))
+        assert layer.to(torch.float64)(torch.zeros(1, 2, dtype=torch.float64)).dtype == torch.float64
+        assert sorted(layer.state_dict()) == ["more.0", "more.1", "offset"]
+        assert layer.nothing is None
+
+    def test_a_sequence_is_flat_and_leaves_out_what_is_nothing(self):
+        scale, line = Rescale(None, torch.ones(2)), Affine(torch.eye(2))
+        module = sequence(sequence(scale, None), sequence(), sequence(line, torch.tanh))
+        assert [type(layer) for layer in module] == [Rescale, Affine, Function]
+        assert sequence(line) is line
+        rows = torch.ones(3, 2)
+        assert torch.equal(sequence()(rows), rows)
+
+    def test_a_sequence_that_does_more_than_its_parts_is_kept_whole(self):
+        class Twice(torch.nn.Sequential):
+            def forward(self, X):
+                return 2 * super().forward(X)
+
+        twice = Twice(Affine(torch.eye(2)))
+        module = sequence(twice, TwoColumns())
+        assert module[0] is twice
+
+    def test_affine_shifts_before_and_after_the_product(self):
+        rows, weight = torch.arange(6.0).reshape(2, 3), torch.arange(6.0).reshape(3, 2)
+        shift, bias = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([10.0, 20.0])
+        assert torch.equal(Affine(weight, bias, shift=shift)(rows), (rows - shift) @ weight + bias)
+        assert torch.equal(Affine(weight)(rows), rows @ weight)
+
+    @pytest.mark.parametrize("transformer", SCALERS, ids=name_of)
+    def test_the_image_of_an_interval_under_monotone_layers_lies_between_the_images_of_its_ends(
+        self, transformer
+    ):
+        X, y = table(2)
+        module = to_torch(fitted(transformer, X, y))
+        layers = list(module) if type(module) is torch.nn.Sequential else [module]
+        if not all(isinstance(layer, Monotone) for layer in layers):
+            pytest.skip("mixes columns, or is a function of which nothing is known")
+        low, high = (torch.tensor(X + step) for step in (-0.7, 0.7))
+        ends = torch.stack([module(low), module(high)])
+        for share in torch.linspace(0, 1, 9):
+            image = module(low + share * (high - low))
+            assert (image >= ends.amin(0) - 1e-12).all()
+            assert (image <= ends.amax(0) + 1e-12).all()
 
 
 def test_an_unknown_step_is_named_with_the_way_out():

@@ -1,18 +1,6 @@
-"""The bridge: a fitted scikit-learn estimator or Pipeline as a differentiable torch function."""
+"""The bridge: a fitted scikit-learn estimator or Pipeline as a differentiable torch module."""
 
-from . import (  # noqa: F401 - importing them registers their converters
-    _calibration,
-    _composition,
-    _ensembles,
-    _expansions,
-    _functions,
-    _kernels,
-    _linear,
-    _networks,
-    _probabilistic,
-    _projections,
-    _scalers,
-)
+from . import converters  # noqa: F401 - importing them registers them
 from ._codes import CodedInputs
 from ._registry import (
     NotConvertibleError,

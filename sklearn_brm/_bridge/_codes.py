@@ -7,6 +7,37 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from ..functional.layers import Layer
+
+
+class Lookup(Layer):
+    """What a transformer makes of columns of codes, each on its own, looked up in tables.
+
+    Parameters
+    ----------
+    base : Tensor of shape (n_outputs,)
+        Its output for one row.
+    codes : list of Tensors of shape (n_codes,)
+        The rising codes of each column.
+    changes : list of Tensors of shape (n_codes + 1, n_outputs)
+        What each code adds to `base`, and after them what a missing value adds.
+    """
+
+    def __init__(self, base, codes, changes):
+        super().__init__(base=base, codes=codes, changes=changes)
+
+    def forward(self, X):
+        """Return the outputs, of shape (n, n_outputs)."""
+        found = self.base.expand(len(X), -1)
+        for k, (codes, changes) in enumerate(zip(self.codes, self.changes)):
+            place = torch.searchsorted(codes, X[:, k].detach().contiguous())
+            found = found + changes[place.masked_fill(X[:, k].isnan(), len(codes))]
+        return found
+
+    def extra_repr(self):
+        """Return the numbers of columns."""
+        return f"{len(self.codes)} -> {len(self.base)}"
+
 
 @dataclass(frozen=True)
 class CodedInputs:
@@ -47,7 +78,7 @@ class CodedInputs:
         return any(int(j) in self.words for j in self.positions)
 
     def look_up(self, transformer, target):
-        """Return the function from codes to what a transformer makes of each column on its own.
+        """Return the layer from codes to what a transformer makes of each column on its own.
 
         A transformer that mixes columns gives something else; the whole is verified before it is used.
         """
@@ -60,16 +91,7 @@ class CodedInputs:
         output = target.tensor(self._outputs(transformer, rows))
         changes = (output[1:] - output[0]).nan_to_num()
         tables = changes.split([len(column) + 1 for column in values])
-        knots = [target.tensor(column) for column in values]
-
-        def encode(X):
-            found = output[0].expand(len(X), -1)
-            for k, (table, knot) in enumerate(zip(tables, knots)):
-                place = torch.searchsorted(knot, X[:, k].detach().contiguous())
-                found = found + table[place.masked_fill(X[:, k].isnan(), len(knot))]
-            return found
-
-        return encode
+        return Lookup(output[0], [target.tensor(column) for column in values], tables)
 
     def _outputs(self, transformer, rows):
         """Return the dense output for each of the rows; NaN for those that the transformer refuses."""

@@ -1,13 +1,13 @@
 """Which converter belongs to which estimator, and the rules by which one is trusted."""
 
 import dataclasses
-import functools
 
 import torch
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import as_tensor, parameter_error, resolve_device
+from ..functional.layers import LogSoftmax, layers_of, sequence
 
 _CONVERTERS = {}
 _FUNCTIONS = {}
@@ -35,12 +35,12 @@ _WAY_OUT = (
 
 
 class NotConvertibleError(ValueError):
-    """An estimator, or a step inside it, that cannot be turned into a torch function."""
+    """An estimator, or a step inside it, that cannot be turned into a torch module."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Where a converted function lives; handed to every converter.
+    """Where a converted estimator lives; handed to every converter.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Target:
     path : tuple of str
         Names of the steps that lead to the estimator being converted, for messages.
     response : {"scores", "decision", "log_proba", "transform"}
-        What the function is to compute: scores whose argmax is the predicted class, the columns of
+        What the module is to compute: scores whose argmax is the predicted class, the columns of
         `decision_function`, logarithms of `predict_proba`, or what `transform` returns.
     inputs : CodedInputs or None
         Which columns of the input are codes of categories; None where every column is a number.
@@ -71,7 +71,7 @@ class Target:
         return as_tensor(array, dtype=self.dtype).clone().to(self.device)
 
     def convert(self, estimator, step=None, *, response="scores", inputs="same"):
-        """Return the torch function of `estimator`, the part called `step` of the one being converted.
+        """Return the torch module of `estimator`, the part called `step` of the one being converted.
 
         Its input is that of the whole, or as `inputs` says: None for numbers alone.
         """
@@ -80,14 +80,14 @@ class Target:
         return _convert(estimator, dataclasses.replace(self, path=path, response=response, inputs=inputs))
 
     def refuse(self, estimator, reason):
-        """Build the error that says why `estimator` has no torch function, and what to do."""
+        """Build the error that says why `estimator` has no torch module, and what to do."""
         name = estimator if isinstance(estimator, str) else type(estimator).__name__
         where = f"Step {'__'.join(self.path)!r} ({name})" if self.path else name
-        return NotConvertibleError(f"{where} cannot be turned into a torch function: {reason}. {_WAY_OUT}")
+        return NotConvertibleError(f"{where} cannot be turned into a torch module: {reason}. {_WAY_OUT}")
 
 
 def to_torch(estimator, *, device="cpu", dtype=torch.float64):
-    """Turn a fitted estimator or Pipeline into a differentiable torch function.
+    """Turn a fitted estimator or Pipeline into a differentiable torch module.
 
     Parameters
     ----------
@@ -101,10 +101,12 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
 
     Returns
     -------
-    function : callable
+    module : torch.nn.Module
         Takes a tensor of shape (n, n_features_in_). A transformer's returns what `transform` does,
         dense. A classifier's returns decision scores of shape (n, n_classes), two columns for two
         classes, whose argmax indexes `classes_`: decision values, or logarithms of probabilities.
+        Of several steps it is a flat `torch.nn.Sequential` of layers, most of them from
+        `sklearn_brm.functional.layers`; the attribute `step` of a layer names where it comes from.
 
     Raises
     ------
@@ -121,8 +123,9 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
 
     Notes
     -----
-    The parameters are copied: fitting the estimator again leaves the function as it was. The function
-    computes what the estimator computes up to rounding, on finite, dense, numeric input.
+    What was fitted is copied into buffers: fitting the estimator again leaves the module as it was, there is
+    nothing to train, and it can be pickled, moved to a device and saved by `state_dict`. It computes what the
+    estimator computes up to rounding, on finite, dense, numeric input.
 
     Examples
     --------
@@ -134,9 +137,14 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     >>> from sklearn_brm import to_torch
     >>> X, y = load_iris(return_X_y=True)
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
-    >>> function = to_torch(pipeline)
+    >>> module = to_torch(pipeline)
+    >>> module
+    Sequential(
+      (0): Rescale(4 columns)
+      (1): Affine(4 -> 3)
+    )
     >>> rows = torch.tensor(X[:2], requires_grad=True)
-    >>> scores = function(rows)
+    >>> scores = module(rows)
     >>> scores.shape
     torch.Size([2, 3])
     >>> torch.nn.functional.cross_entropy(scores, torch.tensor(y[:2])).backward()
@@ -175,9 +183,10 @@ def register_converter(estimator_type, converter):
         something that this class defines and that is not about fitting. Registering a class again
         replaces its converter.
     converter : callable
-        Called as ``converter(estimator, target)`` with a fitted estimator; returns a callable on tensors as
-        described in `to_torch`. ``target.tensor(array)`` gives a parameter the right type and place,
-        ``target.convert(inner, "name", response="transform")`` converts an inner estimator, and
+        Called as ``converter(estimator, target)`` with a fitted estimator; returns a torch module, or any
+        callable on tensors, as described in `to_torch`. A subclass of `sklearn_brm.functional.layers.Layer`
+        is a module that also moves and pickles. ``target.tensor(array)`` gives a parameter the right type
+        and place, ``target.convert(inner, "name", response="transform")`` converts an inner estimator, and
         ``raise target.refuse(estimator, "reason")`` declines.
 
     See Also
@@ -264,15 +273,15 @@ def converts(*estimator_types):
 
 
 def log_softmax(classifier=None):
-    """Return the function from scores to logarithms of probabilities, for classifiers that use softmax."""
-    return functools.partial(torch.log_softmax, dim=1)
+    """Return the layer from scores to logarithms of probabilities, for classifiers that use softmax."""
+    return LogSoftmax()
 
 
 def converts_classifier(*estimator_types, log_proba=log_softmax):
     """Register the decorated function, which makes the decision values of a classifier.
 
-    ``log_proba(classifier)`` is the function that turns them into logarithms of `predict_proba`, or
-    None where there is none.
+    ``log_proba(classifier)`` is the layer that turns them into logarithms of `predict_proba`, or None where
+    there is none.
     """
 
     def register(converter):
@@ -282,30 +291,19 @@ def converts_classifier(*estimator_types, log_proba=log_softmax):
     return register
 
 
-def compose(functions):
-    """Return the function that applies `functions` one after the other."""
-
-    def composed(X):
-        for function in functions:
-            X = function(X)
-        return X
-
-    return composed
-
-
 def answering(converter, log_proba=log_softmax):
     """Let a converter that knows scores only answer for probabilities too, or decline."""
 
     def converted(estimator, target):
         if target.response == "transform" and not hasattr(estimator, "transform"):
             raise target.refuse(estimator, "it stands before another step and does not transform")
-        function = converter(estimator, target)
+        module = converter(estimator, target)
         if target.response != "log_proba":
-            return function
+            return module
         to_log_proba = log_proba(estimator)
         if to_log_proba is None:
             raise target.refuse(estimator, "its probabilities do not follow from its decision values")
-        return compose([function, to_log_proba])
+        return sequence(module, to_log_proba)
 
     return converted
 
@@ -319,18 +317,26 @@ def _convert(estimator, target):
         raise target.refuse(estimator, f"it redefines {', '.join(changed)} of {owner.__name__}")
     check_is_fitted(estimator)
     if target.inputs is not None and not getattr(converter, "passes_inputs_on", False):
-        return _convert_first(estimator, converter, target)
-    return converter(estimator, target)
+        converter = _first_of_coded(converter)
+    module = sequence(converter(estimator, target)).eval()
+    for layer in layers_of(module):
+        # The innermost step is converted first.
+        layer.step = getattr(layer, "step", "__".join(target.path))
+    return module
 
 
-def _convert_first(estimator, converter, target):
+def _first_of_coded(converter):
     """Convert the first step that meets coded columns: by looking its output up where all of them are."""
-    inputs = target.inputs
-    if target.response == "transform" and inputs.all_coded and hasattr(estimator, "transform"):
-        return inputs.look_up(estimator, target)
-    if inputs.has_words:
-        raise target.refuse(estimator, "it takes columns of categories and of numbers together")
-    return converter(estimator, dataclasses.replace(target, inputs=None))
+
+    def converted(estimator, target):
+        inputs = target.inputs
+        if target.response == "transform" and inputs.all_coded and hasattr(estimator, "transform"):
+            return inputs.look_up(estimator, target)
+        if inputs.has_words:
+            raise target.refuse(estimator, "it takes columns of categories and of numbers together")
+        return converter(estimator, dataclasses.replace(target, inputs=None))
+
+    return converted
 
 
 def passes_inputs_on(converter):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, log_softmax
 
+from .layers import two_columns
 from .penalties import weighted_mean
 from .rectifier import rectify_with_slope
 
@@ -79,10 +80,3 @@ def _outer(inputs, delta):
     if delta.shape[1] < _FEW_OUTPUTS:
         return (delta.T @ inputs).T.contiguous()
     return inputs.T @ delta
-
-
-def two_columns(scores: Tensor) -> Tensor:
-    """Return scores with one column per class: a single column is the score of the second class against 0."""
-    if scores.shape[1] > 1:
-        return scores
-    return torch.cat([torch.zeros_like(scores), scores], dim=1)

@@ -6,7 +6,31 @@ from sklearn import decomposition, feature_selection, random_projection
 from sklearn.impute import SimpleImputer
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
-from ._registry import compose, converts
+from ...functional.layers import Affine, Layer, Select, sequence
+from .._registry import converts
+
+
+class Impute(Layer):
+    """Statistics in the place of missing values, and beside them which values were missing.
+
+    Parameters
+    ----------
+    statistics : Tensor of shape (n_kept,)
+    kept, indicated : Tensors of int64
+        The columns that are handed on, and those whose missing values are told.
+    missing : float or None
+        What stands for a missing value, beside NaN for None.
+    """
+
+    def __init__(self, statistics, kept, indicated, missing=None):
+        super().__init__(statistics=statistics, kept=kept, indicated=indicated)
+        self.missing = missing
+
+    def forward(self, X):
+        """Return the completed columns, then those of 0 and 1."""
+        is_missing = X.isnan() if self.missing is None else torch.eq(X, self.missing)
+        filled = torch.where(is_missing[:, self.kept], self.statistics, X[:, self.kept])
+        return torch.cat([filled, is_missing[:, self.indicated].to(X.dtype)], dim=1)
 
 
 @converts(decomposition.PCA, decomposition.IncrementalPCA)
@@ -17,7 +41,7 @@ def convert_pca(pca, target):
         spread = np.sqrt(pca.explained_variance_)
         # scikit-learn's floor for components without variance.
         components = components / np.maximum(spread, np.finfo(spread.dtype).eps)[:, None]
-    return affine(target.tensor(components.T), target.tensor(pca.mean_))
+    return Affine(target.tensor(components.T), shift=target.tensor(pca.mean_))
 
 
 @converts(
@@ -28,13 +52,14 @@ def convert_pca(pca, target):
 )
 def convert_projection(projection, target):
     """Project on the components."""
-    return affine(target.tensor(projection.components_).T)
+    return Affine(target.tensor(projection.components_).T.contiguous())
 
 
 @converts(decomposition.FastICA)
 def convert_ica(ica, target):
     """Unmix the rows, centred where they were whitened."""
-    return affine(target.tensor(ica.components_.T), target.tensor(ica.mean_) if ica.whiten else None)
+    shift = target.tensor(ica.mean_) if ica.whiten else None
+    return Affine(target.tensor(ica.components_.T), shift=shift)
 
 
 @converts(decomposition.FactorAnalysis)
@@ -42,14 +67,14 @@ def convert_factor_analysis(analysis, target):
     """Expected factors given the row (Bishop 2006, equation 12.66)."""
     loadings = analysis.components_ / analysis.noise_variance_
     precision = np.eye(len(loadings)) + loadings @ analysis.components_.T
-    return affine(target.tensor(np.linalg.solve(precision, loadings).T), target.tensor(analysis.mean_))
+    weight = target.tensor(np.linalg.solve(precision, loadings).T)
+    return Affine(weight, shift=target.tensor(analysis.mean_))
 
 
 @converts(feature_selection.SelectorMixin)
 def convert_selector(selector, target):
     """Keep the chosen columns."""
-    columns = torch.as_tensor(selector.get_support(indices=True), device=target.device)
-    return lambda X: X[:, columns]
+    return Select(torch.as_tensor(selector.get_support(indices=True), device=target.device))
 
 
 @converts(feature_selection.RFE, feature_selection.RFECV)
@@ -58,7 +83,7 @@ def convert_recursive_elimination(elimination, target):
     select = convert_selector(elimination, target)
     if target.response == "transform":
         return select
-    return compose([select, target.convert(elimination.estimator_, "estimator", response=target.response)])
+    return sequence(select, target.convert(elimination.estimator_, "estimator", response=target.response))
 
 
 @converts(SimpleImputer)
@@ -72,21 +97,5 @@ def convert_imputer(imputer, target):
     kept = torch.as_tensor(kept, device=target.device)
     indicated = [] if imputer.indicator_ is None else imputer.indicator_.features_
     indicated = torch.as_tensor(np.asarray(indicated, dtype=int), device=target.device)
-
-    def impute(X):
-        is_missing = _is_missing(X, imputer.missing_values)
-        filled = torch.where(is_missing[:, kept], statistics, X[:, kept])
-        return torch.cat([filled, is_missing[:, indicated].to(X.dtype)], dim=1)
-
-    return impute
-
-
-def affine(matrix, shift=None):
-    """Return the function ``(X - shift) @ matrix``."""
-    if shift is None:
-        return lambda X: X @ matrix
-    return lambda X: (X - shift) @ matrix
-
-
-def _is_missing(X, missing):
-    return X.isnan() if missing is None or np.isnan(missing) else torch.eq(X, missing)
+    missing = imputer.missing_values
+    return Impute(statistics, kept, indicated, None if missing is None or np.isnan(missing) else missing)

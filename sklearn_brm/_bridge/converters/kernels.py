@@ -6,13 +6,64 @@ import numpy as np
 import torch
 from sklearn.svm import SVC, NuSVC
 
-from ._linear import no_probabilities, two_columns
-from ._registry import converts_classifier
+from ...functional.layers import Affine, Layer, TwoColumns, sequence
+from .._registry import converts_classifier
+from .linear import no_probabilities
 
 # A decision value of a pair that is worth half a vote; the margin lies at 1.
 _HALF_A_VOTE = 0.3
 # By how much the predicted class leads where only the count of votes speaks for it.
 _LEAD = 1e-3
+
+
+class Kernel(Layer):
+    """Values of a kernel between each row of a batch and each of some rows.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows, n_features)
+    kind : {"linear", "poly", "sigmoid", "rbf"}
+    gamma, coef0, degree : float
+        As in scikit-learn; a kind that does not use one ignores it.
+    """
+
+    def __init__(self, rows, kind, *, gamma, coef0, degree):
+        super().__init__(rows=rows)
+        self.kind, self.gamma, self.coef0, self.degree = kind, float(gamma), float(coef0), degree
+
+    def forward(self, X):
+        """Return the values, of shape (n, n_rows)."""
+        return _KERNELS[self.kind](self, X)
+
+    def extra_repr(self):
+        """Return the kernel and the number of rows."""
+        return f"{self.kind}, {len(self.rows)} rows"
+
+
+class VoteCounts(Layer):
+    """The decision function "ovr" of a machine of several classes, from the decision values of its pairs."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.n_classes = n_classes
+
+    def forward(self, X):
+        """Return the votes, less than one of them from the sum of decision values: shape (n, n_classes)."""
+        return _votes_and_decision(X, self.n_classes)[1]
+
+
+class Duels(Layer):
+    """How near each class is to winning all its duels, where the argmax is what the votes say."""
+
+    def __init__(self, n_classes, breaks_ties):
+        super().__init__()
+        self.n_classes, self.breaks_ties = n_classes, breaks_ties
+
+    def forward(self, X):
+        """Return the scores, of shape (n, n_classes)."""
+        votes, decision = _votes_and_decision(X, self.n_classes)
+        winner = (decision if self.breaks_ties else votes).argmax(dim=1, keepdim=True)
+        return _raised(_strength(X, self.n_classes), winner)
 
 
 @converts_classifier(SVC, NuSVC, log_proba=no_probabilities)
@@ -24,38 +75,24 @@ def convert_svc(classifier, target):
     """
     # The fitted gamma, which may be estimated from the data, has no public name.
     parameters = {"gamma": classifier._gamma, "coef0": classifier.coef0, "degree": classifier.degree}
-    kernel = kernel_function(classifier, classifier.support_vectors_, target, **parameters)
+    kernel = kernel_layer(classifier, classifier.support_vectors_, target, **parameters)
     dual_coef, intercept = target.tensor(classifier.dual_coef_), target.tensor(classifier.intercept_)
     n_classes = len(classifier.classes_)
     if n_classes == 2:
-        return lambda X: two_columns(kernel(X) @ dual_coef[0] + intercept)
+        return sequence(kernel, Affine(dual_coef.T.contiguous(), intercept), TwoColumns())
     coef = _coefficients_of_pairs(dual_coef, classifier.n_support_)
-    if target.response == "decision":
-        return lambda X: _votes_and_decision(kernel(X) @ coef.T + intercept, n_classes)[1]
-
-    breaks_ties = classifier.break_ties
-
-    def scores(X):
-        pairs = kernel(X) @ coef.T + intercept
-        votes, decision = _votes_and_decision(pairs, n_classes)
-        winner = (decision if breaks_ties else votes).argmax(dim=1, keepdim=True)
-        return _raised(_strength(pairs, n_classes), winner)
-
-    return scores
+    votes = (
+        VoteCounts(n_classes) if target.response == "decision" else Duels(n_classes, classifier.break_ties)
+    )
+    return sequence(kernel, Affine(coef.T.contiguous(), intercept), votes)
 
 
-def kernel_function(estimator, rows, target, *, gamma, coef0, degree):
-    """Return the function from X to its kernel values with `rows`, of shape (n, n_rows)."""
-    rows = target.tensor(rows)
-    if estimator.kernel == "linear":
-        return lambda X: X @ rows.T
-    if estimator.kernel in ("poly", "polynomial"):
-        return lambda X: (gamma * (X @ rows.T) + coef0) ** degree
-    if estimator.kernel == "sigmoid":
-        return lambda X: torch.tanh(gamma * (X @ rows.T) + coef0)
-    if estimator.kernel == "rbf":
-        return lambda X: torch.exp(-gamma * _squared_distances(X, rows))
-    raise target.refuse(estimator, f"its kernel {estimator.kernel!r} is not known in torch")
+def kernel_layer(estimator, rows, target, *, gamma, coef0, degree):
+    """Return the layer from X to its kernel values with `rows`."""
+    kind = "poly" if estimator.kernel == "polynomial" else estimator.kernel
+    if not (isinstance(kind, str) and kind in _KERNELS):
+        raise target.refuse(estimator, f"its kernel {estimator.kernel!r} is not known in torch")
+    return Kernel(target.tensor(rows), kind, gamma=gamma, coef0=coef0, degree=degree)
 
 
 def _squared_distances(X, rows):
@@ -64,6 +101,14 @@ def _squared_distances(X, rows):
     X, rows = X - centre, rows - centre
     squares = X.square().sum(dim=1, keepdim=True) + rows.square().sum(dim=1) - 2 * X @ rows.T
     return squares.clamp(min=0)
+
+
+_KERNELS = {
+    "linear": lambda kernel, X: X @ kernel.rows.T,
+    "poly": lambda kernel, X: (kernel.gamma * (X @ kernel.rows.T) + kernel.coef0) ** kernel.degree,
+    "sigmoid": lambda kernel, X: torch.tanh(kernel.gamma * (X @ kernel.rows.T) + kernel.coef0),
+    "rbf": lambda kernel, X: torch.exp(-kernel.gamma * _squared_distances(X, kernel.rows)),
+}
 
 
 def _pairs(n_classes, device):

@@ -4,12 +4,16 @@ import torch
 from sklearn import linear_model
 from sklearn.svm import LinearSVC
 
-from ._registry import converts_classifier, log_softmax
+from ...functional.layers import Affine, Layer, TwoColumns, sequence
+from .._registry import converts_classifier, log_softmax
 
 
-def sigmoids(classifier=None):
-    """Return the function from scores to logarithms of probabilities, for one classifier per class."""
-    return lambda scores: torch.log_softmax(torch.nn.functional.logsigmoid(scores), dim=1)
+class LogSigmoids(Layer):
+    """From the scores of one classifier per class to logarithms of probabilities, normalised over classes."""
+
+    def forward(self, X):
+        """Return the logarithms."""
+        return torch.log_softmax(torch.nn.functional.logsigmoid(X), dim=1)
 
 
 def no_probabilities(classifier):
@@ -20,13 +24,13 @@ def _of_logistic(classifier):
     several = len(classifier.classes_) > 2
     # Older versions of scikit-learn have the parameter, and let liblinear train one classifier per class.
     one_per_class = classifier.solver == "liblinear" or getattr(classifier, "multi_class", None) == "ovr"
-    return sigmoids() if several and one_per_class else log_softmax()
+    return LogSigmoids() if several and one_per_class else log_softmax()
 
 
 def _of_sgd(classifier):
     if classifier.loss != "log_loss":
         return None
-    return sigmoids() if len(classifier.classes_) > 2 else log_softmax()
+    return LogSigmoids() if len(classifier.classes_) > 2 else log_softmax()
 
 
 @converts_classifier(
@@ -44,11 +48,7 @@ def _of_sgd(classifier):
 def convert_linear(classifier, target):
     """Decision values ``X @ coef_.T + intercept_``."""
     coef, intercept = target.tensor(classifier.coef_), target.tensor(classifier.intercept_)
-    if len(classifier.classes_) > 2:
-        return lambda X: X @ coef.T + intercept
-    return lambda X: two_columns(X @ coef.reshape(-1) + intercept.reshape(()))
-
-
-def two_columns(decision):
-    """Scores of both classes whose difference is the decision value of the second, shape (n,)."""
-    return torch.stack([torch.zeros_like(decision), decision], dim=1)
+    # A lone class score may come as a vector, and an intercept that was not fitted as a number.
+    coef = coef.reshape(-1, coef.shape[-1])
+    layer = Affine(coef.T.contiguous(), intercept.reshape(-1).expand(len(coef)).contiguous())
+    return layer if len(classifier.classes_) > 2 else sequence(layer, TwoColumns())

@@ -5,7 +5,67 @@ import torch
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.multiclass import OneVsRestClassifier
 
-from ._registry import converts, passes_inputs_on
+from ...functional.layers import Layer, LogSoftmax, Select, sequence
+from .._registry import converts, passes_inputs_on
+
+
+class Members(Layer):
+    """Several modules that look at the same rows."""
+
+    def __init__(self, members):
+        super().__init__()
+        self.members = torch.nn.ModuleList(members)
+
+
+class LogMean(Members):
+    """Logarithm of the (weighted) mean of the exponentials of what the members say."""
+
+    def __init__(self, members, weights=None):
+        super().__init__(members)
+        weights = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=float)
+        self.log_weights = np.log(weights / weights.sum()).tolist()
+
+    def forward(self, X):
+        """Return the logarithms, of shape (n, n_classes)."""
+        parts = [weight + member(X) for weight, member in zip(self.log_weights, self.members)]
+        return torch.stack(parts).logsumexp(dim=0)
+
+
+class Mean(Members):
+    """Mean of what the members say."""
+
+    def forward(self, X):
+        """Return the means, of shape (n, n_classes)."""
+        return sum(member(X) for member in self.members) / len(self.members)
+
+
+class OnePerClass(Members):
+    """The last column of what each member says, side by side."""
+
+    def forward(self, X):
+        """Return the columns, of shape (n, n_members)."""
+        return torch.stack([member(X)[:, -1] for member in self.members], dim=1)
+
+
+class Difference(Layer):
+    """The decision value of the second of two classes."""
+
+    def forward(self, X):
+        """Return the differences, of shape (n, 1)."""
+        return X[:, 1:] - X[:, :1]
+
+
+class Place(Layer):
+    """Columns put at the places of their classes; a class without a column never wins."""
+
+    def __init__(self, places, n_classes):
+        super().__init__(places=places)
+        self.n_classes = n_classes
+
+    def forward(self, X):
+        """Return one column per class."""
+        scores = X.new_full((len(X), self.n_classes), torch.finfo(X.dtype).min)
+        return scores.index_copy(1, self.places, X)
 
 
 @converts(VotingClassifier)
@@ -25,7 +85,7 @@ def convert_voting(voting, target):
         for member, (name, weight) in zip(voting.estimators_, voters)
         if weight > 0
     ]
-    return log_mean(*zip(*members))
+    return LogMean(*zip(*members))
 
 
 @converts(BaggingClassifier)
@@ -37,8 +97,8 @@ def convert_bagging(bagging, target):
     response = "decision" if is_decision else "log_proba"
     members = [_convert_bagged(bagging, i, response, target) for i in range(len(bagging.estimators_))]
     if is_decision:
-        return lambda X: sum(member(X) for member in members) / len(members)
-    return log_mean(members)
+        return Mean(members)
+    return LogMean(members)
 
 
 @converts(OneVsRestClassifier)
@@ -56,39 +116,17 @@ def convert_one_vs_rest(classifier, target):
     if len(members) == 1:
         return members[0]
     if response == "decision":
-        return lambda X: torch.stack([difference(member(X)) for member in members], dim=1)
-    return lambda X: torch.stack([member(X)[:, 1] for member in members], dim=1).log_softmax(dim=1)
-
-
-def log_mean(members, weights=None):
-    """Return the function to the logarithm of the weighted mean of exp(member(X))."""
-    weights = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=float)
-    log_weights = np.log(weights / weights.sum()).tolist()
-
-    def function(X):
-        return torch.stack([w + member(X) for w, member in zip(log_weights, members)]).logsumexp(dim=0)
-
-    return function
-
-
-def difference(scores):
-    """The decision value of the second of two classes."""
-    return scores[:, 1] - scores[:, 0]
+        return OnePerClass([sequence(member, Difference()) for member in members])
+    return sequence(OnePerClass(members), LogSoftmax())
 
 
 def _convert_bagged(bagging, i, response, target):
     """The i-th member on its own features, with its classes among those of all."""
     member = bagging.estimators_[i]
     features = torch.as_tensor(np.asarray(bagging.estimators_features_[i]), device=target.device)
-    function = target.convert(member, f"estimators_[{i}]", response=response)
+    module = sequence(Select(features), target.convert(member, f"estimators_[{i}]", response=response))
     if len(member.classes_) == bagging.n_classes_:
-        return lambda X: function(X[:, features])
-    # A member that never saw a class gives it no probability; its classes count from 0.
+        return module
+    # Its classes count from 0.
     places = torch.as_tensor(np.asarray(member.classes_, dtype=int), device=target.device)
-    never = torch.finfo(target.dtype).min
-
-    def placed(X):
-        scores = X.new_full((len(X), bagging.n_classes_), never)
-        return scores.index_copy(1, places, function(X[:, features]))
-
-    return placed
+    return sequence(module, Place(places, bagging.n_classes_))

@@ -8,20 +8,21 @@ from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from ._registry import compose, converts, passes_inputs_on
+from ...functional.layers import Concat, Select, Stretch, sequence
+from .._registry import converts, passes_inputs_on
 
 
 @converts(Pipeline)
 @passes_inputs_on
 def convert_pipeline(pipeline, target):
     """Every step after the one before it."""
-    functions, inputs = [], target.inputs
+    modules, inputs = [], target.inputs
     for name, step in pipeline.steps:
         if not _is_passthrough(step):
             response = target.response if name == pipeline.steps[-1][0] else "transform"
-            functions.append(target.convert(step, name, response=response, inputs=inputs))
+            modules.append(target.convert(step, name, response=response, inputs=inputs))
             inputs = None
-    return compose(functions)
+    return sequence(*modules)
 
 
 @converts(ColumnTransformer)
@@ -29,14 +30,14 @@ def convert_pipeline(pipeline, target):
 def convert_column_transformer(transformer, target):
     """Each part on its columns, side by side."""
     weights = transformer.transformer_weights or {}
-    parts = []
+    parts = {}
     for name, part, columns in transformer.transformers_:
         columns = _column_indices(transformer, columns)
         if len(columns) and part != "drop":
             inputs = None if target.inputs is None else target.inputs.select(columns)
-            columns = torch.as_tensor(columns, device=target.device)
-            parts.append((_convert_part(part, name, target, inputs), columns, weights.get(name, 1.0)))
-    return lambda X: torch.cat([weight * part(X[:, columns]) for part, columns, weight in parts], dim=1)
+            select = Select(torch.as_tensor(columns, device=target.device))
+            parts[name] = sequence(select, *_convert_part(part, name, target, inputs, weights))
+    return Concat(parts)
 
 
 @converts(FeatureUnion)
@@ -44,12 +45,13 @@ def convert_column_transformer(transformer, target):
 def convert_feature_union(union, target):
     """Each part on all columns, side by side."""
     weights = union.transformer_weights or {}
-    parts = [
-        (_convert_part(part, name, target, target.inputs), weights.get(name, 1.0))
-        for name, part in union.transformer_list
-        if part != "drop"
-    ]
-    return lambda X: torch.cat([weight * part(X) for part, weight in parts], dim=1)
+    return Concat(
+        {
+            name: sequence(*_convert_part(part, name, target, target.inputs, weights))
+            for name, part in union.transformer_list
+            if part != "drop"
+        }
+    )
 
 
 @converts("sklearn.BaseSearchCV")
@@ -70,12 +72,14 @@ def _is_passthrough(step):
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
-def _convert_part(part, name, target, inputs):
+def _convert_part(part, name, target, inputs, weights):
+    """Yield the module of a part that stands beside others, and what multiplies its output."""
     if not _is_passthrough(part):
-        return target.convert(part, name, response="transform", inputs=inputs)
-    if inputs is not None and inputs.has_words:
+        yield target.convert(part, name, response="transform", inputs=inputs)
+    elif inputs is not None and inputs.has_words:
         raise target.refuse(part, "it passes categories on as they are")
-    return lambda X: X
+    if weights.get(name, 1.0) != 1.0:
+        yield Stretch(target.tensor(weights[name]))
 
 
 def _column_indices(transformer, columns):
