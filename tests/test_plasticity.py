@@ -105,8 +105,11 @@ def test_the_powers_and_norms_stay_in_step_with_the_weights(step, p):
     torch.testing.assert_close(layer.inverse_norms, row_scales(layer.W, p), rtol=1e-15, atol=0)
 
 
-def test_an_accelerator_that_updates_all_rows_gets_the_same_weights(monkeypatch):
-    W, X, rule = draw(0, 20, 5), draw(1, 9, 5), Rule(k=3, all_ranks=True)
+@pytest.mark.parametrize("n_rows", [1, 3, 9])
+def test_an_accelerator_that_updates_all_rows_gets_the_same_weights_however_few_rows_come(
+    monkeypatch, n_rows
+):
+    W, X, rule = draw(0, 20, 5), draw(1, n_rows, 5), Rule(k=3, all_ranks=True)
     sparse, dense = PlasticLayer(W.clone(), 3), PlasticLayer(W.clone(), 3)
     minibatch_step(sparse, X, rule, 0.1)
     everything = torch.arange(20)

@@ -229,7 +229,7 @@ def _summed_increments(layer, X, h, units, strengths, R):
     """Return the units that a batch changes and their summed increments, shape (n_changed, n_features)."""
     ranks = [rank for rank, g in enumerate(strengths) if g != 0]
     rows, slots = _changed_rows(units[:, ranks], len(layer.W))
-    change = layer.zeros(len(rows), at_most=slots.numel())
+    change = layer.zeros(len(rows), at_most=max(len(rows), slots.numel()))
     decay = X.new_zeros(len(rows))
     for column, rank in enumerate(ranks):
         change.index_add_(0, slots[:, column], X, alpha=strengths[rank] * R**layer.p)
