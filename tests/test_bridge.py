@@ -947,6 +947,9 @@ def test_auto_is_a_device_that_computes_in_the_precision_asked_for(monkeypatch):
 def test_a_class_in_place_of_an_estimator_is_an_error():
     with pytest.raises(TypeError, match="'estimator' parameter of to_torch must be a fitted estimator"):
         to_torch(LogisticRegression)
+    for nothing in [None, 3, "svc"]:
+        with pytest.raises(TypeError, match="'estimator' parameter of to_torch must be a fitted estimator"):
+            to_torch(nothing)
 
 
 @pytest.mark.parametrize(("arguments", "name"), [((3, len), "estimator_type"), ((int, 3), "converter")])

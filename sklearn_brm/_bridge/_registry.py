@@ -153,6 +153,8 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     """
     if isinstance(estimator, type):
         raise parameter_error("to_torch", "estimator", "a fitted estimator, not a class", estimator)
+    if not (hasattr(estimator, "predict") or hasattr(estimator, "transform")):
+        raise parameter_error("to_torch", "estimator", "a fitted estimator", estimator, TypeError)
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise parameter_error("to_torch", "dtype", "a floating torch.dtype", dtype)
     return convert_coded(estimator, None, device=_resolve_device(device, dtype), dtype=dtype)
