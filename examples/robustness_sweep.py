@@ -145,7 +145,7 @@ def draw(results, folder):
         for name in ALPHAS:
             TradeOffDisplay.from_cv_results(searches[name], name=name, ax=ax)
         ax.get_legend().remove()
-        ax.set_title(f"{problem.title}\n{problem.threat}", fontsize="medium")
+        ax.set_title(problem.title, fontsize="medium")
     # Both axes show the same candidates: one legend below them will do.
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,16 @@
 """The pictures of robustness hold the right numbers, and draw them where they say."""
 
+import copy
+import pickle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -16,11 +21,15 @@ from sklearn.preprocessing import StandardScaler, scale
 from sklearn.svm import SVC, LinearSVC
 
 from sklearn_brm import (
+    AdversarialScorer,
+    AttackProfileDisplay,
     DecisionPlaneDisplay,
     NotConvertibleError,
     RobustnessCurveDisplay,
+    RobustnessWarning,
     ThreatModel,
     TradeOffDisplay,
+    adversarial_examples,
     robustness_curve,
 )
 
@@ -143,9 +152,184 @@ def linear_models():
     models = {f"C={C}": LogisticRegression(C=C).fit(X, y) for C in (0.01, 1.0)}
     return models, X, y
 
+    def test_the_label_says_what_the_attacker_may_do(self):
+        X, y = load_iris(return_X_y=True)
+        threat = ThreatModel.from_data(X, norm=2, scale="iqr", increasing=[0])
+        scoring = {
+            "accuracy": "accuracy",
+            "robust": AdversarialScorer(0.25, threat=threat, attack="fgsm"),
+            "radius": AdversarialScorer(metric="median_critical_perturbation", attack="fgsm"),
+        }
+        model = LogisticRegression(max_iter=1000)
+        search = GridSearchCV(model, {"C": [0.1, 1.0]}, scoring=scoring, refit=False, cv=2).fit(X, y)
+        display = TradeOffDisplay.from_cv_results(search)
+        assert display.x_label == "accuracy (mean of 2 folds)"
+        words = "Euclidean length up to 0.25 interquartile ranges; bounds of the data; increasing"
+        assert display.y_label.replace("\n", " ") == f"robust (mean of 2 folds) {words}"
+        assert max(map(len, display.y_label.splitlines())) <= 44
+        radius = TradeOffDisplay.from_cv_results(search, y="radius").y_label.replace("\n", " ")
+        assert radius == "radius (mean of 2 folds) largest change of a feature, raw units"
+
+    def test_one_scorer_of_several_scores_names_the_threat_where_it_holds(self):
+        results = {f"mean_test_{name}": np.array([0.5, 0.6]) for name in ("accuracy", "robust_accuracy")}
+
+        class Search:
+            scoring = AdversarialScorer(0.5, metric="all")
+            cv_results_ = results
+
+        display = TradeOffDisplay.from_cv_results(Search(), y="robust_accuracy")
+        assert "\n" not in display.x_label
+        assert display.y_label.endswith("each feature up to 0.5 raw units")
+
+    @pytest.mark.parametrize(
+        ("searched", "asked", "label"),
+        [
+            (["wta__classifier__alpha"], "wta__classifier__alpha", "alpha"),
+            (["wta__classifier__alpha"], "alpha", "alpha"),
+            (["a__alpha", "b__alpha"], "a__alpha", "a__alpha"),
+            (["x__a__alpha", "x__b__alpha"], "x__b__alpha", "b__alpha"),
+            (["alpha", "b__alpha"], "alpha", "alpha"),
+            (["alpha", "b__alpha"], "b__alpha", "b__alpha"),
+        ],
+    )
+    def test_paths_of_parameters_are_as_short_as_they_can_be(self, searched, asked, label):
+        results = {"mean_test_accuracy": np.array([0.5, 0.6]), "mean_test_robust": np.array([0.1, 0.2])}
+        results |= {f"param_{name}": np.array([i, i + 1.0]) for i, name in enumerate(searched)}
+        display = TradeOffDisplay.from_cv_results(results, color_by=asked)
+        assert display.colors_label == label
+        at = next(i for i, name in enumerate(searched) if name == asked or len(searched) == 1)
+        np.testing.assert_array_equal(display.colors, [at, at + 1])
+
+    def test_an_end_that_two_parameters_share_names_neither(self):
+        results = {"mean_test_accuracy": [0.5], "mean_test_robust": [0.1]}
+        results |= {"param_a__alpha": [1.0], "param_b__alpha": [2.0]}
+        with pytest.raises(ValueError, match=r"must be one of \['a__alpha', 'b__alpha'\]. Got 'alpha'"):
+            TradeOffDisplay.from_cv_results(results, color_by="alpha")
+
+    def test_a_candidate_far_from_all_others_does_not_squeeze_them(self):
+        x, y = [0.9, 0.91, 0.93, 0.92, 0.2], [0.5, 0.52, 0.49, 0.51, 0.55]
+        display = TradeOffDisplay(x=x, y=y).plot()
+        low, high = display.ax_.get_xlim()
+        assert 0.85 < low < 0.9
+        assert 0.93 < high < 0.97
+        assert [text.get_text() for text in display.ax_.texts] == ["(0.2, 0.55)"]
+        mark = [line for line in display.ax_.lines if line.get_marker() == "<"]
+        np.testing.assert_allclose(mark[0].get_xydata(), [[low, 0.55]])
+        assert len(display.points_.get_offsets()) == 5
+        # Another display of the same axes begins anew, and knows the points of both.
+        TradeOffDisplay(x=[0.95, 0.94], y=[0.5, 0.3]).plot(ax=display.ax_)
+        assert display.ax_.get_xlim()[1] > 0.95
+        assert [text.get_text() for text in display.ax_.texts] == ["(0.2, 0.55)"]
+
+    def test_the_chosen_candidate_is_always_shown(self):
+        display = TradeOffDisplay(
+            x=[0.9, 0.91, 0.93, 0.92, 0.2], y=[0.5, 0.52, 0.49, 0.51, 0.5], chosen=4
+        ).plot()
+        assert display.ax_.get_xlim()[0] < 0.2
+        assert len(display.ax_.texts) == 0
+
+    def test_limits_of_the_user_stay(self):
+        ax = plt.subplots()[1]
+        ax.set_xlim(0.3, 1.0)
+        TradeOffDisplay(x=[0.9, 0.91, 0.93, 0.92, 0.2], y=[0.5, 0.52, 0.49, 0.51, 0.5]).plot(ax=ax)
+        assert ax.get_xlim() == (0.3, 1.0)
+
 
 class TestRobustnessCurveDisplay:
     """Accuracy under attack of several classifiers, with the boxes of their critical norms."""
+
+    @pytest.mark.parametrize("factor", [1.0, 1e4])
+    def test_without_eps_the_curve_spans_what_happens_to_all(self, linear_models, factor):
+        models, X, y = linear_models
+        X = X * factor
+        models = {C: LogisticRegression(C=C / factor**2).fit(X, y) for C in (0.01, 1.0)}
+        display = RobustnessCurveDisplay.from_estimator(models, X, y, attack="apgd", random_state=0)
+        first, second = display.curves.values()
+        np.testing.assert_array_equal(first.eps, second.eps)
+        for curve, model in zip((first, second), models.values()):
+            assert curve.relative_accuracy[0] > 0.85
+            assert curve.relative_accuracy[-1] < 0.1
+            exact = np.abs(model.decision_function(X)) / np.abs(model.coef_).sum()
+            assert curve.eps[-1] < 2 * exact.max() + first.eps[0] + second.eps[0]
+        assert len(first.eps) == 20
+
+    def test_the_grid_is_the_same_every_time_and_ends_where_the_data_do(self, linear_models):
+        models, X, y = linear_models
+        stuck = ThreatModel.from_data(X, fixed=[0, 1, 2], bounds="data")
+        options = {"threat": stuck, "attack": "apgd", "random_state": 0}
+        with pytest.warns(RobustnessWarning, match="as far as from one end of the data to the other"):
+            curve, again = (robustness_curve(models["C=0.01"], X, y, **options) for _ in range(2))
+        np.testing.assert_array_equal(curve.eps, again.eps)
+        assert curve.relative_accuracy[-1] > 0.3
+        assert curve.eps[-1] == pytest.approx(np.ptp(X[:, 3]) / X[:, 3].std())
+
+    def test_one_estimator_has_the_radii_of_robustness_curve(self, linear_models):
+        models, X, y = linear_models
+        options = {"attack": "apgd", "random_state": 0}
+        display = RobustnessCurveDisplay.from_estimator(models["C=1.0"], X, y, **options)
+        curve = robustness_curve(models["C=1.0"], X, y, **options)
+        np.testing.assert_array_equal(display.curves["LogisticRegression"].eps, curve.eps)
+
+    def test_an_unknown_parameter_is_named(self, linear_models):
+        models, X, y = linear_models
+        with pytest.raises(TypeError, match="unexpected keyword argument 'epsilon'"):
+            RobustnessCurveDisplay.from_estimator(models, X, y, epsilon=1)
+
+    @pytest.mark.parametrize(
+        ("scale", "word"),
+        [("std", "standard deviations"), ("range", "ranges"), ("iqr", "interquartile ranges")],
+    )
+    def test_units_learned_from_data_keep_their_word(self, scale, word):
+        X, y = load_iris(return_X_y=True)
+        threat = ThreatModel.from_data(X, scale=scale)
+        answers = [y, y]
+        for one in (threat, clone(threat), pickle.loads(pickle.dumps(threat)), copy.deepcopy(threat)):
+            display = RobustnessCurveDisplay.from_predictions(y, answers, eps=[0, 1], threat=one)
+            assert display.ax_.get_xlabel() == f"perturbation size (largest change of a feature, in {word})"
+        other = clone(threat).set_params(scale=2.0)
+        assert other.size_words().endswith("in units of scale")
+        found = adversarial_examples(
+            LogisticRegression(max_iter=1000).fit(X, y), X, y, eps=0.1, threat=threat, attack="fgsm"
+        )
+        assert AttackProfileDisplay.from_examples(found).axes_[1].get_xlabel() == f"median move ({word})"
+
+    def test_the_band_is_the_interval_of_the_curve(self, linear_models):
+        models, X, y = linear_models
+        display = RobustnessCurveDisplay.from_estimator(models, X, y, eps=[0.1, 0.5, 1.0], **self.effort)
+        assert len(display.ax_.collections) == 2
+        for band, curve in zip(display.ax_.collections, display.curves.values()):
+            corners = band.get_paths()[0].vertices
+            for eps, low, high in zip(curve.eps, *curve.interval):
+                drawn = corners[np.isclose(corners[:, 0], eps), 1]
+                assert drawn.min() == pytest.approx(low)
+                assert drawn.max() == pytest.approx(high)
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ["SVC", "forest"],
+            ["LogisticRegression after a StandardScaler", "a support vector machine with a kernel"],
+            ["WithoutAnyBreak" * 4, "b"],
+        ],
+    )
+    def test_names_under_the_boxes_are_whole_and_overlap_nothing(self, linear_models, names):
+        _, _, y = linear_models
+        answers = {name: np.stack([y, y[::-1]]) for name in names}
+        lengths = {name: np.ones((2, len(y))) for name in names}
+        display = RobustnessCurveDisplay.from_predictions(y, answers, eps=[0, 1], l2_norm=lengths)
+        display.figure_.canvas.draw()
+        labels = display.axes_[1].get_xticklabels()
+        for name, label in zip(names, labels):
+            written, note = label.get_text().rsplit("\n", 1)
+            assert written.replace("\n", "").replace(" ", "") == name.replace(" ", "")
+            assert note.endswith("% broken")
+        frame = display.figure_.bbox
+        for label in labels:
+            box = label.get_window_extent()
+            assert box.x0 >= frame.x0 - 1
+            assert box.y0 >= frame.y0 - 1
+        if labels[0].get_rotation() == 0:
+            assert not labels[0].get_window_extent().overlaps(labels[1].get_window_extent())
 
     effort = {"n_steps": 10, "max_queries": 50, "random_state": 0}  # noqa: RUF012
 
@@ -180,7 +364,7 @@ class TestRobustnessCurveDisplay:
             median = display.boxes_["medians"][i].get_ydata()[0]
             assert median == pytest.approx(np.median(curve.l2_norm[broken]))
             share = broken.sum() / (curve.radius > 0).sum()
-            assert display.axes_[1].get_xticklabels()[i].get_text() == f"{share:.0%}"
+            assert display.axes_[1].get_xticklabels()[i].get_text() == f"{'ab'[i]}\n{share:.0%} broken"
         assert display.ax_.get_xscale() == "log"
         assert "standard deviations" in display.ax_.get_xlabel()
 
@@ -255,7 +439,117 @@ def network():
 
 
 class TestDecisionPlaneDisplay:
-    """What a classifier answers on a plane through a row."""
+    """What a classifier answers on a plane through rows."""
+
+    @pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
+    @pytest.mark.parametrize("with_labels", [True, False])
+    def test_by_default_the_plane_goes_through_rows_of_two_classes_or_three(self, load, with_labels):
+        X, y = load(return_X_y=True)
+        X = scale(X)
+        model = LogisticRegression().fit(X, y)
+        labels = y if with_labels else None
+        display = DecisionPlaneDisplay.from_estimator(model, X, labels, resolution=3)
+        again = DecisionPlaneDisplay.from_estimator(model, X, labels, resolution=3)
+        np.testing.assert_array_equal(display.rows, again.rows)
+        # The row in the middle is one whose distances to two rows of X are those in the picture.
+        assert display.rows.shape == (3, 2)
+        np.testing.assert_array_equal(display.rows[0], [0, 0])
+        lengths = np.linalg.norm(display.rows[1:], axis=1)
+        middles = [
+            i
+            for i in range(len(X))
+            if all(np.isclose(np.linalg.norm(X - X[i], axis=1), length).any() for length in lengths)
+        ]
+        assert middles
+        assert display.in_plane.all()
+        assert display.coordinates[-1] >= np.abs(display.rows).max()
+        if with_labels:
+            classes = display.true_classes.tolist()
+            assert len(set(classes)) == len(np.unique(y))
+            assert classes[0] != classes[1]
+        else:
+            assert display.true_classes is None
+            assert len(np.unique(display.regions)) >= 2
+
+    def test_the_rows_of_the_plane_are_marked_with_their_true_class_and_answered_right(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        X, y = scale(X), np.array(["bad", "good"])[y]
+        model = LogisticRegression().fit(X, y)
+        display = DecisionPlaneDisplay.from_estimator(model, X, y, resolution=101)
+        places = np.abs(display.coordinates[:, None] - display.rows.T.reshape(1, -1)).argmin(axis=0)
+        across, along = places[3:], places[:3]
+        answered = display.classes[display.regions[across, along]]
+        np.testing.assert_array_equal(answered, display.true_classes)
+        texts = [text.get_text() for text in display.ax_.texts]
+        assert [text for text in texts if text in ("bad", "good")] == display.true_classes.tolist()
+        assert "true class" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+    def test_a_plane_around_a_given_row_goes_to_the_nearest_other_class(self):
+        X, y = load_iris(return_X_y=True)
+        model = LogisticRegression(max_iter=1000).fit(X, y)
+        display = DecisionPlaneDisplay.from_estimator(model, X, y, index=3, resolution=3)
+        assert display.true_classes.tolist() == [0, 1, 2]
+
+    def test_what_is_the_same_everywhere_is_written_and_not_coloured(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+        flat = DecisionPlaneDisplay.from_estimator(model, X, y, scale="std", resolution=5)
+        assert flat.jacobian_norm is not None
+        assert flat.colorbar_ is None
+        norm = np.linalg.norm(model[-1].coef_)
+        assert any(f"the same everywhere: {norm:.3g}" in text.get_text() for text in flat.axes_[1].texts)
+        assert len(flat.axes_[1].images[0].cmap.colors) == 1
+        constant = DecisionPlaneDisplay.from_estimator(
+            DummyClassifier(strategy="most_frequent").fit(X, y), X, y, resolution=3
+        )
+        assert np.unique(constant.regions).tolist() == [1]
+        assert "one answer everywhere: 1" in [text.get_text() for text in constant.ax_.texts]
+
+    def test_rows_that_are_all_the_same_have_a_plane_still(self):
+        model = LogisticRegression().fit(np.eye(3), [0, 1, 1])
+        display = DecisionPlaneDisplay.from_estimator(model, np.ones((4, 3)), resolution=3)
+        assert display.regions.shape == (3, 3)
+
+    def test_words_and_missing_values_stay_what_they_are_in_the_middle(self):
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame({"a": rng.normal(size=80), "word": ["x", "y"] * 40, "b": rng.normal(size=80)})
+        frame["flag"], labels = frame["a"] > 1, np.where(frame["a"] + frame["b"] > 0, "up", "down")
+        frame.loc[7, "b"] = np.nan
+        seen = []
+
+        class Remembers(LogisticRegression):
+            def fit(self, X, y):
+                return super().fit(X[["a", "b"]].fillna(0), y)
+
+            def predict(self, X):
+                seen.append(X)
+                return super().predict(X[["a", "b"]].fillna(0))
+
+            def predict_proba(self, X):
+                return super().predict_proba(X[["a", "b"]].fillna(0))
+
+        model = Remembers().fit(frame, labels)
+        display = DecisionPlaneDisplay.from_estimator(model, frame, labels, index=2, resolution=5)
+        assert display.jacobian_norm is None
+        lines = seen[2:]
+        assert len(lines) == 5
+        for line in lines:
+            assert line.dtypes.equals(frame.dtypes)
+            assert (line["word"] == frame["word"][2]).all()
+            assert (line["flag"] == frame["flag"][2]).all()
+        np.testing.assert_allclose(
+            lines[2].iloc[2][["a", "b"]].astype(float), frame.loc[2, ["a", "b"]].astype(float)
+        )
+        assert display.in_plane[0]
+        missing = DecisionPlaneDisplay.from_estimator(
+            model, frame, labels, index=7, directions=np.eye(4)[[0, 2]], resolution=3
+        )
+        assert seen[-1]["b"].isna().all()
+        assert missing.in_plane.tolist() == [True]
+        with pytest.raises(
+            ValueError, match=r"'landscape' parameter of .* where some columns of X hold no numbers"
+        ):
+            DecisionPlaneDisplay.from_estimator(model, frame, labels, landscape=True)
 
     def test_every_point_is_what_the_classifier_answers_there(self, network):
         network, X = network
@@ -313,7 +607,9 @@ class TestDecisionPlaneDisplay:
         network, X = network
 
         def display(**kwargs):
-            return DecisionPlaneDisplay.from_estimator(network, X, resolution=9, **kwargs)
+            return DecisionPlaneDisplay.from_estimator(
+                network, X, index=0, directions="random", resolution=9, **kwargs
+            )
 
         first, again, other = (display(scale="std", random_state=seed) for seed in (0, 0, 1))
         np.testing.assert_array_equal(first.confidence, again.confidence)
@@ -343,7 +639,7 @@ class TestDecisionPlaneDisplay:
         X, y = load_digits(return_X_y=True)
         model = LogisticRegression(max_iter=50, tol=0.1).fit(X, 2 * y)
         display = DecisionPlaneDisplay.from_estimator(
-            model, X, resolution=21, directions=X[1:3] - X[0], extent=60.0
+            model, X, index=0, resolution=21, directions=X[1:3] - X[0], extent=60.0
         )
         labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
         assert labels == [str(2 * k) for k in np.unique(display.regions)]
@@ -361,7 +657,7 @@ class TestDecisionPlaneDisplay:
         [
             ({"extent": 0.0}, "'extent' parameter of .* must be a float in (0, inf) or None. Got 0.0"),
             ({"resolution": 1}, "'resolution' parameter of .* must be an int in [2, inf). Got 1"),
-            ({"index": 150}, "'index' parameter of .* must be an int in [-150, 149]. Got 150"),
+            ({"index": 150}, "'index' parameter of .* must be an int in [-150, 149] or None. Got 150"),
             ({"landscape": "yes"}, "'landscape' parameter of .* must be 'auto', True or False. Got 'yes'"),
             ({"scale": "range"}, "'scale' parameter of .* must be None or 'std'. Got 'range'"),
             (
@@ -378,6 +674,9 @@ class TestDecisionPlaneDisplay:
                 "'directions' parameter of .* two independent directions",
             ),
             ({"directions": [[1, 0], [2, 0]]}, "'directions' parameter of .* of shape (2, 4)"),
+            ({"directions": "any"}, "'directions' parameter of .* must be None or 'random'. Got 'any'"),
+            ({"y": [0, 1]}, "'y' parameter of .* must be None or 150 labels, one per row. Got (2,)"),
+            ({"scale": [1, 0, 0, 0]}, "'scale' parameter of .* above 0 for two columns of numbers or more"),
         ],
     )
     def test_bad_parameters_say_the_rule(self, network, arguments, message):
@@ -389,7 +688,9 @@ class TestDecisionPlaneDisplay:
 
     def test_one_feature_and_unfitted_estimators_are_errors(self, network):
         network, X = network
-        with pytest.raises(ValueError, match=r"'X' parameter of .* must be of two features or more"):
+        with pytest.raises(
+            ValueError, match=r"'X' parameter of .* must be rows with two features of numbers or more"
+        ):
             DecisionPlaneDisplay.from_estimator(network, X[:, :1])
         with pytest.raises(NotFittedError):
             DecisionPlaneDisplay.from_estimator(LogisticRegression(), X)

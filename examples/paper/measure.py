@@ -130,7 +130,13 @@ def plane(model, X, settings):
     import matplotlib.pyplot as plt
 
     display = DecisionPlaneDisplay.from_estimator(
-        model, X, index=0, resolution=settings.resolution, random_state=settings.seed, device="cpu"
+        model,
+        X,
+        index=0,
+        directions="random",
+        resolution=settings.resolution,
+        random_state=settings.seed,
+        device="cpu",
     )
     plt.close(display.figure_)
     names = ("coordinates", "regions", "classes", "confidence", "jacobian_norm")

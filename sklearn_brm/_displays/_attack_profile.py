@@ -28,6 +28,8 @@ class AttackProfileDisplay:
         columns that never moved.
     n_broken : int
         Number of broken rows.
+    unit : str, default="units of scale"
+        What `distance` counts.
 
     Attributes
     ----------
@@ -63,11 +65,12 @@ class AttackProfileDisplay:
     'petal length (cm)'
     """
 
-    def __init__(self, *, names, share, distance, n_broken):
+    def __init__(self, *, names, share, distance, n_broken, unit="units of scale"):
         self.names = names
         self.share = share
         self.distance = distance
         self.n_broken = n_broken
+        self.unit = unit
 
     @classmethod
     def from_estimator(cls, estimator, X, y, *, n_columns=20, ax=None, **parameters):
@@ -129,6 +132,7 @@ class AttackProfileDisplay:
             share=share[order],
             distance=np.array([_median_move(moves[:, j]) for j in order]),
             n_broken=len(moves),
+            unit=found.unit,
         )
         return display.plot(ax=ax)
 
@@ -165,14 +169,15 @@ class AttackProfileDisplay:
             if np.isnan(distance) and share > 0:
                 ax.annotate(
                     "another category",
-                    (0, place),
+                    (0.03, place),
                     xycoords=("axes fraction", "data"),
                     va="center",
                     fontsize=8,
                 )
         ax.set_yticks(places, [])
         ax.set_ylim(self.ax_.get_ylim())
-        ax.set(xlim=(0, None), xlabel="median move (units of scale)")
+        farthest = np.nanmax(self.distance, initial=0)
+        ax.set(xlim=(0, 1.08 * farthest if farthest > 0 else 1), xlabel=f"median move ({self.unit})")
 
 
 def _median_move(moves):

@@ -1,4 +1,4 @@
-"""What a classifier answers on a plane through one row, and how steep it is there."""
+"""What a classifier answers on a plane through rows of several classes, and how steep it is there."""
 
 import numbers
 
@@ -10,15 +10,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import as_numbers, as_tensor, check_choice, check_number, parameter_error, resolve_device
 from .._bridge import NotConvertibleError, to_torch
+from .._scorer import Table
+from ..functional.jacobians import jacobian_norms
 from ._style import AREAS, check_axes, legend_above, resolve_axes
 
 _OWNER = "DecisionPlaneDisplay.from_estimator"
 _UNITS = {"std": "standard deviations"}
 _CONFIDENCE_LEVELS = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99])
+# Relative differences between norms that are nothing but rounding.
+_FLAT = 1e-6
+# The rows lie so much inside of the edge of the picture.
+_MARGIN = 1.25
 
 
 class DecisionPlaneDisplay:
-    """The classes on a plane through a row, with contours of the confidence, and the norm of the Jacobian.
+    """The classes on a plane through rows, with contours of the confidence, and the norm of the Jacobian.
 
     It is recommended to use `from_estimator` to create one. All parameters are stored as attributes.
 
@@ -36,6 +42,13 @@ class DecisionPlaneDisplay:
         Frobenius norm of the Jacobian.
     unit : str, default="raw units"
         Unit of the coordinates.
+    rows : ndarray of shape (n_rows, 2), default=None
+        Coordinates of the rows that the plane goes through; None is the one in the middle.
+    true_classes : ndarray of shape (n_rows,), default=None
+        Their true labels.
+    in_plane : ndarray of bool of shape (n_rows,), default=None
+        Whether they lie in the plane; others differ from it in a category or a missing value, and are drawn
+        empty. None is all.
 
     Attributes
     ----------
@@ -46,7 +59,7 @@ class DecisionPlaneDisplay:
     figure_ : matplotlib Figure
         Figure that holds them.
     colorbar_ : matplotlib Colorbar or None
-        Scale of the Jacobian norm.
+        Scale of the Jacobian norm; None also where it is the same everywhere, which is written instead.
 
     See Also
     --------
@@ -64,9 +77,11 @@ class DecisionPlaneDisplay:
     >>> from sklearn_brm import DecisionPlaneDisplay
     >>> X, y = load_iris(return_X_y=True)
     >>> model = LogisticRegression(max_iter=1000).fit(X, y)
-    >>> display = DecisionPlaneDisplay.from_estimator(model, X, index=60, resolution=21, random_state=0)
+    >>> display = DecisionPlaneDisplay.from_estimator(model, X, y, resolution=21)
     >>> display.regions.shape
     (21, 21)
+    >>> display.true_classes
+    array([0, 1, 2])
 
     The Jacobian of a linear model is the same everywhere:
 
@@ -75,7 +90,17 @@ class DecisionPlaneDisplay:
     """
 
     def __init__(
-        self, *, coordinates, regions, classes, confidence=None, jacobian_norm=None, unit="raw units"
+        self,
+        *,
+        coordinates,
+        regions,
+        classes,
+        confidence=None,
+        jacobian_norm=None,
+        unit="raw units",
+        rows=None,
+        true_classes=None,
+        in_plane=None,
     ):
         self.coordinates = coordinates
         self.regions = regions
@@ -83,14 +108,18 @@ class DecisionPlaneDisplay:
         self.confidence = confidence
         self.jacobian_norm = jacobian_norm
         self.unit = unit
+        self.rows = rows
+        self.true_classes = true_classes
+        self.in_plane = in_plane
 
     @classmethod
     def from_estimator(
         cls,
         estimator,
         X,
+        y=None,
         *,
-        index=0,
+        index=None,
         directions=None,
         scale=None,
         extent=None,
@@ -108,16 +137,24 @@ class DecisionPlaneDisplay:
         estimator : classifier
             A fitted classifier or Pipeline.
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Numeric rows, with two features or more.
-        index : int, default=0
-            The row of `X` in the middle of the plane.
-        directions : array-like of shape (2, n_features), default=None
-            The plane's directions, in units of `scale`; they are made orthonormal. None draws two at random.
+            Rows with two columns of numbers or more. Other columns, and missing values, stay in the whole
+            plane what they are in the row in its middle.
+        y : array-like of shape (n_samples,), default=None
+            True labels: the rows that are drawn are marked with theirs, and chosen among those that are
+            answered right, in the plane too, where there are such.
+        index : int, default=None
+            The row of `X` in the middle of the plane. None is a typical row of the most frequent class.
+        directions : None, "random" or array-like of shape (2, n_features), default=None
+            The plane's directions, in units of `scale`; they are made orthonormal. None leads through typical
+            rows of the two classes nearest to the row in the middle, or, where there are two classes only,
+            of the other class, and through the row whose distance from that line is the median. Classes are
+            those in `y`, else those that are answered. ``"random"`` draws two.
         scale : None, "std" or array-like of shape (n_features,), default=None
             What a step of 1 means for each feature: 1, its standard deviation in `X`, or a number.
         extent : float, default=None
-            How far the plane reaches from the row, in units of `scale`. None is the median distance
-            between the row and the others.
+            How far the plane reaches from the row, in units of `scale`. None is a bit further than the
+            other rows that the plane goes through or, with `directions`, the median distance between the
+            row and all others.
         resolution : int, default=101
             Number of points along each direction.
         landscape : bool or "auto", default="auto"
@@ -129,7 +166,7 @@ class DecisionPlaneDisplay:
         device : str, default="auto"
             Where to compute the Jacobian.
         random_state : int, RandomState instance or None, default=None
-            Determines the directions.
+            Determines the directions for ``directions="random"``.
         ax : matplotlib Axes or pair of them, default=None
             Where to draw the regions or, given two, the regions and the landscape. None makes a new figure.
 
@@ -154,28 +191,48 @@ class DecisionPlaneDisplay:
             raise parameter_error(_OWNER, "estimator", "a fitted classifier of one label per row", estimator)
         if landscape_of is not None:
             check_is_fitted(landscape_of)
-        rows = _check_rows(X, index)
-
-        steps = _steps(scale, rows)
-        plane = _orthonormal(directions, rows.shape[1], random_state) * steps
-        extent = _typical_distance(rows, rows[index], steps) if extent is None else float(extent)
-        coordinates = np.linspace(-extent, extent, resolution)
+        table, y = _check_rows(X, y, index)
+        steps = _steps(scale, table)
+        places = _places(table, steps)
+        if directions is not None:
+            directions = _given_directions(directions, steps, random_state)
+        predicted = estimator.predict(X) if directions is None or index is None else None
+        labels = predicted if y is None else y
+        if index is None:
+            index = _frequent_row(places, labels, predicted == labels)
+        middle, others = table.matrix[index].astype(float), []
+        if directions is None:
+            # What is answered in the plane: with the words and missing values of the row in the middle.
+            moved = middle + (places - places[index]) * steps
+            answered = estimator.predict(table.restore(moved, np.full(len(table), index)))
+            others = _other_rows(places, labels, index, (answered == labels) & (predicted == labels))
+            directions = _completed((places - places[index])[others], steps)
+        plane = _orthonormal(directions)
+        marked = np.array([index, *others])
+        marks = (places[marked] - places[index]) @ plane.T
+        if extent is None:
+            far = np.abs(marks).max()
+            extent = _MARGIN * far if far > 0 else _typical_distance(places, index)
+        coordinates = np.linspace(-float(extent), float(extent), resolution)
 
         def lines():
             # One line of points after the other, so that memory does not grow with the area.
-            return (
-                rows[index] + second * plane[1] + np.outer(coordinates, plane[0]) for second in coordinates
-            )
+            along, across = plane * steps
+            return (middle + second * across + np.outer(coordinates, along) for second in coordinates)
 
-        answers = [_answer(estimator, X, line) for line in lines()]
+        answers = [_answer(estimator, table.restore(line, np.full(resolution, index))) for line in lines()]
         source = estimator if landscape_of is None else landscape_of
+        reached = middle + marks @ (plane * steps)
         display = cls(
             coordinates=coordinates,
             regions=np.array([regions for regions, _ in answers]),
             classes=estimator.classes_,
             confidence=None if answers[0][1] is None else np.array([confidence for _, confidence in answers]),
-            jacobian_norm=_landscape(landscape, source, lines(), steps, device),
+            jacobian_norm=_landscape(landscape, source, table, lines(), steps, device),
             unit="raw units" if scale is None else _UNITS.get(str(scale), "units of scale"),
+            rows=marks,
+            true_classes=None if y is None else y[marked],
+            in_plane=np.isclose(reached, table.matrix[marked], rtol=1e-6, equal_nan=True).all(axis=1),
         )
         return display.plot(ax=ax)
 
@@ -201,7 +258,7 @@ class DecisionPlaneDisplay:
             self._plot_landscape(axes[1]) if self.jacobian_norm is not None and len(axes) > 1 else None
         )
         for one in axes[:n_axes]:
-            one.plot(0, 0, "+", color="black", ms=10, mew=2)
+            self._plot_rows(one)
             one.set(xlabel=f"first direction ({self.unit})", ylabel=f"second direction ({self.unit})")
         return self
 
@@ -229,69 +286,179 @@ class DecisionPlaneDisplay:
                 )
                 ax.clabel(contours, fmt="%.2f", fontsize=7)
         present = np.unique(self.regions)
-        patches = [Patch(color=colors[k], label=str(self.classes[k])) for k in present]
-        legend_above(ax, patches, share=0.8)
+        handles = [Patch(color=colors[k], label=str(self.classes[k])) for k in present]
+        if len(present) == 1:
+            _write_in(ax, f"one answer everywhere: {self.classes[present[0]]}")
+        if self.true_classes is not None:
+            from matplotlib.lines import Line2D
+
+            style = {"color": "none", "marker": "o", "mec": "black", "mfc": "white"}
+            handles.append(Line2D([], [], label="true class", **style))
+            if self.in_plane is not None and not np.all(self.in_plane):
+                # A filled dot is told from an empty one where both stand in the legend.
+                handles[-1].set_markerfacecolor("#777777")
+                handles.append(Line2D([], [], label="beside the plane", **(style | {"mfc": "none"})))
+        legend_above(ax, handles, share=0.8)
+
+    def _plot_rows(self, ax):
+        """Mark the rows that the plane goes through, in the colour and with the name of their true class."""
+        rows = np.zeros((1, 2)) if self.rows is None else self.rows
+        if self.true_classes is None:
+            ax.plot(*rows.T, "+", color="black", ms=10, mew=2)
+            return
+        colors = dict(zip(self.classes.tolist(), _area_colors(len(self.classes))))
+        in_plane = np.ones(len(rows), dtype=bool) if self.in_plane is None else self.in_plane
+        for place, label, is_in_plane in zip(rows, self.true_classes.tolist(), in_plane):
+            color = colors.get(label, "white") if is_in_plane else "none"
+            ax.plot(*place, "o", mfc=color, mec="black", ms=8, mew=1.5)
+            box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.7}
+            # The texts of the rows at the right stand towards the middle, whose own makes room for them.
+            side, ha = (-8, "right") if place[0] >= 0 else (8, "left")
+            at = {"xytext": (side, 6), "textcoords": "offset points", "ha": ha}
+            ax.annotate(str(label), place, fontsize="small", bbox=box, **at)
 
     def _plot_landscape(self, ax):
+        from matplotlib.colors import ListedColormap
+
+        low, high = self.jacobian_norm.min(), self.jacobian_norm.max()
+        label = f"Frobenius norm of the Jacobian\n(axes in {self.unit})"
+        if high - low <= _FLAT * high:
+            ax.imshow(self.jacobian_norm, **self._image(), cmap=ListedColormap(["#DDDDDD"]))
+            _write_in(ax, f"{label}\nthe same everywhere: {high:.3g}")
+            return None
         image = ax.imshow(self.jacobian_norm, **self._image(), cmap="cividis")
-        return self.figure_.colorbar(
-            image, ax=ax, label=f"Frobenius norm of the Jacobian (axes in {self.unit})"
-        )
+        return self.figure_.colorbar(image, ax=ax, label=label)
 
     def _image(self):
         low, high = self.coordinates[[0, -1]]
         return {"origin": "lower", "extent": (low, high, low, high), "aspect": "equal"}
 
 
-def _check_rows(X, index):
-    """Return the rows as numbers, after looking at their shape and at the index of the one in the middle."""
-    rows = as_numbers(_OWNER, "X", X, "a dense table of numbers")
-    if rows.ndim != 2 or rows.shape[1] < 2:
-        raise parameter_error(_OWNER, "X", "of two features or more", rows.shape, ValueError)
-    check_number(_OWNER, "index", index, f"[{-len(rows)}, {len(rows) - 1}]", kind=numbers.Integral)
-    return rows
+def _write_in(ax, text):
+    """Write a line at the upper edge, inside of the axes."""
+    box = {"boxstyle": "round", "fc": "white", "ec": "none", "alpha": 0.8}
+    ax.text(0.5, 0.97, text, transform=ax.transAxes, ha="center", va="top", fontsize="small", bbox=box)
 
 
-def _steps(scale, rows):
-    """What a step of 1 means for each feature."""
+def _check_rows(X, y, index):
+    """Return the rows as a `Table` and the labels as an array, after a look at their shapes."""
+    table = Table(_OWNER, X)
+    if table.is_number.sum() < 2:
+        rule = "rows with two features of numbers or more"
+        raise parameter_error(_OWNER, "X", rule, table.matrix.shape, ValueError)
+    n_rows = len(table)
+    check_number(_OWNER, "index", index, f"[{-n_rows}, {n_rows - 1}]", kind=numbers.Integral, also=(None,))
+    if y is not None:
+        y = np.asarray(y)
+        if y.shape != (n_rows,):
+            raise parameter_error(_OWNER, "y", f"None or {n_rows} labels, one per row", y.shape, ValueError)
+    return table, y
+
+
+def _steps(scale, table):
+    """What a step of 1 means for each feature; 0 for those that stay."""
     if scale is None:
-        return np.ones(rows.shape[1])
+        return table.is_number.astype(float)
     if isinstance(scale, str):
         check_choice(_OWNER, "scale", scale, (None, "std"))
-        return rows.std(axis=0)
-    rule = f"None, 'std' or {rows.shape[1]} numbers of 0 or more"
-    steps = as_numbers(_OWNER, "scale", scale, rule)
-    if steps.shape != (rows.shape[1],) or not ((steps >= 0) & np.isfinite(steps)).all():
-        raise parameter_error(_OWNER, "scale", rule, scale, ValueError)
+        steps = table.deviation()
+    else:
+        rule = f"None, 'std' or {table.n_features} numbers of 0 or more"
+        steps = as_numbers(_OWNER, "scale", scale, rule)
+        if steps.shape != (table.n_features,) or not ((steps >= 0) & np.isfinite(steps)).all():
+            raise parameter_error(_OWNER, "scale", rule, scale, ValueError)
+        steps = np.where(table.is_number, steps, 0)
+    if (steps > 0).sum() < 2:
+        raise parameter_error(
+            _OWNER, "scale", "above 0 for two columns of numbers or more", scale, ValueError
+        )
     return steps
 
 
-def _orthonormal(directions, n_features, random_state):
-    """Two directions of length one, at right angles."""
-    if directions is None:
-        directions = check_random_state(random_state).normal(size=(2, n_features))
-    rule = f"two independent directions, of shape (2, {n_features})"
-    directions = as_numbers(_OWNER, "directions", directions, rule)
-    is_finite = np.isfinite(directions).all()
-    if directions.shape != (2, n_features) or not is_finite or np.linalg.matrix_rank(directions) < 2:
+def _places(table, steps):
+    """Return the rows in units of the steps, 0 in columns that stay, and typical values for missing ones."""
+    rows = np.where(np.isnan(table.matrix), table.typical(), table.matrix).astype(float)
+    # A column without any value has no typical one.
+    return np.divide(np.nan_to_num(rows), steps, out=np.zeros_like(rows), where=steps > 0)
+
+
+def _frequent_row(places, labels, right):
+    """Return a typical row of the most frequent class, of those that are answered right if there are any."""
+    found, counts = np.unique(labels, return_counts=True)
+    own = labels == found[counts.argmax()]
+    return _typical_rows(places, labels, np.flatnonzero(own & right if (own & right).any() else own))[0]
+
+
+def _other_rows(places, labels, index, right):
+    """Return typical rows of the two nearest other classes, or as many as there are and a row beside them."""
+    away, other = places - places[index], labels != labels[index]
+    # Where a class is never answered right, its own rows stand for it all the same.
+    pool = other & (right | ~np.isin(labels, labels[right]))
+    typical = _typical_rows(places, labels, np.flatnonzero(pool))
+    rows = sorted(typical, key=lambda row: np.linalg.norm(away[row]))[:2]
+    while len(rows) < 2:
+        rows.append(_median_row(away, away[rows]))
+    return rows
+
+
+def _typical_rows(places, labels, pool):
+    """Return for each label the row in `pool` that is nearest to the median of its rows there."""
+    rows = [pool[labels[pool] == label] for label in np.unique(labels[pool])]
+    centres = [np.median(places[of_label], axis=0) for of_label in rows]
+    distances = [np.linalg.norm(places[own] - centre, axis=1) for own, centre in zip(rows, centres)]
+    return [int(own[distance.argmin()]) for own, distance in zip(rows, distances)]
+
+
+def _median_row(away, directions):
+    """Return the row whose distance off the directions is the median of those that are off them."""
+    if len(directions):
+        basis = np.linalg.qr(directions.T)[0]
+        away = away - away @ basis @ basis.T
+    distance = np.linalg.norm(away, axis=1)
+    off = np.flatnonzero(distance > 1e-9 * max(distance.max(), 1e-300))
+    return int(off[np.argsort(distance[off], kind="stable")[len(off) // 2]]) if len(off) else 0
+
+
+def _completed(directions, steps):
+    """Return two independent directions: those given or, where these are none, along columns that move."""
+    axes = np.eye(len(steps))[np.flatnonzero(steps)[:2]]
+    found = []
+    for direction in [*directions, *axes]:
+        if len(found) < 2 and np.linalg.matrix_rank([*found, direction]) > len(found):
+            found.append(direction)
+    return np.array(found)
+
+
+def _given_directions(directions, steps, random_state):
+    """Return two directions that the user gave, or drew, without the columns that stay."""
+    n_features = len(steps)
+    if isinstance(directions, str):
+        check_choice(_OWNER, "directions", directions, (None, "random"))
+        return check_random_state(random_state).normal(size=(2, n_features)) * (steps > 0)
+    rule = f"None, 'random' or two independent directions, of shape (2, {n_features})"
+    given = as_numbers(_OWNER, "directions", directions, rule)
+    is_sound = given.shape == (2, n_features) and np.isfinite(given).all()
+    if not is_sound or np.linalg.matrix_rank(given * (steps > 0)) < 2:
         raise parameter_error(_OWNER, "directions", rule, directions, ValueError)
+    return given * (steps > 0)
+
+
+def _orthonormal(directions):
+    """Return two directions of length one, at right angles."""
     basis, triangle = np.linalg.qr(directions.T)
     # Signs as given, so that the picture is not mirrored.
     return (basis * np.sign(np.diag(triangle))).T
 
 
-def _typical_distance(rows, row, steps):
-    """Median distance to the other rows, over the features that may move."""
-    moves = steps > 0
-    distances = np.linalg.norm((rows - row)[:, moves] / steps[moves], axis=1)
+def _typical_distance(places, index):
+    """Return the median distance to the other rows."""
+    distances = np.linalg.norm(places - places[index], axis=1)
     distances = distances[distances > 0]
     return float(np.median(distances)) if len(distances) else 1.0
 
 
-def _answer(estimator, X, rows):
-    """Encoded predictions and the confidence in them, or None."""
-    if hasattr(X, "columns"):
-        rows = type(X)(rows, columns=X.columns)
+def _answer(estimator, rows):
+    """Return encoded predictions and the confidence in them, or None."""
     regions = np.searchsorted(estimator.classes_, estimator.predict(rows))
     if hasattr(estimator, "predict_proba"):
         return regions, estimator.predict_proba(rows).max(axis=1)
@@ -302,10 +469,15 @@ def _answer(estimator, X, rows):
     return regions, softmax(scores, axis=1).max(axis=1)
 
 
-def _landscape(landscape, estimator, lines, steps, device):
+def _landscape(landscape, estimator, table, lines, steps, device):
     """Norms of the Jacobian at the points of all lines, in units of the steps, or None."""
     if not landscape:
         return None
+    if not table.is_number.all():
+        if landscape == "auto":
+            return None
+        rule = "'auto' or False where some columns of X hold no numbers"
+        raise parameter_error(_OWNER, "landscape", rule, landscape, ValueError)
     device = resolve_device(_OWNER, device)
     dtype = torch.float32 if device.type == "mps" else torch.float64
     try:
@@ -317,18 +489,6 @@ def _landscape(landscape, estimator, lines, steps, device):
     steps = as_tensor(steps, dtype=dtype).to(device)
     norms = [jacobian_norms(function, torch.as_tensor(line, dtype=dtype).to(device), steps) for line in lines]
     return torch.stack(norms).cpu().double().numpy()
-
-
-def jacobian_norms(function, X, steps):
-    """Frobenius norm of the Jacobian of each row's outputs with respect to ``X / steps``."""
-    X = X.requires_grad_()
-    outputs = function(X)
-    squares = torch.zeros(len(X), device=X.device, dtype=X.dtype)
-    for output in outputs.unbind(dim=1):
-        if output.requires_grad:
-            (gradient,) = torch.autograd.grad(output.sum(), X, retain_graph=True)
-            squares += (gradient * steps).square().sum(dim=1)
-    return squares.sqrt().detach()
 
 
 def _area_colors(n_classes):

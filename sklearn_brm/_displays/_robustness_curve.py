@@ -1,12 +1,17 @@
 """Accuracy under attack against the size of the perturbation, beside the critical norms."""
 
+import textwrap
+
 import numpy as np
 
 from .._base import as_numbers, check_choice, parameter_error
-from .._scorer import RobustnessCurve, ThreatModel, robustness_curve
+from .._scorer import ThreatModel, common_radii, curve_of_predictions, robustness_curve
 from ._style import MARKERS, check_axes, legend_above, resolve_axes, spans_decades
 
 _OWNER = "RobustnessCurveDisplay"
+# A letter of the names under the boxes is about this wide, in inches. Names that do not fit are turned, and
+# broken after so many letters.
+_LETTER, _LONG_LINE = 0.07, 24
 
 
 class RobustnessCurveDisplay:
@@ -46,8 +51,11 @@ class RobustnessCurveDisplay:
     -----
     A box shows the quartiles of the Euclidean lengths, in raw units, of the smallest perturbations on the
     curve that broke a row, over the rows that were right when clean and were broken; whiskers reach to 1.5
-    times the distance between the quartiles. The share of such rows that were broken stands below: a box
-    over few rows is that of the weakest. The marker on its median is that of the curve.
+    times the distance between the quartiles. The name and the share of such rows that were broken stand
+    below: a box over few rows is that of the weakest. The marker on its median is that of the curve.
+
+    The band around a curve is `RobustnessCurve.interval`, within which another draw of rows may put it; it is
+    one for the share of all rows, and not drawn with ``relative=True``.
 
     Examples
     --------
@@ -85,7 +93,8 @@ class RobustnessCurveDisplay:
         ax : matplotlib Axes or pair of them, default=None
             Where to draw the curves or, given two, the curves and the boxes. None makes a new figure.
         **parameters : dict
-            Handed to `robustness_curve`, such as `eps`, `threat`, `attack`, `random_state`.
+            Handed to `robustness_curve`, such as `eps`, `threat`, `attack`, `random_state`. Without `eps`
+            all curves share radii that span what happens to any of the estimators.
 
         Returns
         -------
@@ -95,6 +104,9 @@ class RobustnessCurveDisplay:
         check_axes(f"{_OWNER}.from_estimator", ax, at_most=2)
         check_choice(f"{_OWNER}.from_estimator", "relative", relative, (True, False))
         estimators = _named_estimators(estimator, name)
+        is_searched = parameters.get("eps") is None and parameters.get("method", "bisect") == "bisect"
+        if is_searched and len(estimators) > 1 and set(parameters) <= set(robustness_curve.__kwdefaults__):
+            parameters["eps"] = common_radii(estimators.values(), X, y, parameters)
         curves = {key: robustness_curve(one, X, y, **parameters) for key, one in estimators.items()}
         return cls(curves=curves, threat=parameters.get("threat"), relative=relative).plot(ax=ax)
 
@@ -152,7 +164,7 @@ class RobustnessCurveDisplay:
             name = "classifier" if name is None else name
             y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
         lengths = l2_norm or {}
-        curves = {key: _curve_of(y_true, answers, eps, lengths.get(key)) for key, answers in y_pred.items()}
+        curves = {key: _curve(y_true, answers, eps, lengths.get(key)) for key, answers in y_pred.items()}
         return cls(curves=curves, threat=threat, relative=relative).plot(ax=ax)
 
     def plot(self, ax=None, **kwargs):
@@ -171,7 +183,7 @@ class RobustnessCurveDisplay:
             This object.
         """
         with_norms = {name: curve for name, curve in self.curves.items() if curve.l2_norm is not None}
-        box_width = 1.4 + 0.6 * len(with_norms)
+        box_width = 1.4 + 0.95 * len(with_norms)
         ratios = [5.5, box_width] if with_norms else None
         axes = resolve_axes(
             f"{_OWNER}.plot",
@@ -226,10 +238,10 @@ class RobustnessCurveDisplay:
             # The curve's marker, since colours alone do not tell everyone which box is whose.
             median = np.median(norms) if len(norms) else np.nan
             ax.plot(position, median, lines[name].get_marker(), color="black", markersize=6)
-        ax.set_xticks(positions, [f"{share:.0%}" for _, share in broken.values()])
+        _write_names(ax, {name: f"{share:.0%} broken" for name, (_, share) in broken.items()})
         if spans_decades(np.concatenate([norms for norms, _ in broken.values()])):
             ax.set_yscale("log")
-        ax.set(xlabel="rows broken", ylabel="critical norm (Euclidean length, raw units)")
+        ax.set(ylabel="critical norm (Euclidean length, raw units)")
         return boxes
 
     def _eps_label(self):
@@ -256,31 +268,33 @@ def _named_estimators(estimator, name):
     return dict(zip(names, estimators))
 
 
-def _curve_of(y_true, y_pred, eps, l2_norm):
-    """The `RobustnessCurve` of predictions at each size of perturbation."""
+def _write_names(ax, notes):
+    """Write each name, and a note about it, under its box: upright where both fit, turned where not."""
+    notes = {str(name): note for name, note in notes.items()}
+    room = int(ax.get_window_extent().width / ax.figure.dpi / len(notes) / _LETTER)
+    lines = {name: [*textwrap.wrap(name, room, break_long_words=False), note] for name, note in notes.items()}
+    if all(len(line) <= room for both in lines.values() for line in both):
+        ax.set_xticks(range(len(notes)), ["\n".join(both) for both in lines.values()], fontsize="small")
+        return
+    labels = ["\n".join([*textwrap.wrap(name, _LONG_LINE), note]) for name, note in notes.items()]
+    turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(notes)), labels, fontsize="small", **turned)
+
+
+def _curve(y_true, y_pred, eps, l2_norm):
+    """Check predictions at each size of perturbation, and return their `RobustnessCurve`."""
     owner, y_true, y_pred = f"{_OWNER}.from_predictions", np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim != 1:
         raise parameter_error(owner, "y_true", "one label per row", y_true, ValueError)
     expected = (len(eps), len(y_true))
     rule = f"of shape (n_eps, n_samples) = {expected}"
-    lengths = np.full(y_pred.shape, np.nan)
+    if y_pred.shape != expected:
+        raise parameter_error(owner, "y_pred", rule, y_pred.shape, ValueError)
     if l2_norm is not None:
-        lengths = as_numbers(owner, "l2_norm", l2_norm, rule)
-    for parameter, array in {"y_pred": y_pred, "l2_norm": lengths}.items():
-        if array.shape != expected:
-            raise parameter_error(owner, parameter, rule, array.shape, ValueError)
-    is_wrong = np.logical_or.accumulate(y_pred != y_true, axis=0)
-    is_broken, first = is_wrong[-1], is_wrong.argmax(axis=0)
-    accuracy, clean = 1 - is_wrong.mean(axis=1), 1 - is_wrong[0].mean()
-    length = np.where(is_broken, lengths[first, np.arange(len(y_true))], np.inf)
-    return RobustnessCurve(
-        eps=eps,
-        accuracy=accuracy,
-        relative_accuracy=accuracy / clean if clean else np.full(len(eps), np.nan),
-        clean_accuracy=float(clean),
-        radius=np.where(is_broken, eps[first], np.inf),
-        l2_norm=None if l2_norm is None else np.where(is_wrong[0], 0.0, length),
-    )
+        l2_norm = as_numbers(owner, "l2_norm", l2_norm, rule)
+        if l2_norm.shape != expected:
+            raise parameter_error(owner, "l2_norm", rule, l2_norm.shape, ValueError)
+    return curve_of_predictions(y_true, y_pred, eps, l2_norm)
 
 
 def _points(curve, relative, is_log):

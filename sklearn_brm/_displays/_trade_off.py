@@ -1,11 +1,21 @@
 """Two scores of every candidate of a search against each other, with the front of the best trade-offs."""
 
 import re
+import textwrap
 
 import numpy as np
 
 from .._base import parameter_error
+from .._scorer import AdversarialScorer, ThreatModel
+from ..functional.fronts import pareto_front
 from ._style import check_axes, legend_above, resolve_axes
+
+# A value so many times as far from the median as the middle one is far out, if without all such the axis
+# would be so many times shorter.
+_FAR, _SQUEEZED = 10, 4
+# Artists that mark what lies beyond the axes carry this name, so that another display in them starts anew.
+_BEYOND = "beyond the axes"
+_LINE = 44
 
 
 class TradeOffDisplay:
@@ -51,6 +61,12 @@ class TradeOffDisplay:
     --------
     AdversarialScorer : A scorer for the second axis.
     RobustnessCurveDisplay : Accuracy of a few estimators at many sizes of perturbation.
+
+    Notes
+    -----
+    A candidate far from all others does not squeeze them: a value ten times as far from the median as the
+    middle one is left out of the limits, if that makes the axis a quarter as long or less. A triangle at the
+    edge points to such a candidate, with both of its scores. Limits that were set before stay.
 
     Examples
     --------
@@ -102,11 +118,13 @@ class TradeOffDisplay:
         ----------
         search : fitted search or dict
             A fitted `GridSearchCV`, `RandomizedSearchCV` or the like with two scores or more, or its
-            `cv_results_`.
+            `cv_results_`, which do not know the threat.
         x, y : str, default="accuracy", "robust"
-            Names of the scores in the search's `scoring`.
+            Names of the scores in the search's `scoring`. The label of one by `AdversarialScorer` says what
+            the attacker may do.
         color_by : str, default=None
-            Name of a searched numeric parameter to show as colour.
+            Name of a searched numeric parameter to show as colour; the end of its name, such as ``"alpha"``
+            for ``"wta__classifier__alpha"``, will do where it is the only one.
         name : str, default=None
             Name of the candidates in the legend.
         ax : matplotlib Axes, default=None
@@ -132,15 +150,16 @@ class TradeOffDisplay:
         results = getattr(search, "cv_results_", search)
         if not isinstance(results, dict) or not any(str(key).startswith("mean_test_") for key in results):
             raise parameter_error(owner, "search", "a fitted search or its cv_results_", search, TypeError)
+        color_by = None if color_by is None else _full_path(results, color_by)
         display = cls(
             x=_column(results, "mean_test_", x, "x"),
             y=_column(results, "mean_test_", y, "y"),
             x_std=results.get(f"std_test_{x}"),
             y_std=results.get(f"std_test_{y}"),
-            x_label=_label(results, x),
-            y_label=_label(results, y),
+            x_label=_label(search, results, x),
+            y_label=_label(search, results, y),
             colors=None if color_by is None else _column(results, "param_", color_by, "color_by"),
-            colors_label=color_by,
+            colors_label=None if color_by is None else _short_path(color_by, _searched(results)),
             chosen=getattr(search, "best_index_", None),
             name=name,
         )
@@ -180,6 +199,7 @@ class TradeOffDisplay:
         if self.chosen is not None:
             self._plot_chosen("chosen by its search")
         self.ax_.set(xlabel=self.x_label, ylabel=self.y_label)
+        _leave_out_far(self.ax_, always=None if self.chosen is None else self._point(self.chosen))
         legend_above(self.ax_, share=1.0 if self.colors is None else 0.8)
         return self
 
@@ -214,20 +234,11 @@ class TradeOffDisplay:
             return None
         return self.figure_.colorbar(self.points_, ax=self.ax_, label=self.colors_label)
 
+    def _point(self, index):
+        return float(self.x[index]), float(self.y[index])
+
     def _plot_chosen(self, label):
-        x, y = np.asarray(self.x)[self.chosen], np.asarray(self.y)[self.chosen]
-        self.ax_.plot(x, y, "o", ms=14, mfc="none", color="black", label=label, zorder=3)
-
-
-def pareto_front(x, y):
-    """Return which points no other point beats: as good in both coordinates and better in one.
-
-    Points with a NaN are not on the front and beat none.
-    """
-    points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
-    as_good = (points[:, None] >= points[None]).all(axis=2)
-    better = (points[:, None] > points[None]).any(axis=2)
-    return ~(as_good & better).any(axis=0) & ~np.isnan(points).any(axis=1)
+        self.ax_.plot(*self._point(self.chosen), "o", ms=14, mfc="none", color="black", label=label, zorder=3)
 
 
 def _column(results, prefix, name, parameter):
@@ -240,9 +251,110 @@ def _column(results, prefix, name, parameter):
     )
 
 
-def _label(results, score):
+def _searched(results):
+    return [key.removeprefix("param_") for key in results if key.startswith("param_")]
+
+
+def _full_path(results, name):
+    """Return the searched parameter of this name, or the only one that ends in it."""
+    paths = _searched(results)
+    found = [path for path in paths if path.endswith(f"__{name}")]
+    return found[0] if name not in paths and len(found) == 1 else name
+
+
+def _short_path(path, paths):
+    """Return the shortest end of a parameter's path that no other path shares."""
+    parts = path.split("__")
+    for n in range(1, len(parts)):
+        end = "__".join(parts[-n:])
+        if sum(f"__{other}".endswith(f"__{end}") for other in paths) == 1:
+            return end
+    return path
+
+
+def _label(search, results, score):
     n_folds = sum(re.fullmatch(rf"split\d+_test_{re.escape(score)}", key) is not None for key in results)
-    return f"{score.replace('_', ' ')} (mean of {n_folds} folds)"
+    label = f"{score.replace('_', ' ')} (mean of {n_folds} folds)"
+    scorer = getattr(search, "scoring", None)
+    if isinstance(scorer, dict):
+        scorer = scorer.get(score)
+    # Of the scores that one scorer gives for metric="all", this one knows no attacker.
+    if not isinstance(scorer, AdversarialScorer) or (scorer.metric == "all" and score == "accuracy"):
+        return label
+    threat = ThreatModel() if scorer.threat is None else scorer.threat
+    is_radius = "median_critical_perturbation" in (scorer.metric, score)
+    words = threat.size_words() if is_radius else threat.limit_words(scorer.eps)
+    return "\n".join([label, *_lines(words.replace("; ", ";\n").splitlines())])
+
+
+def _lines(parts):
+    """Return lines of several parts each, or of a piece of a long one."""
+    lines = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) < _LINE:
+            lines[-1] += f" {part}"
+        else:
+            lines += textwrap.wrap(part, _LINE)
+    return lines
+
+
+def _leave_out_far(ax, always):
+    """Set limits that hold all points in the axes but those far out, and point to these at the edge."""
+    from matplotlib.collections import PathCollection
+
+    marks = [artist for artist in [*ax.lines, *ax.texts] if artist.get_gid() == _BEYOND]
+    for artist in marks:
+        artist.remove()
+    if marks:
+        ax.autoscale()
+    scatters = [artist for artist in ax.collections if isinstance(artist, PathCollection)]
+    points = np.concatenate([np.ma.filled(artist.get_offsets(), np.nan) for artist in scatters])
+    points = points[np.isfinite(points).all(axis=1)]
+    limits = []
+    for axis, is_free in enumerate([ax.get_autoscalex_on(), ax.get_autoscaley_on()]):
+        held = None if always is None else always[axis]
+        found = _limits(points[:, axis], held) if is_free and len(points) else None
+        set_limits = (ax.set_xlim, ax.set_ylim)[axis]
+        limits.append(set_limits(*found) if found else (-np.inf, np.inf))
+    if np.isfinite(limits).any():
+        _mark_beyond(ax, points, np.transpose(limits))
+
+
+def _limits(values, held):
+    """Return limits without the values far out, or None where all can be shown."""
+    distance = np.abs(values - np.median(values))
+    kept = values[distance <= _FAR * np.median(distance)]
+    kept = kept if held is None else np.append(kept, held)
+    span = np.ptp(kept)
+    if span == 0 or np.ptp(values) <= _SQUEEZED * span:
+        return None
+    return kept.min() - 0.1 * span, kept.max() + 0.1 * span
+
+
+def _mark_beyond(ax, points, limits):
+    """Draw a triangle, and the scores, at the edge next to each point outside of the limits."""
+    edge = np.clip(points, *limits)
+    for point, place in zip(points, edge):
+        if (point == place).all():
+            continue
+        axis = int(point[0] == place[0])
+        is_above = point[axis] > place[axis]
+        ax.plot(
+            *place, "<>v^"[2 * axis + is_above], color="black", ms=7, clip_on=False, zorder=4, gid=_BEYOND
+        )
+        # The text stands inside of the axes.
+        offset = [(8, 0), (-8, 0), (0, 8), (0, -8)][2 * axis + is_above]
+        aligned = {"ha": "center", "va": "center"}
+        aligned |= [{"ha": "left"}, {"ha": "right"}, {"va": "bottom"}, {"va": "top"}][2 * axis + is_above]
+        ax.annotate(
+            f"({point[0]:.3g}, {point[1]:.3g})",
+            place,
+            xytext=offset,
+            textcoords="offset points",
+            fontsize="small",
+            gid=_BEYOND,
+            **aligned,
+        )
 
 
 def _norm(values):

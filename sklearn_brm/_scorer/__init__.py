@@ -2,9 +2,10 @@
 
 from ._doubts import RobustnessWarning
 from ._foreign import from_art, from_foolbox
-from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve
-from ._robustness import adversarial_examples, critical_perturbations, robustness_curve
+from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve, curve_of_predictions
+from ._robustness import adversarial_examples, common_radii, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer
+from ._table import Table
 from ._threat_model import ThreatModel
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "CriticalPerturbations",
     "RobustnessCurve",
     "RobustnessWarning",
+    "Table",
     "ThreatModel",
     "adversarial_examples",
+    "common_radii",
     "critical_perturbations",
+    "curve_of_predictions",
     "from_art",
     "from_foolbox",
     "robustness_curve",

@@ -10,6 +10,8 @@ from .._base import progress
 _MOST_ROUNDS = 100
 # Relative width at which a row's bracket is narrow enough; a black box would waste its queries on less.
 _TOLERANCE, _BLIND_TOLERANCE = 0.01, 0.05
+# Radii of a curve for which none are given, and the rows that are asked where it should begin and end.
+_N_RADII, _N_SCOUTS = 20, 32
 
 
 @dataclass
@@ -50,12 +52,18 @@ def bisect(evaluation, *, max_eps, grid=None):
     radii : Radii
         Distances of the rows found. With a grid they are not rounded up to it.
     """
-    radii = Radii.unknown(evaluation)
-    active = np.flatnonzero(evaluation.attacked.right)
+    radii, plan = Radii.unknown(evaluation), _without_black_box(evaluation)
+    low = _close_in(evaluation, radii, np.flatnonzero(evaluation.attacked.right), plan, max_eps, grid)
+    if len(plan) < len(evaluation.plan):
+        _last_word_to_black_box(evaluation, radii, low)
+    return radii
+
+
+def _close_in(evaluation, radii, active, plan, max_eps, grid):
+    """Improve the radii of the `active` rows; return the largest at which each of all rows stood."""
     tolerance = _TOLERANCE if evaluation.model is not None else _BLIND_TOLERANCE
     guess = _first_guess(evaluation, radii, active, max_eps)
     low, n_wins, n_losses = np.zeros((3, len(radii.radius)))
-    plan = _without_black_box(evaluation)
     for _ in range(_MOST_ROUNDS):
         high = radii.radius[active]
         eps = _next_eps(low[active], high, guess[active], n_wins[active], n_losses[active], max_eps, grid)
@@ -71,9 +79,7 @@ def bisect(evaluation, *, max_eps, grid=None):
         n_wins[active[broken]] += 1
         n_losses[active[~broken]] += 1
         low[active[~broken]] = eps[~broken]
-    if len(plan) < len(evaluation.plan):
-        _last_word_to_black_box(evaluation, radii, low)
-    return radii
+    return low
 
 
 def _first_guess(evaluation, radii, rows, max_eps):
@@ -134,6 +140,34 @@ def look_again(evaluation, radii, grid):
     results = evaluation.run(down, eps, plan=plan)
     radii.improve(down, evaluation.measure(down, eps, results), results)
     return len(np.union1d(up[~broken_above], down[results[1]])), len(rows)
+
+
+def spanning_grid(evaluations):
+    """Return radii on a logarithmic scale from where nearly all rows stand to where nearly none do.
+
+    One grid for all `evaluations`, so that their curves can be compared. It ends where the data do, beyond
+    which no attack gains anything.
+    """
+    first, last = np.transpose([_ends(evaluation) for evaluation in evaluations])
+    return np.geomspace(first.min(), last.max(), _N_RADII)
+
+
+def _ends(evaluation):
+    """Look where a few rows break, and return half the radius of the first and a bit more than the last."""
+    # Where no number moves, categories break the same rows at every radius.
+    reach = evaluation.threat.reach or 1.0
+    right = np.flatnonzero(evaluation.attacked.right)
+    scouts = np.random.default_rng(0).permutation(right)[:_N_SCOUTS]
+    radii, doublings = Radii.unknown(evaluation), reach * 2.0 ** np.arange(-20, 1)
+    _close_in(evaluation, radii, scouts, _without_black_box(evaluation), reach, doublings)
+    # A row that a category breaks is broken at every radius.
+    radius = radii.radius[scouts][radii.radius[scouts] > 0]
+    if not np.isfinite(radius).any():
+        return reach / 1000, reach
+    # One row in twenty that breaks at once, or one in fifty that never does, shall not stretch the curve.
+    first, last = np.quantile(radius, [0.05, 0.98], method="lower")
+    last = min(1.25 * last, reach)
+    return min(first / 2, last / 10), last
 
 
 def _without_black_box(evaluation):

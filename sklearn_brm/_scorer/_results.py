@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._intervals import CONFIDENCE, share_interval
+from ._units import unit_words
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class AdversarialExamples:
         value was changed.
     names : list
         Names of the columns, or their positions where they have none.
+    unit : str
+        What `distance` and `moves` count, in words, such as "standard deviations".
     """
 
     X: np.ndarray
@@ -46,6 +49,7 @@ class AdversarialExamples:
     y: np.ndarray
     moves: np.ndarray
     names: list
+    unit: str = "units of scale"
 
     @property
     def clean_accuracy(self):
@@ -183,6 +187,7 @@ def examples_at(evaluation, eps):
         y=evaluation.attacked.y,
         moves=evaluation.threat.moves(X, evaluation.table.matrix),
         names=list(evaluation.table.keys()),
+        unit=unit_words(evaluation.threat.model.scale),
     )
 
 
@@ -215,6 +220,36 @@ def curve_from(evaluation, radii, eps, weight):
         radius=radius,
         l2_norm=np.where(np.isinf(radius), np.inf, _l2(evaluation, radii.X)),
         interval=np.array(share_interval(accuracy, np.ones(len(right)) if weight is None else weight)),
+    )
+
+
+def curve_of_predictions(y_true, y_pred, eps, l2_norm=None):
+    """Return the `RobustnessCurve` of predictions made at each size of perturbation.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_samples,)
+    y_pred : ndarray of shape (n_eps, n_samples)
+        A row counts as broken from the first wrong answer on.
+    eps : ndarray of shape (n_eps,)
+        Rising; the first is 0, the clean rows.
+    l2_norm : ndarray of shape (n_eps, n_samples) or None
+        Euclidean lengths of the perturbations.
+    """
+    is_wrong = np.logical_or.accumulate(y_pred != y_true, axis=0)
+    is_broken, first = is_wrong[-1], is_wrong.argmax(axis=0)
+    accuracy, clean = 1 - is_wrong.mean(axis=1), 1 - is_wrong[0].mean()
+    if l2_norm is not None:
+        length = np.where(is_broken, l2_norm[first, np.arange(len(y_true))], np.inf)
+        l2_norm = np.where(is_wrong[0], 0.0, length)
+    return RobustnessCurve(
+        eps=eps,
+        accuracy=accuracy,
+        relative_accuracy=accuracy / clean if clean else np.full(len(eps), np.nan),
+        clean_accuracy=float(clean),
+        radius=np.where(is_broken, eps[first], np.inf),
+        l2_norm=l2_norm,
+        interval=np.array(share_interval(accuracy, np.ones(len(y_true)))),
     )
 
 

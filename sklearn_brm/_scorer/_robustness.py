@@ -5,7 +5,7 @@ import numpy as np
 from .._base import check_choice, check_number, parameter_error
 from ._checks import check_grid, check_weight, make_evaluation
 from ._doubts import warn_about
-from ._radius import bisect, climb_grid, look_again, paper_grid
+from ._radius import bisect, climb_grid, look_again, paper_grid, spanning_grid
 from ._results import critical_from, curve_from, examples_at
 
 
@@ -247,9 +247,10 @@ def robustness_curve(
     estimator, X, y, attack : see adversarial_examples
         What is attacked, and how.
     eps : array-like of shape (n_eps,), default=None
-        Radii of the curve, in units of `scale`. None is, for ``method="bisect"``, 20 radii on a
-        logarithmic scale over the three decades below the distance across the data; for
-        ``method="grid"``, the paper's 400.
+        Radii of the curve, in units of `scale`. None is, for ``method="bisect"``, 20 radii on a logarithmic
+        scale that span what happens: 32 rows, drawn with a fixed seed, are attacked first at radii a factor
+        of 2 apart, and the curve goes from where nearly all of them stand to where nearly none does, at most
+        to the distance across the data. For ``method="grid"`` it is the paper's 400.
     method : {"bisect", "grid"}, default="bisect"
         ``"bisect"`` looks for the two neighbouring radii between which each row breaks. ``"grid"`` attacks
         every row at every radius, as the paper does.
@@ -321,13 +322,23 @@ def robustness_curve(
             evaluation.findings.n_attacked,
         )
     else:
-        eps = np.geomspace(1e-3, 1, 20) * evaluation.threat.reach if eps is None else eps
+        eps = spanning_grid([evaluation]) if eps is None else eps
         radii = bisect(evaluation, grid=eps, max_eps=eps[-1])
         evaluation.findings.weaker_at_larger_eps = look_again(evaluation, radii, eps)
     curve = curve_from(evaluation, radii, eps, weight)
     evaluation.findings.smallest_eps = eps[0], bool((curve.radius <= eps[0]).all())
     warn_about(evaluation, eps=eps[-1], standing=np.isinf(curve.radius))
     return curve
+
+
+def common_radii(estimators, X, y, parameters):
+    """Return the radii that `robustness_curve` would choose, with these parameters, for all estimators."""
+    effort = robustness_curve.__kwdefaults__ | parameters
+    for name in ("eps", "method", "sample_weight"):
+        del effort[name]
+    # A generator given as random_state shall not advance before the curves are computed.
+    effort["random_state"] = 0
+    return spanning_grid([make_evaluation("robustness_curve", one, X, y, **effort) for one in estimators])
 
 
 def _check_used(owner, name, value, condition, holds):

@@ -289,8 +289,12 @@ def resolve_threat(owner, model, table, *, check_rows=True):
         values.setdefault(int(j), np.arange(len(table.columns[j].values), dtype=float))
     values = {j: np.union1d(found, table.present(j)) for j, found in values.items()}
     spread = np.minimum((table if reference is None else reference).spread, rules.high - rules.low)
+    measured = np.flatnonzero(scale > 0)
+    moves = np.setdiff1d(measured, rules.fixed)
+    # Where all numbers are fixed, what categories do is asked at some radius still.
+    moves = moves if len(moves) else measured
     with np.errstate(over="ignore"):
-        reach = np.linalg.norm(spread[scale > 0] / scale[scale > 0], ord=norm)
+        reach = np.linalg.norm(spread[moves] / scale[moves], ord=norm)
     if not np.isfinite(reach):
         raise ValueError(
             "Input X is too large: the distance across the data is not finite. Divide the columns by a "

@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator
 
 from .._base import DocLinkMixin
 from ._table import Table
-from ._units import resolve_norm, spread_of
+from ._units import LearnedUnits, resolve_norm, spread_of, unit_words
 
 # Floating columns of no more whole numbers than this hold a choice, not a quantity.
 _FEW_VALUES = 2
@@ -189,20 +189,51 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         }
         if isinstance(scale, str):
             unit = spread_of(cls.__name__, table, scale)
-            inferred["scale"] = {key[j]: float(unit[j]) for j in np.flatnonzero(table.is_number)}
+            units = {key[j]: float(unit[j]) for j in np.flatnonzero(table.is_number)}
             # A category of a group costs one unit, however frequent it is.
-            inferred["scale"] |= {key[j]: 1.0 for j in members}
+            inferred["scale"] = LearnedUnits(units | {key[j]: 1.0 for j in members}, scale)
         return cls(norm, **(inferred | rules))
 
     def size_words(self):
         """Return what `eps` measures, in words: the norm and the unit."""
-        norm = resolve_norm(self, self.norm)
-        words = {np.inf: "largest change of a feature", 2: "Euclidean length", 1: "sum of changes"}[norm]
-        if self.scale is None:
-            return f"{words}, raw units"
-        units = {"std": "standard deviations", "range": "ranges", "iqr": "interquartile ranges"}
-        unit = units.get(self.scale, "units of scale") if isinstance(self.scale, str) else "units of scale"
-        return f"{words}, in {unit}"
+        words = {np.inf: "largest change of a feature", 2: "Euclidean length", 1: "sum of changes"}
+        unit = unit_words(self.scale)
+        preposition = "" if self.scale is None else "in "
+        return f"{words[resolve_norm(self, self.norm)]}, {preposition}{unit}"
+
+    def limit_words(self, eps):
+        """Return in a line what an attacker may do within `eps`: norm, size and unit, and which rules hold.
+
+        Parameters
+        ----------
+        eps : float
+            Radius of the ball.
+
+        Returns
+        -------
+        words : str
+        """
+        words = {np.inf: "each feature", 2: "Euclidean length", 1: "sum of changes"}
+        size = f"{words[resolve_norm(self, self.norm)]} up to {eps:.3g} {unit_words(self.scale)}"
+        return "; ".join([size, *self._rule_words()])
+
+    def _rule_words(self):
+        """Return the names of the rules that were set, in the order of the parameters."""
+        words = [] if self.bounds is None else [f"bounds {_short(self.bounds)}"]
+        if isinstance(self.categorical, dict) and self.categorical:
+            words.append(f"max_changes {self.max_changes}")
+        names = (
+            "mutable",
+            "fixed",
+            "transitions",
+            "one_hot",
+            "increasing",
+            "decreasing",
+            "relations",
+            "project",
+        )
+        words += [name for name in names if getattr(self, name) is not None]
+        return words if self.missing == "fixed" else [*words, f"missing {self.missing}"]
 
     def describe(self, X=None):
         """Return the table of what an attacker may do to each column.
@@ -224,3 +255,11 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
 
 def _is_whole(values):
     return len(values) > 0 and bool((values % 1 == 0).all())
+
+
+def _short(bounds):
+    """Return two numbers as they are, and a word for bounds by column."""
+    if isinstance(bounds, str):
+        return f"of the {bounds}"
+    pair = isinstance(bounds, (tuple, list)) and all(np.ndim(end) == 0 for end in bounds)
+    return f"{bounds[0]:.4g} to {bounds[1]:.4g}" if pair else "by column"

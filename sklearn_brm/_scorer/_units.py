@@ -12,6 +12,26 @@ _SPREADS = {
     "range": lambda table: table.spread,
     "iqr": lambda table: table.quartile_range(),
 }
+_UNIT_WORDS = {"std": "standard deviations", "range": "ranges", "iqr": "interquartile ranges"}
+
+
+class LearnedUnits(dict):
+    """The unit of each column, with the word for the spread that they were learned from."""
+
+    def __init__(self, units, word):
+        super().__init__(units)
+        self.word = word
+
+    def __reduce__(self):
+        return type(self), (dict(self), self.word)
+
+
+def unit_words(scale):
+    """Return in words what `eps` counts."""
+    if scale is None:
+        return "raw units"
+    word = getattr(scale, "word", scale)
+    return _UNIT_WORDS.get(word, "units of scale") if isinstance(word, str) else "units of scale"
 
 
 def resolve_norm(owner, norm):
