@@ -155,7 +155,7 @@ def spanning_grid(evaluations):
 def _ends(evaluation):
     """Look where a few rows break, and return half the radius of the first and a bit more than the last."""
     # Where no number moves, categories break the same rows at every radius.
-    reach = evaluation.threat.reach or 1.0
+    reach = evaluation.threat.room or 1.0
     right = np.flatnonzero(evaluation.attacked.right)
     scouts = np.random.default_rng(0).permutation(right)[:_N_SCOUTS]
     radii, doublings = Radii.unknown(evaluation), reach * 2.0 ** np.arange(-20, 1)

@@ -250,7 +250,8 @@ def robustness_curve(
         Radii of the curve, in units of `scale`. None is, for ``method="bisect"``, 20 radii on a logarithmic
         scale that span what happens: 32 rows, drawn with a fixed seed, are attacked first at radii a factor
         of 2 apart, and the curve goes from where nearly all of them stand to where nearly none does, at most
-        to the distance across the data. For ``method="grid"`` it is the paper's 400.
+        to the distance across the data in the columns that may move. For ``method="grid"`` it is the paper's
+        400.
     method : {"bisect", "grid"}, default="bisect"
         ``"bisect"`` looks for the two neighbouring radii between which each row breaks. ``"grid"`` attacks
         every row at every radius, as the paper does.

@@ -42,6 +42,8 @@ class Threat:
         By position, the codes or numbers that columns of categories can take, rising.
     reach : float
         Distance, in units of `scale`, across the whole data: no attacker needs more.
+    room : float
+        The same over the features that may move alone, 0 where there is none.
     """
 
     model: ThreatModel
@@ -52,6 +54,7 @@ class Threat:
     choices: Choices
     values: dict
     reach: float
+    room: float
 
     @cached_property
     def fixed(self):
@@ -289,18 +292,17 @@ def resolve_threat(owner, model, table, *, check_rows=True):
         values.setdefault(int(j), np.arange(len(table.columns[j].values), dtype=float))
     values = {j: np.union1d(found, table.present(j)) for j, found in values.items()}
     spread = np.minimum((table if reference is None else reference).spread, rules.high - rules.low)
-    measured = np.flatnonzero(scale > 0)
-    moves = np.setdiff1d(measured, rules.fixed)
-    # Where all numbers are fixed, what categories do is asked at some radius still.
-    moves = moves if len(moves) else measured
     with np.errstate(over="ignore"):
-        reach = np.linalg.norm(spread[moves] / scale[moves], ord=norm)
+        across = np.divide(spread, scale, out=np.zeros(len(scale)), where=scale > 0)
+        reach = np.linalg.norm(across, ord=norm)
+        across[rules.fixed] = 0
+        room = np.linalg.norm(across, ord=norm)
     if not np.isfinite(reach):
         raise ValueError(
             "Input X is too large: the distance across the data is not finite. Divide the columns by a "
             "constant, or give a larger scale."
         )
-    return Threat(model, table, norm, scale, rules, choices, values, float(reach))
+    return Threat(model, table, norm, scale, rules, choices, values, float(reach), float(room))
 
 
 def _move(X, moved):
