@@ -770,3 +770,20 @@ def test_a_scale_that_runs_backwards_is_a_scale_still():
 def test_what_is_nothing_to_draw_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call(*load_iris(return_X_y=True))
+
+
+@pytest.mark.parametrize(
+    ("threat", "words"),
+    [
+        (ThreatModel(), "each feature up to 0.5 raw units"),
+        (ThreatModel(1, bounds=(0, 16)), "sum of changes up to 0.5 raw units; bounds 0 to 16"),
+        (ThreatModel(bounds=([0, 1], [2, 3])), "each feature up to 0.5 raw units; bounds by column"),
+        (ThreatModel("l2", scale=[1, 2]), "Euclidean length up to 0.5 units of scale"),
+        (
+            ThreatModel(scale=2.0, fixed=[1], missing="any", categorical={"a": [1]}, max_changes=2),
+            "each feature up to 0.5 units of scale; max_changes 2; fixed; missing any",
+        ),
+    ],
+)
+def test_a_line_says_what_an_attacker_may_do(threat, words):
+    assert threat.limit_words(0.5) == words

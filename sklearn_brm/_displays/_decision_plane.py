@@ -335,9 +335,9 @@ class DecisionPlaneDisplay:
 
 
 def _write_in(ax, text):
-    """Write a line at the upper edge, inside of the axes."""
+    """Write lines at the lower edge, inside of the axes; the rows lie in the upper half."""
     box = {"boxstyle": "round", "fc": "white", "ec": "none", "alpha": 0.8}
-    ax.text(0.5, 0.97, text, transform=ax.transAxes, ha="center", va="top", fontsize="small", bbox=box)
+    ax.text(0.5, 0.03, text, transform=ax.transAxes, ha="center", va="bottom", fontsize="small", bbox=box)
 
 
 def _check_rows(X, y, index):
