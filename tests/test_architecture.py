@@ -12,6 +12,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 
 # First part of a module's path -> (floor, room). A module imports from lower floors and from its own room.
 PLACES = {
+    "_device": (-1, "device"),
     "functional": (0, "functional"),
     "_base": (0, "base"),
     "_sharing": (0, "sharing"),
@@ -72,7 +73,7 @@ def test_imports_point_down_or_stay_in_their_room(module):
 def test_only_the_rooms_that_may_import_third_parties(module):
     for name, _, function in imported_modules(module):
         top = name.split(".")[0]
-        if place(module)[1] == "functional":
+        if place(module)[1] in {"device", "functional"}:
             assert top not in {"sklearn", "skorch"}, f"{module} imports {name}"
         if top == "skorch":
             assert place(module)[1] == "regularising", f"{module} imports {name}"

@@ -21,13 +21,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
-from sklearn_brm import RegularizedClassifier, paper_recipe
+from sklearn_brm import RegularizedClassifier, _device, paper_recipe
 from sklearn_brm._classifier import _regularizers, _training
 from sklearn_brm._classifier._fitting import initial_rate, rows_per_batch
 from sklearn_brm._classifier._network import Perceptron
 from sklearn_brm._classifier._rows import as_dataset
 from sklearn_brm._classifier._training import SlicingIterator, WeightedRows
-from sklearn_brm.functional import rows as rows_module
 from sklearn_brm.functional.schedules import StepSchedule
 
 PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial"]
@@ -315,7 +314,7 @@ def test_rows_stay_on_the_host_where_they_take_more_than_half_of_the_free_memory
     network.to("meta")
     homes = {}
     for free in (2 * X.nbytes, 2 * X.nbytes - 1):
-        monkeypatch.setattr(rows_module, "_free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(_device, "_free_memory", lambda device, free=free: free)
         homes[free] = as_dataset(X, y, None, network).X.device.type
     assert list(homes.values()) == ["meta", "cpu"]
 

@@ -13,7 +13,6 @@ from sklearn_brm.functional.spectra import (
     density_to_rank_exponent,
     effective_rank,
     fit_power_law,
-    float64_device,
     last_trusted_rank,
     participation_ratio,
     rank_to_density_exponent,
@@ -89,11 +88,6 @@ def test_repeats_that_run_backwards_are_compared_row_by_row():
     X = gaussian(30, 4, 1.0)
     turned = cv_pca(X[::-1], X[::-1], n_shuffles=1)
     np.testing.assert_allclose(turned, cv_pca(X[::-1].copy(), X[::-1].copy(), n_shuffles=1))
-
-
-def test_devices_without_float64_give_way_to_the_processor():
-    assert float64_device("mps") == torch.device("cpu")
-    assert float64_device("cuda:1") == torch.device("cuda:1")
 
 
 def test_the_rows_given_to_a_covariance_are_not_written_to():

@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import as_tensor, parameter_error, resolve_device
+from .._device import has_float64
 from ..functional.layers import LogSoftmax, layers_of, sequence
 
 _CONVERTERS = {}
@@ -167,8 +168,7 @@ def convert_coded(estimator, inputs, *, device, dtype):
 
 def _resolve_device(device, dtype):
     resolved = resolve_device("to_torch", device)
-    # Apple's GPUs have no float64.
-    if resolved.type == "mps" and dtype == torch.float64:
+    if dtype == torch.float64 and not has_float64(resolved):
         if isinstance(device, str) and device == "auto":
             return torch.device("cpu")
         raise parameter_error("to_torch", "dtype", "torch.float32 or shorter on 'mps'", dtype, ValueError)

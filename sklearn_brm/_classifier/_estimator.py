@@ -21,12 +21,13 @@ from .._base import (
     with_plain_numbers,
     with_smaller_batches,
 )
+from .._device import compute_dtype
 from ..functional.backpropagation import two_columns
 from ..functional.rectifier import rectify
 from ._checks import check_incremental, check_parameters, checked_classes
 from ._fitting import joined_penalties, train_net, update_scaler
 from ._network import apply_layers, fold
-from ._rows import compute_dtype, dense, keep_weighted, row_weights, split_rows
+from ._rows import dense, keep_weighted, row_weights, split_rows
 from ._training import as_arrays, non_finite_error
 
 _PREDICTION_ROWS = 8192
@@ -450,7 +451,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse="csr", reset=False)
         device = resolve_device(self, self.device)
-        dtype = compute_dtype(X, device)
+        dtype = compute_dtype(X.dtype, device)
         layers, power = self._layers(device, dtype)[:n_layers], float(self.power)
 
         def in_batches(n_rows):

@@ -8,10 +8,11 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from .._base import check_factor, resolve_device, with_smaller_batches
+from .._device import compute_dtype
 from ._checks import hidden_sizes
 from ._network import Perceptron, unfold
 from ._regularizers import Regularizer
-from ._rows import as_dataset, compute_dtype, feature_scale
+from ._rows import as_dataset, feature_scale
 from ._training import Monitor, as_tensors, make_net
 
 
@@ -88,7 +89,7 @@ def _make_network(owner, X, generator, resumes):
         batch_norm=owner.batch_norm,
         mean=mean,
         scale=scale,
-        dtype=compute_dtype(X, device),
+        dtype=compute_dtype(X.dtype, device),
     )
     if resumes:
         _check_layers(owner, sizes)

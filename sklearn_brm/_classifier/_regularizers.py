@@ -116,9 +116,7 @@ def covariance_eigenvectors(network, batches, of):
         if not torch.isfinite(rows).all():
             raise torch.linalg.LinAlgError("The representation is not finite.")
         if covariance is None:
-            # MPS has no float64, which the covariance is kept in.
-            device = "cpu" if rows.device.type == "mps" else rows.device
-            covariance = StreamingCovariance(rows.shape[1], device=device)
+            covariance = StreamingCovariance(rows.shape[1], device=rows.device)
         covariance.update(rows, weight)
     matrix = covariance.covariance(correction=0)
     return torch.linalg.eigh(matrix).eigenvectors.flip(dims=[1]).to(rows)

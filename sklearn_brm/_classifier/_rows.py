@@ -3,14 +3,13 @@
 import numbers
 
 import numpy as np
-import torch
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .._base import as_tensor
-from ..functional.rows import fits_beside_the_work
+from .._device import fits_beside_the_work
 from ._training import WeightedRows
 
 
@@ -81,11 +80,6 @@ def feature_scale(scaler):
     if not varies.any():
         return np.ones_like(deviation)
     return np.maximum(deviation, np.median(deviation[varies]))
-
-
-def compute_dtype(X, device):
-    # MPS has no float64.
-    return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
 
 
 def as_dataset(X, codes, weight, network):

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import as_numbers, as_tensor, check_choice, check_number, parameter_error, resolve_device
 from .._bridge import NotConvertibleError, to_torch
+from .._device import compute_dtype
 from .._scorer import Table
 from ..functional.jacobians import jacobian_norms
 from ._style import AREAS, check_axes, legend_above, resolve_axes
@@ -479,7 +480,7 @@ def _landscape(landscape, estimator, table, lines, steps, device):
         rule = "'auto' or False where some columns of X hold no numbers"
         raise parameter_error(_OWNER, "landscape", rule, landscape, ValueError)
     device = resolve_device(_OWNER, device)
-    dtype = torch.float32 if device.type == "mps" else torch.float64
+    dtype = compute_dtype(torch.float64, device)
     try:
         function = to_torch(estimator, device=device, dtype=dtype)
     except NotConvertibleError:

@@ -18,6 +18,7 @@ from .._base import (
     resolve_device,
     with_smaller_batches,
 )
+from .._device import compute_dtype
 from ..functional.learning import Learner
 from ..functional.plasticity import (
     PlasticLayer,
@@ -335,7 +336,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=_DTYPES)
         device = resolve_device(self, self.device)
-        dtype = _compute_dtype(X, device)
+        dtype = compute_dtype(X.dtype, device)
         encode = self._as_torch(device=device, dtype=dtype)
 
         @torch.no_grad()
@@ -390,7 +391,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _feed(self, X):
         device = resolve_device(self, self.device)
         norm = float(self.norm) if self.normalize else None
-        return RowFeed(X, device=device, dtype=_compute_dtype(X, device), norm=norm)
+        return RowFeed(X, device=device, dtype=compute_dtype(X.dtype, device), norm=norm)
 
     def _train(self, X, again, batch_size):
         """Learn from all rows; return the learner, and the random state for what follows."""
@@ -489,8 +490,3 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.pruned_ = self.weight_variances_ > self.prune_threshold_
         self.components_[self.pruned_] = 0
         self.constant_weights_[self.pruned_] = 0
-
-
-def _compute_dtype(X, device):
-    """Return the precision to compute in: that of `X`, except that Apple's GPUs know float32 only."""
-    return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
 from .._bridge import CodedInputs, convert_coded, mismatch
+from .._device import compute_dtype
 from ..functional.attacks import noise, rounding_share
 from ._trees import split_points
 
@@ -222,6 +223,4 @@ def _two_columns(scores):
 
 def model_dtypes(matrix, device):
     """Return the precisions to try for gradients: that of the data, then float64 if there is one."""
-    if device.type == "mps":
-        return [torch.float32]
-    return [torch.float32, torch.float64] if matrix.dtype == np.float32 else [torch.float64]
+    return list(dict.fromkeys(compute_dtype(dtype, device) for dtype in (matrix.dtype, np.float64)))

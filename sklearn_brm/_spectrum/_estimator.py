@@ -19,6 +19,7 @@ from sklearn_brm._base import (
     progress,
     resolve_device,
 )
+from sklearn_brm._device import float64_device
 from sklearn_brm.functional.spectra import (
     StreamingCovariance,
     bootstrap_cv_exponent,
@@ -27,7 +28,6 @@ from sklearn_brm.functional.spectra import (
     cv_pca,
     effective_rank,
     fit_power_law,
-    float64_device,
     last_trusted_rank,
     participation_ratio,
     sample_eigenvalues,

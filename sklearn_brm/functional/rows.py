@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._device import fits_beside_the_work
 from .plasticity import row_scales
 
-__all__ = ["RowFeed", "fits_beside_the_work"]
+__all__ = ["RowFeed"]
 
 _CHUNK = 1024
 
@@ -93,13 +94,3 @@ class _Buffer:
             dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
             self._host = torch.empty(n_rows, X.shape[1], dtype=dtype, pin_memory=self.device.type == "cuda")
         return self._host[:n_rows]
-
-
-def fits_beside_the_work(n_bytes: int, device: torch.device) -> bool:
-    """Return whether data of this size take at most half of the memory that is free on `device`."""
-    return 2 * n_bytes <= _free_memory(device)
-
-
-def _free_memory(device):
-    """Return the bytes free on `device`, without bound where the device shares the memory of the host."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn import preprocessing
 
+from ..._device import compute_dtype
 from ...functional.interpolation import interpolate
 from ...functional.layers import Clamp, Monotone, Rescale, RowNorm, Stretch, sequence
 from .._registry import converts
@@ -120,7 +121,7 @@ def convert_power_transformer(transformer, target):
 def convert_quantile_transformer(transformer, target):
     """Piecewise linear in each feature, with the slope of the piece; flat beyond the data seen in fit."""
     # In float64 where the device has it: the tails of the normal distribution need its digits close to 1.
-    precise = target.dtype if target.device.type == "mps" else torch.float64
+    precise = compute_dtype(torch.float64, target.device)
     target = dataclasses.replace(target, dtype=precise)
     knots, levels = target.tensor(transformer.quantiles_.T), target.tensor(transformer.references_)
     return Quantiles(knots, levels, is_normal=transformer.output_distribution == "normal")

@@ -3,7 +3,6 @@
 from sklearn_brm.functional.spectra._covariance import (
     StreamingCovariance,
     effective_rank,
-    float64_device,
     participation_ratio,
     sample_eigenvalues,
     scatter_eigenvalues,
@@ -35,7 +34,6 @@ __all__ = [
     "density_to_rank_exponent",
     "effective_rank",
     "fit_power_law",
-    "float64_device",
     "last_trusted_rank",
     "participation_ratio",
     "rank_to_density_exponent",

@@ -6,6 +6,8 @@ from numpy.typing import ArrayLike
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
+from ..._device import float64_device
+
 # A block this long keeps the float64 copy of the data small beside the matrix, at no cost in speed.
 _BLOCK_ROWS = 1024
 
@@ -130,12 +132,6 @@ def scatter_eigenvalues(matrix: Tensor) -> np.ndarray:
 def negligible(values: np.ndarray) -> float:
     """Return the size at and below which an eigenvalue is only rounding beside the largest."""
     return float(np.abs(values).max() * len(values) * np.finfo(np.float64).eps)
-
-
-def float64_device(device: torch.device | str) -> torch.device:
-    """Return `device`, or the processor in place of a device without float64 (Apple's "mps")."""
-    device = torch.device(device)
-    return torch.device("cpu") if device.type == "mps" else device
 
 
 def centre(X: Tensor) -> Tensor:
