@@ -231,6 +231,35 @@ def with_smaller_batches(owner, run, batch_size):
         )
 
 
+@torch.no_grad()
+def apply_in_batches(function, X, n_columns, batch_size, *, device, dtype):
+    """Return what `function` makes of the rows of `X`, of which it sees `batch_size` at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Called as ``function(rows, out)`` with rows on `device` in `dtype`. It writes their results into
+        `out`, a tensor on the processor of the type of `X`.
+    X : ndarray of shape (n, n_features)
+        float32 or float64.
+    n_columns : int
+        Of the result.
+    batch_size : int
+        Last of the positional parameters, for `with_smaller_batches`.
+    device : torch.device
+    dtype : torch.dtype
+
+    Returns
+    -------
+    ndarray of shape (n, n_columns)
+    """
+    results = np.empty((len(X), n_columns), dtype=X.dtype)
+    for start in range(0, len(X), batch_size):
+        part = slice(start, start + batch_size)
+        function(as_tensor(X[part], device=device, dtype=dtype), torch.from_numpy(results[part]))
+    return results
+
+
 def progress(iterable, *, verbose, description, **kwargs):
     """Wrap `iterable` in a progress bar, or in nothing visible when `verbose` is 0."""
     return tqdm(iterable, desc=description, disable=not verbose, leave=False, **kwargs)

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from sklearn_brm._base import (
     any_device,
+    apply_in_batches,
     as_tensor,
     callable_or,
     check_choice,
@@ -176,6 +177,24 @@ def test_a_read_only_array_is_copied_and_a_writable_one_shared():
 def test_an_array_that_runs_backwards_becomes_a_tensor_of_the_same_rows(turn):
     array = np.arange(12.0).reshape(4, 3)[turn]
     np.testing.assert_array_equal(as_tensor(array).numpy(), array)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_rows_in_batches_become_one_array_of_their_type_whatever_is_computed_in(batch_size, dtype):
+    X = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)[::-1]
+    seen = []
+
+    def sums(rows, out):
+        seen.append((len(rows), rows.dtype))
+        out.copy_(rows.sum(dim=1, keepdim=True) * torch.ones(3, requires_grad=True))
+
+    found = apply_in_batches(sums, X, 3, batch_size, device=torch.device("cpu"), dtype=dtype)
+    np.testing.assert_allclose(found, np.tile(X.sum(axis=1, keepdims=True), 3), rtol=1e-5)
+    assert found.dtype == np.float32
+    assert {kind for _, kind in seen} == {dtype}
+    assert sum(n for n, _ in seen) == 7
+    assert max(n for n, _ in seen) == min(batch_size, 7)
 
 
 def test_generators_follow_the_random_state_alone(global_state_unchanged):

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from .._base import (
     DocLinkMixin,
+    apply_in_batches,
     as_tensor,
     check_factor,
     progress,
@@ -339,22 +340,17 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         dtype = compute_dtype(X.dtype, device)
         encode = self._as_torch(device=device, dtype=dtype)
 
-        @torch.no_grad()
-        def in_batches(n_rows):
-            encoded = np.empty((len(X), len(self.components_)), dtype=X.dtype)
-            for start in range(0, len(X), n_rows):
-                batch, place = (array[start : start + n_rows] for array in (X, encoded))
-                batch = as_tensor(batch, device=device, dtype=dtype)
-                if device.type == "cpu":
-                    encode(batch, out=torch.from_numpy(place))
-                else:
-                    place[:] = encode(batch).cpu().numpy()
-                # A sum is quick, and finite if all are; only a sum that is not asks each of them.
-                if not (torch.from_numpy(place).sum().isfinite() or np.isfinite(place).all()):
-                    raise overflow_error(self, X.dtype)
-            return encoded
+        def write(rows, out):
+            if device.type == "cpu":
+                encode(rows, out=out)
+            else:
+                out.copy_(encode(rows).cpu())
+            # A sum is quick, and finite if all are; only a sum that is not asks each of them.
+            if not (out.sum().isfinite() or out.isfinite().all()):
+                raise overflow_error(self, X.dtype)
 
-        return with_smaller_batches(self, in_batches, _TRANSFORM_ROWS)
+        encode_all = partial(apply_in_batches, write, X, len(self.components_), device=device, dtype=dtype)
+        return with_smaller_batches(self, encode_all, _TRANSFORM_ROWS)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
