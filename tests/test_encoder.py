@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_brm import WTAEncoder
-from sklearn_brm._encoder._checks import _spread_of_columns, warn_of_trouble
-from sklearn_brm._encoder._initial_weights import median_length
 from sklearn_brm._encoder._pruning import noise_cut
+from sklearn_brm._encoder._troubles import warn_of_dead, warn_of_diverged, warn_of_open
 from sklearn_brm.functional.plasticity import PlasticLayer, Rule, lebesgue_norms, minibatch_step, sample_step
 
 
@@ -574,7 +572,7 @@ def test_degenerate_tables_are_learned_without_harm(X):
         ("power", 0.5, "a float in [1, inf) or None"),
         ("rule", "oja", "'minibatch' or 'sample'"),
         ("learning_rate", float("nan"), "a float in (0, inf)"),
-        ("schedule", "cosine", "'linear' or 'constant'"),
+        ("schedule", "cosine", "'linear', 'constant' or a callable"),
         ("max_iter", -1, "an int in [0, inf) or None"),
         ("batch_size", 0, "an int in [1, inf)"),
         ("init", "zeros", "'rows', 'normal' or 'spread'"),
@@ -649,33 +647,60 @@ def test_progress_is_shown_only_on_request(capfd):
 # What single errors would change
 
 
-def test_a_few_units_in_trouble_are_tolerated_and_one_more_is_told():
-    def told(n_directions=100, **n_units):
-        rows = np.random.default_rng(0).normal(size=(n_directions, 3)).repeat(3, axis=0)
-        masks = {f"{name}_": np.arange(100) < n_units.get(name, 0) for name in ("dead", "diverged", "pruned")}
-        masks["converged_"] = np.arange(100) >= max(n_units.values())
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            units = SimpleNamespace(components_=np.ones((100, 3)), n_updates_=7, tol=0.01, **masks)
-            warn_of_trouble(units, rows, rows)
-        return [str(w.message) for w in caught]
+def units(*marked, n_units=100):
+    """Return a mask of so many units, in which those in the ranges `marked` are true."""
+    mask = np.zeros(n_units, dtype=bool)
+    for part in marked:
+        mask[part] = True
+    return mask
 
-    troubles = [("diverged", 1, "attractor"), ("open", 10, "not converged"), ("dead", 20, "dead")]
-    for name, tolerated, word in troubles:
-        assert told(**{name: tolerated}) == []
-        (message,) = told(**{name: tolerated + 1})
-        assert message.startswith(f"{tolerated + 1} of 100 units")
-        assert word in message
-    # No row is left for 30 of the units.
-    assert told(n_directions=70, dead=50) == []
-    assert len(told(n_directions=70, dead=51)) == 1
-    assert told(dead=50, diverged=50, pruned=50) == []
+
+def warnings_of(function, *args):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function(*args)
+    return [str(w.message) for w in caught]
+
+
+def directions(n_directions):
+    """Return three rows in each of so many directions, with columns that are scaled alike."""
+    return np.random.default_rng(0).normal(size=(n_directions, 3)).repeat(3, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("tolerated", "warn", "word"),
+    [
+        (1, warn_of_diverged, "attractor"),
+        (10, lambda still_open: warn_of_open(still_open, 7, 0.01), "not converged: after 7 .* tol=0.01"),
+        (20, lambda dead: warn_of_dead(dead, directions(100), directions(100)), "dead"),
+    ],
+)
+def test_a_few_units_in_trouble_are_tolerated_and_one_more_is_told(tolerated, warn, word):
+    assert warnings_of(warn, units(slice(tolerated))) == []
+    (message,) = warnings_of(warn, units(slice(tolerated + 1)))
+    assert message.startswith(f"{tolerated + 1} of 100 units")
+    assert re.search(word, message)
+
+
+def test_units_for_which_no_row_is_left_may_be_dead():
+    rows = directions(70)
+    assert warnings_of(warn_of_dead, units(slice(50)), rows, rows) == []
+    assert len(warnings_of(warn_of_dead, units(slice(51)), rows, rows)) == 1
+
+
+def test_units_that_were_pruned_are_in_no_other_trouble(digits):
+    encoder = WTAEncoder(90, init=noisy_init(digits[0]), revive=False, random_state=0)
+    kept = " ".join(warnings_of(encoder.fit, digits[0]))
+    assert "wrong attractor" in kept
+    assert "units are dead" in kept
+    assert warnings_of(encoder.set_params(prune="mixture").fit, digits[0]) == []
+    assert (encoder.dead_ & encoder.diverged_)[60:].all()
 
 
 def test_the_constant_is_the_median_length_of_the_rows_that_have_one():
     rows = np.array([[0.0, 0.0], [0.3, 0.0], [0.5, 0.0], [2.0, 0.0], [0.0, 0.0]])
-    assert median_length(rows, 3) == 0.5
-    assert median_length(np.zeros((2, 2)), 3) == 1
+    assert WTAEncoder(2, max_iter=0).fit(rows).constant_ == 0.5
+    assert WTAEncoder(2, max_iter=0).fit(np.zeros((2, 2))).constant_ == 1
 
 
 def test_the_cut_is_midway_between_the_two_highest_of_three_kinds_of_units():
@@ -698,9 +723,17 @@ def test_dead_units_stay_as_they_are_unless_they_are_to_be_revived(digits):
     assert (encoder.components_[5:] != init[5:]).any(axis=1).all()
 
 
-def test_columns_that_do_not_vary_do_not_make_others_look_large():
+@pytest.mark.parametrize(
+    ("scales", "n_constant", "cure"),
+    [
+        ([1, 1, 1], 5, "Decrease n_components"),
+        ([1, 1, 100], 5, "is 100 times the median one"),
+        ([1, 1, 100], 0, "is 100 times the median one"),
+    ],
+)
+def test_columns_that_do_not_vary_do_not_make_others_look_large(scales, n_constant, cure):
     rows = np.random.default_rng(0).normal(size=(200, 3))
-    rows /= rows.std(axis=0)
-    assert _spread_of_columns(np.hstack([rows, np.ones((200, 5))])) == pytest.approx(1)
-    assert _spread_of_columns(np.hstack([rows * [1, 1, 100], np.ones((200, 5))])) == pytest.approx(100)
-    assert _spread_of_columns(np.ones((200, 5))) == 1
+    rows *= scales / rows.std(axis=0)
+    X = np.hstack([rows, np.ones((200, n_constant))])
+    with pytest.warns(ConvergenceWarning, match=f"50 of 100 units are dead.* {cure}"):
+        warn_of_dead(units(slice(50)), X, X)

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -12,9 +13,16 @@ from torch.nn.functional import pad
 
 from .._base import (
     DocLinkMixin,
+    any_device,
     apply_in_batches,
     as_tensor,
+    callable_or,
+    check_choice,
     check_factor,
+    check_parameters,
+    integer,
+    number,
+    one_of,
     progress,
     resolve_device,
     with_smaller_batches,
@@ -33,9 +41,9 @@ from ..functional.plasticity import (
     scale_to_radius,
 )
 from ..functional.rows import RowFeed
-from ._checks import check_parameters, check_radius, overflow_error, warn_of_trouble
 from ._initial_weights import given_weights, initial_weights, median_length, rows_with_length
 from ._pruning import noise_cut
+from ._troubles import check_features, check_radius, warn_of_dead, warn_of_diverged, warn_of_open
 
 _STEPS = {"minibatch": minibatch_step, "sample": sample_step}
 _SCHEDULES = {"linear": lambda progress: 1 - progress, "constant": lambda progress: 1.0}
@@ -52,6 +60,12 @@ _UPDATES = 1000
 _FEW_FEATURES = 16
 
 _TRANSFORM_ROWS = 2048
+
+
+def _known_init(owner, name, value):
+    """Check the name of an initialisation; weights are checked where the number of features is known."""
+    if isinstance(value, str):
+        check_choice(owner, name, value, _INITS)
 
 
 class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -195,6 +209,33 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     True
     """
 
+    _parameter_rules = MappingProxyType(
+        {
+            "n_components": integer("[1, inf)"),
+            "norm": number("[2, inf)"),
+            "rank": integer("[2, inf)"),
+            "inhibition": number("[0, inf)"),
+            "inhibited": one_of("last", "all"),
+            "radius": number("(0, inf)"),
+            "power": number("[1, inf)", None),
+            "rule": one_of(*_STEPS),
+            "learning_rate": number("(0, inf)"),
+            "schedule": callable_or(*_SCHEDULES),
+            "max_iter": integer("[0, inf)", None),
+            "batch_size": integer("[1, inf)"),
+            "init": _known_init,
+            "normalize": one_of("auto", True, False),
+            "tol": number("(0, inf)"),
+            "n_iter_no_change": integer("[1, inf)", None),
+            "revive": one_of(True, False),
+            "prune": one_of(False, "mixture"),
+            "precision": one_of(*_PRODUCT_DTYPES),
+            "device": any_device,
+            "verbose": integer("[0, inf)", True, False),
+            "warm_start": one_of(True, False),
+        }
+    )
+
     def __init__(
         self,
         n_components=100,
@@ -261,11 +302,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         self : WTAEncoder
         """
-        self._check_parameters()
         again = self.warm_start and hasattr(self, "components_")
-        X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
-        check_radius(self, X.dtype)
-        rows = self._with_constant(X, known=again)
+        X, rows = self._check_rows(X, again)
         learner, random_state = with_smaller_batches(
             self, partial(self._train, rows, again), self._rows_per_update()
         )
@@ -276,7 +314,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if self.prune:
             self._prune_noise(random_state)
         if self.n_updates_:
-            warn_of_trouble(self, X, rows)
+            self._warn_of_trouble(X, rows)
         return self
 
     @torch.no_grad()
@@ -298,11 +336,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         self : WTAEncoder
         """
-        self._check_parameters()
         again = hasattr(self, "components_")
-        X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
-        check_radius(self, X.dtype)
-        feed = self._feed(self._with_constant(X, known=again))
+        X, rows = self._check_rows(X, again)
+        feed = self._feed(rows)
         W = self._growing_weights(feed, again)
 
         def learn(batch_size):
@@ -345,9 +381,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 encode(rows, out=out)
             else:
                 out.copy_(encode(rows).cpu())
-            # A sum is quick, and finite if all are; only a sum that is not asks each of them.
-            if not (out.sum().isfinite() or out.isfinite().all()):
-                raise overflow_error(self, X.dtype)
+            check_features(type(self).__name__, out, X.dtype, **self._scales())
 
         encode_all = partial(apply_in_batches, write, X, len(self.components_), device=device, dtype=dtype)
         return with_smaller_batches(self, encode_all, _TRANSFORM_ROWS)
@@ -368,8 +402,16 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         constant = self.constant_
         return (lambda X, **out: encode(pad(X, (0, 1), value=constant), **out)) if constant else encode
 
-    def _check_parameters(self):
-        check_parameters(self, rules=_STEPS, schedules=_SCHEDULES, inits=_INITS, precisions=_PRODUCT_DTYPES)
+    def _check_rows(self, X, again):
+        """Check the parameters and `X`; return it, and its rows as the units see them."""
+        check_parameters(self)
+        X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        check_radius(type(self).__name__, X.dtype, **self._scales())
+        return X, self._with_constant(X, known=again)
+
+    def _scales(self):
+        """Return the parameters that say how large powers of weights and features become."""
+        return {name: getattr(self, name) for name in ("norm", "radius", "power", "normalize")}
 
     def _with_constant(self, X, known):
         """Return the rows for the units: beside few features stands a constant, which keeps their length."""
@@ -486,3 +528,10 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.pruned_ = self.weight_variances_ > self.prune_threshold_
         self.components_[self.pruned_] = 0
         self.constant_weights_[self.pruned_] = 0
+
+    def _warn_of_trouble(self, X, rows):
+        """Name each of the three troubles of a finished training on `X`, of which units saw `rows`."""
+        left = ~self.pruned_
+        warn_of_diverged(left & self.diverged_)
+        warn_of_open(left & ~(self.converged_ | self.dead_ | self.diverged_), self.n_updates_, self.tol)
+        warn_of_dead(left & self.dead_, X, rows)
