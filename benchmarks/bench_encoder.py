@@ -15,7 +15,8 @@ import torch
 from _common import have_images, load_cifar10, median_times, write_table
 
 from sklearn_brm import WTAEncoder
-from sklearn_brm.functional.learning import Learner
+from sklearn_brm._encoder._feeds import RowFeed
+from sklearn_brm._encoder._learning import Learner
 from sklearn_brm.functional.plasticity import (
     PlasticLayer,
     Rule,
@@ -23,7 +24,6 @@ from sklearn_brm.functional.plasticity import (
     power_weights,
     scale_to_radius,
 )
-from sklearn_brm.functional.rows import RowFeed
 
 N_FEATURES, N_UNITS, NORM, DELTA = 3072, 2000, 3.0, 0.4
 N_ROWS = {1000: 10_000, 100: 2_000}

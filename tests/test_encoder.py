@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_brm import WTAEncoder
-from sklearn_brm._encoder._pruning import noise_cut
+from sklearn_brm._encoder._pruning import mixture_order, noise_cut
 from sklearn_brm._encoder._troubles import warn_of_dead, warn_of_diverged, warn_of_open
 from sklearn_brm.functional.plasticity import PlasticLayer, Rule, lebesgue_norms, minibatch_step, sample_step
 
@@ -615,6 +615,11 @@ def test_initial_weights_must_fit(init, message):
         WTAEncoder(4, init=init).fit(np.ones((3, 2)))
 
 
+def test_initial_weights_must_fit_into_the_precision_of_the_data():
+    with pytest.raises(ValueError, match="'init' of WTAEncoder contains NaN or infinity"):
+        WTAEncoder(4, init=np.full((4, 2), 1e300)).fit(np.ones((3, 2), dtype=np.float32))
+
+
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
@@ -703,6 +708,13 @@ def test_the_constant_is_the_median_length_of_the_rows_that_have_one():
     assert WTAEncoder(2, max_iter=0).fit(np.zeros((2, 2))).constant_ == 1
 
 
+def test_the_mixture_order_stops_at_the_first_gain_that_chance_explains():
+    # chi2 with 3 degrees of freedom passes p = 0.01 at 11.345, which is twice the gain in log-likelihood.
+    assert mixture_order([0.0, 5.67, 11.0]) == 1
+    assert mixture_order([0.0, 5.68, 11.0, 100.0]) == 2
+    assert mixture_order([0.0, 10.0, 20.0, 30.0]) == 4
+
+
 def test_the_cut_is_midway_between_the_two_highest_of_three_kinds_of_units():
     rng = np.random.default_rng(0)
     kinds = [rng.normal(mean, 0.1, size) for mean, size in ((-4, 40), (0, 20), (3, 30))]
@@ -737,3 +749,12 @@ def test_columns_that_do_not_vary_do_not_make_others_look_large(scales, n_consta
     X = np.hstack([rows, np.ones((200, n_constant))])
     with pytest.warns(ConvergenceWarning, match=f"50 of 100 units are dead.* {cure}"):
         warn_of_dead(units(slice(50)), X, X)
+
+
+def test_a_stream_that_overflows_is_refused_and_leaves_the_units_as_they_were(digits):
+    encoder = WTAEncoder(4, random_state=0).partial_fit(digits[0][:100])
+    before = encoder.components_.copy()
+    with pytest.raises(ValueError, match=r"no longer finite\. Lower learning_rate"):
+        encoder.set_params(learning_rate=1e200).partial_fit(digits[0])
+    np.testing.assert_array_equal(encoder.components_, before)
+    assert encoder.n_updates_ == 1

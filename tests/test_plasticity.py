@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_brm.functional.learning import Learner
 from sklearn_brm.functional.plasticity import (
     PlasticLayer,
     Rule,
@@ -16,12 +15,10 @@ from sklearn_brm.functional.plasticity import (
     forward,
     lebesgue_norms,
     minibatch_step,
-    mixture_order,
     power_weights,
     row_scales,
     sample_step,
 )
-from sklearn_brm.functional.rows import RowFeed, _Buffer
 
 CPU = torch.device("cpu")
 RULES = [
@@ -213,123 +210,6 @@ def test_the_wrong_attractor_begins_at_a_mean_of_minus_half_the_radius(R):
     assert diverged_units(W, p=3, R=R, tol=0.01).tolist() == [True, False, False, False]
 
 
-def test_the_mixture_order_stops_at_the_first_gain_that_chance_explains():
-    # chi2 with 3 degrees of freedom passes p = 0.01 at 11.345, which is twice the gain in log-likelihood.
-    assert mixture_order([0.0, 5.67, 11.0]) == 1
-    assert mixture_order([0.0, 5.68, 11.0, 100.0]) == 2
-    assert mixture_order([0.0, 10.0, 20.0, 30.0]) == 4
-
-
-@pytest.mark.parametrize("norm", [None, 3])
-def test_the_feed_serves_every_row_once_and_the_last_batch_too(norm):
-    X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
-    X[3] = 0
-    X.setflags(write=False)
-    order = np.random.default_rng(1).permutation(10)
-    feed = RowFeed(X, device=CPU, dtype=torch.float32, norm=norm)
-    batches = [batch.clone() for batch in feed.batches(order, 4)]
-    assert [len(batch) for batch in batches] == [4, 4, 2]
-    expected = X[order]
-    if norm:
-        norms = np.linalg.norm(expected, ord=norm, axis=1, keepdims=True)
-        expected = expected / np.where(norms == 0, 1, norms)
-    np.testing.assert_allclose(torch.cat(batches).numpy(), expected, rtol=1e-6)
-    np.testing.assert_allclose(feed.take(order).numpy(), expected, rtol=1e-6)
-
-
-class FakeStream:
-    """Stands for the stream of a CUDA device and writes down what it is asked."""
-
-    def __init__(self):
-        self.log = []
-
-    def record_event(self):
-        self.log.append("recorded")
-        return self
-
-    def synchronize(self):
-        self.log.append("waited")
-
-
-def test_a_stream_to_cuda_waits_for_a_buffer_before_it_fills_it_again(monkeypatch):
-    stream, pinned = FakeStream(), []
-    empty, to = torch.empty, torch.Tensor.to
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
-    monkeypatch.setattr(
-        torch, "empty", lambda *size, pin_memory, **kw: pinned.append(pin_memory) or empty(*size, **kw)
-    )
-    monkeypatch.setattr(
-        torch.Tensor, "to", lambda x, *args, **kw: x.clone() if "non_blocking" in kw else to(x, *args, **kw)
-    )
-    monkeypatch.setattr(torch, "as_tensor", lambda x, device=None: torch.tensor(x))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
-    X = np.arange(12.0).reshape(6, 2)
-    feed = RowFeed(X, device=torch.device("cuda:0"), dtype=torch.float64, norm=None)
-    served = list(feed.batches(np.arange(6), 2))
-    np.testing.assert_array_equal(torch.cat(served).numpy(), X)
-    assert pinned == [True, True]
-    assert stream.log == ["recorded", "recorded", "waited", "recorded"]
-
-
-def test_a_buffer_grows_with_the_batch():
-    X = np.arange(12.0).reshape(6, 2)
-    buffer = _Buffer(CPU)
-    for indices in ([1], [5, 0, 2], [3]):
-        rows = buffer.send(X, np.array(indices), torch.float64)
-        np.testing.assert_array_equal(rows.numpy(), X[indices])
-
-
-def make_learner(W, **kwargs):
-    settings = {"step": minibatch_step, "rate": lambda update: 0.02, "batch_size": 4} | kwargs
-    return Learner(PlasticLayer(W, 3), Rule(), **settings)
-
-
-def test_the_learner_counts_updates_and_wins_but_not_rows_of_zeros():
-    X = np.abs(np.random.default_rng(0).normal(size=(10, 3)))
-    X[2] = 0
-    rates = []
-    learner = make_learner(draw(0, 5, 3).abs(), rate=lambda update: rates.append(update) or 0.02)
-    learner.learn(RowFeed(X, device=CPU, dtype=torch.float64, norm=3), np.arange(10))
-    assert rates == [0, 1, 2]
-    assert learner.n_updates == 3
-    assert int(learner.wins.sum()) == 9
-
-
-def test_dead_units_are_revived_at_the_rows_farthest_from_their_winner():
-    X = np.eye(3)[[0, 0, 0, 0, 2]]
-    W = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]], dtype=torch.float64)
-    learner = make_learner(W)
-    feed = RowFeed(X, device=CPU, dtype=torch.float64, norm=3)
-    learner.wins = torch.tensor([4, 0])
-    overlaps = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.1], dtype=torch.float64)
-    learner._revive(feed, np.arange(5), overlaps, np.random.RandomState(0))
-    assert learner.layer.W.tolist() == [[1, 0, 0], [0, 0, 1]]
-    assert learner.layer.A.tolist() == [[1, 0, 0], [0, 0, 1]]
-
-
-def test_rows_of_zeros_revive_no_unit():
-    X = np.eye(3)[[0, 0, 1, 2]] * [[1], [1], [0], [1]]
-    W = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, -1.0, 0]], dtype=torch.float64)
-    learner = make_learner(W)
-    feed = RowFeed(X, device=CPU, dtype=torch.float64, norm=3)
-    learner.wins = torch.tensor([3, 0, 0])
-    # The row of zeros overlaps with no unit, and the last one is the only row that is poorly represented.
-    overlaps = torch.tensor([1.0, 1.0, 0.0, 0.1], dtype=torch.float64)
-    learner._revive(feed, np.arange(4), overlaps, np.random.RandomState(0))
-    assert learner.layer.W.tolist() == [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
-
-
-@pytest.mark.parametrize("patience", [1, 3])
-@pytest.mark.parametrize(
-    ("units", "ends"), [([[1.0, 0], [0, 1]], True), ([[1.0, 0], [-2, 0]], True), ([[1.0, 0], [0, 2]], False)]
-)
-def test_units_at_rest_end_the_training_only_if_those_that_win_have_the_radius(units, ends, patience):
-    learner = make_learner(torch.tensor(units, dtype=torch.float64), rate=lambda update: 0.0)
-    feed = RowFeed(np.array([[1.0, 0.2], [0.2, 1.0]]), device=CPU, dtype=torch.float64, norm=3)
-    learner.train(feed, range(6), np.random.RandomState(0), tol=0.01, patience=patience)
-    assert learner.history["largest_change"] == [0.0] * (patience if ends else 6)
-
-
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_an_accelerator_changes_all_rows_and_the_processor_the_distinct_ones(device):
     units = torch.tensor([[3, 1], [1, 5]], device=device)
@@ -340,11 +220,3 @@ def test_an_accelerator_changes_all_rows_and_the_processor_the_distinct_ones(dev
     else:
         assert rows.shape == (20,)
         assert slots is units
-
-
-def test_a_copy_kept_on_the_device_serves_the_same_rows():
-    X, order = np.arange(12.0).reshape(6, 2), np.array([5, 0, 0, 3])
-    feed = RowFeed(X, device=CPU, dtype=torch.float64, norm=None)
-    # As where the data are uploaded once; what is gathered from then on must come from there.
-    feed._resident = torch.tensor(-X)
-    assert torch.cat(list(feed.batches(order, 3))).tolist() == (-X[order]).tolist()

@@ -28,7 +28,6 @@ from .._base import (
     with_smaller_batches,
 )
 from .._device import compute_dtype
-from ..functional.learning import Learner
 from ..functional.plasticity import (
     PlasticLayer,
     Rule,
@@ -40,8 +39,9 @@ from ..functional.plasticity import (
     sample_step,
     scale_to_radius,
 )
-from ..functional.rows import RowFeed
-from ._initial_weights import given_weights, initial_weights, median_length, rows_with_length
+from ._feeds import RowFeed
+from ._initial_weights import given_weights, initial_weights, median_length
+from ._learning import Learner
 from ._pruning import noise_cut
 from ._troubles import check_features, check_radius, warn_of_dead, warn_of_diverged, warn_of_open
 
@@ -305,9 +305,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         again = self.warm_start and hasattr(self, "components_")
         X, rows = self._check_rows(X, again)
         learner, random_state = with_smaller_batches(
-            self, partial(self._train, rows, again), self._rows_per_update()
+            self, partial(self._learn_in_epochs, rows, again), self._rows_per_update()
         )
-        self._store(learner)
+        self._store(learner, n_placed=int(self.n_components))
         self.history_ = learner.history
         self.n_iter_ = len(learner.history["converged"])
         self.n_updates_ = learner.n_updates
@@ -337,19 +337,13 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self : WTAEncoder
         """
         again = hasattr(self, "components_")
-        X, rows = self._check_rows(X, again)
-        feed = self._feed(rows)
-        W = self._growing_weights(feed, again)
-
-        def learn(batch_size):
-            learner = self._learner(W.clone(), batch_size)
-            learner.learn(feed, np.arange(len(X)))
-            return learner
-
-        learner = with_smaller_batches(self, learn, self._rows_per_update())
+        _, rows = self._check_rows(X, again)
+        learner, n_placed = with_smaller_batches(
+            self, partial(self._learn_as_they_come, rows, again), self._rows_per_update()
+        )
         if again:
-            learner.wins += torch.as_tensor(self.n_wins_, device=feed.device)
-        self._store(learner)
+            learner.wins += torch.as_tensor(self.n_wins_, device=learner.wins.device)
+        self._store(learner, n_placed)
         self.n_updates_ = learner.n_updates + (self.n_updates_ if again else 0)
         return self
 
@@ -414,7 +408,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return {name: getattr(self, name) for name in ("norm", "radius", "power", "normalize")}
 
     def _with_constant(self, X, known):
-        """Return the rows for the units: beside few features stands a constant, which keeps their length."""
+        """Return the rows as units see them: a constant beside few features keeps their length."""
         if not known:
             lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
             self.constant_ = median_length(X, float(self.norm)) if lifts else 0.0
@@ -431,24 +425,32 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         norm = float(self.norm) if self.normalize else None
         return RowFeed(X, device=device, dtype=compute_dtype(X.dtype, device), norm=norm)
 
-    def _train(self, X, again, batch_size):
-        """Learn from all rows; return the learner, and the random state for what follows."""
+    def _learn_in_epochs(self, X, again, batch_size):
+        """Learn from all rows, over and over; return the learner, and the random state for what follows."""
         random_state = check_random_state(self.random_state)
         feed = self._feed(X)
         W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
-        self._n_placed = int(self.n_components)
-        updates_per_epoch = math.ceil(len(X) / batch_size)
+        updates_per_epoch = math.ceil(len(feed) / batch_size)
         n_epochs = self._n_epochs(updates_per_epoch)
+        epochs = progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder")
         learner = self._learner(W, batch_size, n_updates=n_epochs * updates_per_epoch)
         learner.train(
             feed,
-            progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder"),
-            random_state,
+            (random_state.permutation(len(feed)) for _ in epochs),
             tol=float(self.tol),
             patience=self.n_iter_no_change,
             last_revival=n_epochs // 2 if self.revive else 0,
+            random_state=random_state,
         )
         return learner, random_state
+
+    def _learn_as_they_come(self, X, again, batch_size):
+        """Learn once from each row; return the learner, and how many units have a place."""
+        feed = self._feed(X)
+        W, n_placed = self._growing_weights(feed, again)
+        learner = self._learner(W, batch_size)
+        learner.learn(feed, np.arange(len(feed)))
+        return learner, n_placed
 
     def _learner(self, W, batch_size, n_updates=math.inf):
         """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
@@ -491,23 +493,23 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return given_weights(self._weights(), "components_", feed, int(self.n_components))
 
     def _growing_weights(self, feed, again):
-        """Return the weights to go on from in `partial_fit`, with new rows in the places still free."""
+        """Return the weights to go on from, with new rows in free places, and how many are taken then."""
+        n_units = int(self.n_components)
         if again:
-            W = self._learned_weights(feed)
+            W, n_placed = self._learned_weights(feed), self._n_placed
         elif not isinstance(self.init, str) or self.init == "normal":
-            W = self._starting_weights(feed, check_random_state(self.random_state))
-            self._n_placed = int(self.n_components)
+            W, n_placed = self._starting_weights(feed, check_random_state(self.random_state)), n_units
         else:
-            W = torch.zeros(int(self.n_components), feed.X.shape[1], dtype=feed.dtype, device=feed.device)
-            self._n_placed = 0
-        rows = rows_with_length(feed.X)[: len(W) - self._n_placed]
-        if len(rows):
-            place = slice(self._n_placed, self._n_placed + len(rows))
+            W, n_placed = torch.zeros(n_units, feed.n_features, dtype=feed.dtype, device=feed.device), 0
+        if n_placed < n_units:
+            rows = feed.with_length()[: n_units - n_placed]
+            place = slice(n_placed, n_placed + len(rows))
             W[place] = scale_to_radius(feed.take(rows), float(self.norm), float(self.radius))
-            self._n_placed += len(rows)
-        return W
+            n_placed += len(rows)
+        return W, n_placed
 
-    def _store(self, learner):
+    def _store(self, learner, n_placed):
+        self._n_placed = n_placed
         W = learner.layer.W
         constants = {"p": float(self.norm), "R": float(self.radius), "tol": float(self.tol)}
         weights = W.cpu().numpy()

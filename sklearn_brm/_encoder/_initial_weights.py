@@ -15,9 +15,9 @@ def initial_weights(init, feed, n_units, *, norm, radius, random_state):
     """Return the tensor of weights that `fit` starts from."""
     if not isinstance(init, str):
         return given_weights(init, "init", feed, n_units)
-    rows = random_state.permutation(rows_with_length(feed.X))
+    rows = random_state.permutation(feed.with_length())
     if init == "normal" or len(rows) == 0:
-        noise = random_state.normal(size=(n_units, feed.X.shape[1]))
+        noise = random_state.normal(size=(n_units, feed.n_features))
         return torch.as_tensor(noise, device=feed.device).to(feed.dtype)
     if init == "spread" and len(rows) > n_units:
         rows = _spread_rows(feed, rows[: _CANDIDATES_PER_UNIT * n_units], n_units, random_state)
@@ -29,22 +29,18 @@ def initial_weights(init, feed, n_units, *, norm, radius, random_state):
 
 def given_weights(weights, name, feed, n_units):
     """Return a tensor with a copy of weights that the user gave or that were learned before."""
-    shape = n_units, feed.X.shape[1]
+    shape = n_units, feed.n_features
     rule = "the name of an initialisation or an array of numbers"
-    weights = np.array(as_numbers("WTAEncoder", name, weights, rule), dtype=feed.X.dtype)
-    if weights.shape != shape:
+    given = np.ascontiguousarray(as_numbers("WTAEncoder", name, weights, rule))
+    if given.shape != shape:
         raise ValueError(
             f"The {name!r} of WTAEncoder must have the shape (n_components, n_features) = {shape}. "
-            f"Got {weights.shape} instead."
+            f"Got {given.shape} instead."
         )
-    if not np.isfinite(weights).all():
+    W = torch.tensor(given, dtype=feed.dtype, device=feed.device)
+    if not W.isfinite().all():
         raise ValueError(f"The {name!r} of WTAEncoder contains NaN or infinity.")
-    return torch.from_numpy(weights).to(feed.device, feed.dtype)
-
-
-def rows_with_length(X):
-    """Return the indices of the rows that are not all zero."""
-    return np.flatnonzero(X.any(axis=1))
+    return W
 
 
 def median_length(X, norm):

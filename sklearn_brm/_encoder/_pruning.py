@@ -1,12 +1,12 @@
 """The cut between units that learned and units that stayed noise."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
+from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-
-from ..functional.plasticity import mixture_order
 
 _LARGEST_ORDER = 4
 
@@ -25,6 +25,26 @@ def noise_cut(variances, random_state):
     if order == 1:
         return np.inf
     return float(np.exp(np.sort(mixtures[order - 1].means_.ravel())[-2:].mean()))
+
+
+def mixture_order(log_likelihoods, *, extra_parameters=3, level=0.01):
+    """Return how many components a mixture needs, by likelihood ratio tests of each order against the next.
+
+    Parameters
+    ----------
+    log_likelihoods : list of float
+        Total log-likelihood of the mixtures of 1, 2, ... components.
+    extra_parameters : int
+        Degrees of freedom that one more component brings.
+    level : float
+        An order is accepted where chance explains its gain with a smaller probability.
+    """
+    order = 1
+    for smaller, larger in pairwise(log_likelihoods):
+        if chi2.sf(2 * (larger - smaller), extra_parameters) >= level:
+            break
+        order += 1
+    return order
 
 
 def _fit_mixture(points, order, random_state):

@@ -6,10 +6,8 @@ Symbols are those of Krotov & Hopfield (2019), doi 10.1073/pnas.1820458116: weig
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-from scipy.stats import chi2
 from torch import Tensor
 
 from .rectifier import rectify
@@ -22,7 +20,6 @@ __all__ = [
     "forward",
     "lebesgue_norms",
     "minibatch_step",
-    "mixture_order",
     "power_weights",
     "row_scales",
     "sample_step",
@@ -283,23 +280,3 @@ def diverged_units(W: Tensor, *, p: float, R: float, tol: float) -> Tensor:
     Without the second condition units of up to ``2^p`` features could be told off that have converged.
     """
     return (W.mean(dim=1) < -R / 2) & ~converged_units(W, p=p, R=R, tol=tol)
-
-
-def mixture_order(log_likelihoods: list[float], *, extra_parameters: int = 3, level: float = 0.01) -> int:
-    """Return how many components a mixture needs, by likelihood ratio tests of each order against the next.
-
-    Parameters
-    ----------
-    log_likelihoods : list of float
-        Total log-likelihood of the mixtures of 1, 2, ... components.
-    extra_parameters : int
-        Degrees of freedom that one more component brings.
-    level : float
-        An order is accepted where chance explains its gain with a smaller probability.
-    """
-    order = 1
-    for smaller, larger in pairwise(log_likelihoods):
-        if chi2.sf(2 * (larger - smaller), extra_parameters) >= level:
-            break
-        order += 1
-    return order

@@ -1,5 +1,6 @@
-"""Rows of a NumPy array served in mini-batches on any device, without a second copy of the array."""
+"""Examples served in mini-batches on any device: the rows of an array, without a second copy of it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,14 +8,54 @@ import torch
 from torch import Tensor
 
 from .._device import fits_beside_the_work
-from .plasticity import row_scales
-
-__all__ = ["RowFeed"]
+from ..functional.plasticity import row_scales
 
 _CHUNK = 1024
 
 
-class RowFeed:
+class Feed(ABC):
+    """Examples that units learn from, one vector each, known by their indices.
+
+    What learns sees no more of them than this, so that they need not be rows that lie in memory. A subclass
+    says how many there are, serves them, and tells which of them are all zero.
+
+    Parameters
+    ----------
+    n_features : int
+    device : torch.device
+    dtype : torch.dtype
+        Of the tensors served.
+    """
+
+    def __init__(self, n_features: int, *, device: torch.device, dtype: torch.dtype):
+        self.n_features = n_features
+        self.device = device
+        self.dtype = dtype
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of examples."""
+
+    @abstractmethod
+    def batches(self, order: np.ndarray, size: int) -> Iterator[Tensor]:
+        """Yield the examples at the indices `order`, `size` at a time; the last batch may be smaller.
+
+        A batch may be overwritten when the next one is asked for.
+        """
+
+    @abstractmethod
+    def with_length(self) -> np.ndarray:
+        """Return the indices of the examples that are not all zero, in ascending order."""
+
+    def take(self, indices: np.ndarray) -> Tensor:
+        """Return the examples at `indices` as a tensor of their own."""
+        examples = torch.empty(len(indices), self.n_features, dtype=self.dtype, device=self.device)
+        for place, batch in zip(examples.split(_CHUNK), self.batches(indices, _CHUNK)):
+            place.copy_(batch)
+        return examples
+
+
+class RowFeed(Feed):
     """Serve rows of `X`, divided by their p-norm, as tensors on a device.
 
     On the CPU rows are gathered from the array, which may be a read-only memory map, into one buffer. On an
@@ -32,9 +73,8 @@ class RowFeed:
     """
 
     def __init__(self, X: np.ndarray, *, device: torch.device, dtype: torch.dtype, norm: float | None):
-        self.X = X
-        self.device = device
-        self.dtype = dtype
+        super().__init__(X.shape[1], device=device, dtype=dtype)
+        self._X = X
         self._buffers = [_Buffer(device), _Buffer(device)] if device.type == "cuda" else [_Buffer(device)]
         resident = device.type != "cpu" and fits_beside_the_work(X.nbytes, device)
         self._resident = torch.tensor(X, dtype=dtype, device=device) if resident else None
@@ -44,31 +84,25 @@ class RowFeed:
             self._scales = torch.cat([row_scales(chunk, norm) for chunk in chunks])
 
     def __len__(self) -> int:
-        return len(self.X)
+        return len(self._X)
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[Tensor]:
-        """Yield the rows at the indices `order`, `size` at a time; the last batch may be smaller.
-
-        A batch may be overwritten when the next one is asked for.
-        """
+        """Yield the rows at the indices `order`, `size` at a time, in memory that is used again."""
         on_device = torch.as_tensor(order, device=self.device)
         for start in range(0, len(order), size):
             part = slice(start, start + size)
             rows = self._gather(order[part], on_device[part])
             yield rows if self._scales is None else rows.mul_(self._scales[on_device[part]])
 
-    def take(self, indices: np.ndarray) -> Tensor:
-        """Return the rows at `indices` as a tensor of their own."""
-        rows = torch.empty(len(indices), self.X.shape[1], dtype=self.dtype, device=self.device)
-        for place, batch in zip(rows.split(_CHUNK), self.batches(indices, _CHUNK)):
-            place.copy_(batch)
-        return rows
+    def with_length(self) -> np.ndarray:
+        """Return the indices of the rows that are not all zero."""
+        return np.flatnonzero(self._X.any(axis=1))
 
     def _gather(self, indices, indices_on_device):
         if self._resident is not None:
             return self._resident.index_select(0, indices_on_device)
         self._buffers.reverse()
-        return self._buffers[0].send(self.X, indices, self.dtype)
+        return self._buffers[0].send(self._X, indices, self.dtype)
 
 
 class _Buffer:

@@ -1,21 +1,14 @@
 """The training loop of a winner-take-all layer: epochs, their history, and the revival of dead units."""
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .plasticity import (
-    PlasticLayer,
-    Rule,
-    converged_units,
-    lebesgue_norms,
-    scale_to_radius,
-)
-from .rows import RowFeed
-
-__all__ = ["Learner"]
+from ..functional.plasticity import PlasticLayer, Rule, converged_units, lebesgue_norms, scale_to_radius
+from ._feeds import Feed
 
 # The largest change per epoch is measured on at most this many units, to spare a second copy of the weights.
 _WATCHED_UNITS = 256
@@ -38,10 +31,10 @@ class Learner:
     ----------
     n_updates : int
     wins : Tensor of shape (n_units,)
-        Rows won by each unit since it was last set to zero; rows of zeros have no winner.
+        Examples won by each unit in the last epoch; those of zeros have no winner.
     history : dict of list
         Per epoch of `train`: the share of units that are converged, the largest change of a unit and the
-        number of units that won a row.
+        number of units that won an example.
     """
 
     def __init__(
@@ -62,52 +55,59 @@ class Learner:
         self.wins = torch.zeros(len(layer.W), dtype=torch.int64, device=layer.W.device)
         self.history: dict[str, list] = {"converged": [], "largest_change": [], "winners": []}
 
-    def learn(self, feed: RowFeed, order: np.ndarray) -> Tensor:
-        """Learn once from the rows of `feed` in `order`; return the overlap of each with its winner."""
-        overlaps = []
-        for batch in feed.batches(order, self.batch_size):
-            overlap, winner = self.step(self.layer, batch, self.rule, self.rate(self.n_updates))
-            self.wins.index_add_(0, winner, (overlap != 0).to(self.wins.dtype))
-            self.n_updates += 1
-            overlaps.append(overlap)
-        return torch.cat(overlaps)
-
-    def train(
-        self,
-        feed: RowFeed,
-        epochs: Iterable[int],
-        random_state: np.random.RandomState,
-        *,
-        tol: float,
-        patience: int | None,
-        last_revival: int = 0,
-    ) -> None:
-        """Learn from all rows in a new random order per epoch, until no live unit changes any more.
-
-        Parameters
-        ----------
-        feed : RowFeed
-        epochs : iterable of int
-        random_state : RandomState
-        tol : float
-            Relative to the radius: how far a norm may be from it, and a unit move in an epoch, p-norm for
-            both.
-        patience : int or None
-            Stop when all live units kept within `tol` for so many epochs in a row; None never stops.
-        last_revival : int
-            Units that won nothing in an epoch before this one start anew from poorly represented rows.
+    def learn(self, feed: Feed, order: np.ndarray) -> Tensor:
+        """Learn once from the examples of `feed` in `order`; return the overlap of each with its winner.
 
         Raises
         ------
         ValueError
             If the weights overflow.
         """
+        overlaps = []
+        for batch in feed.batches(order, self.batch_size):
+            overlap, winner = self.step(self.layer, batch, self.rule, self.rate(self.n_updates))
+            self.wins.index_add_(0, winner, (overlap != 0).to(self.wins.dtype))
+            self.n_updates += 1
+            overlaps.append(overlap)
+        if not math.isfinite(self.layer.W.sum()):
+            raise ValueError(
+                "The weights of the units are no longer finite. Lower learning_rate or inhibition, "
+                "use init='rows', or scale the data."
+            )
+        return torch.cat(overlaps)
+
+    def train(
+        self,
+        feed: Feed,
+        orders: Iterable[np.ndarray],
+        *,
+        tol: float,
+        patience: int | None = None,
+        last_revival: int = 0,
+        random_state: np.random.RandomState | None = None,
+    ) -> None:
+        """Let `learn` pass over the examples in each of `orders`, until no live unit changes any more.
+
+        Parameters
+        ----------
+        feed : Feed
+        orders : iterable of ndarray
+            The indices of the examples of each epoch, asked for when it begins.
+        tol : float
+            Relative to the radius: how far a norm may be from it, and a unit move in an epoch, p-norm for
+            both.
+        patience : int or None
+            Stop when all live units kept within `tol` for so many epochs in a row; None never stops.
+        last_revival : int
+            Units that won nothing in an epoch before this one start anew from poorly represented examples.
+        random_state : RandomState or None
+            Draws these; needed where there are any.
+        """
         watched = slice(None, None, -(-len(self.layer.W) // _WATCHED_UNITS))
         quiet_epochs = 0
-        for epoch in epochs:
+        for epoch, order in enumerate(orders):
             moves = self.layer.W[watched].clone()
             self.wins.zero_()
-            order = random_state.permutation(len(feed))
             overlaps = self.learn(feed, order)
             moves -= self.layer.W[watched]
             quiet_epochs = quiet_epochs + 1 if self._close_epoch(moves, tol) else 0
@@ -120,11 +120,6 @@ class Learner:
         """Add to the history; return whether all live units have come to rest."""
         W, p, R = self.layer.W, self.layer.p, self.rule.R
         change = float(lebesgue_norms(moves, p).max()) / R
-        if not np.isfinite(change) or not bool(W.sum().isfinite()):
-            raise ValueError(
-                "The weights of the units are no longer finite. Lower learning_rate or inhibition, "
-                "use init='rows', or scale the data."
-            )
         converged = converged_units(W, p=p, R=R, tol=tol)
         self.history["converged"].append(float(converged.double().mean()))
         self.history["largest_change"].append(change)
@@ -132,15 +127,15 @@ class Learner:
         return change < tol and bool((converged | (self.wins == 0)).all())
 
     def _revive(self, feed, order, overlaps, random_state):
-        """Start dead units anew from rows, likelier the farther these are from their winner."""
+        """Start dead units anew from examples, likelier the farther these are from their winner."""
         dead = torch.nonzero(self.wins == 0)[:, 0]
-        # A row that is its winner has the overlap R^(p-1).
+        # An example that is its winner has the overlap R^(p-1).
         misfit = (1 - overlaps / self.rule.R ** (self.layer.p - 1)).clamp(min=0, max=1)
         misfit = misfit.masked_fill(overlaps == 0, 0).double().cpu().numpy()
         n_revived = min(len(dead), np.count_nonzero(misfit))
         if n_revived == 0:
             return
         chosen = random_state.choice(len(order), n_revived, replace=False, p=misfit / misfit.sum())
-        rows = scale_to_radius(feed.take(order[chosen]), self.layer.p, self.rule.R)
-        self.layer.W[dead[:n_revived]] = rows
+        examples = scale_to_radius(feed.take(order[chosen]), self.layer.p, self.rule.R)
+        self.layer.W[dead[:n_revived]] = examples
         self.layer.refresh()
