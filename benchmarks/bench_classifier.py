@@ -19,6 +19,7 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 
 from sklearn_brm import RegularizedClassifier, paper_recipe
+from sklearn_brm.penalties import Adversarial, Jacobian
 
 N_EPOCHS = 20
 
@@ -76,7 +77,7 @@ def tabular():
     """Wall time per epoch on 20,000 x 30, and of a whole fit with default settings on digits."""
     X, y = make_classification(40_000, 30, n_informative=15, n_classes=5, random_state=0)
     X, X_test, y, y_test = X[:20_000], X[20_000:], y[:20_000], y[20_000:]
-    settings = {"batch_size": 128, "max_iter": N_EPOCHS, "learning_rate_init": 1e-3, "random_state": 0}
+    settings = {"batch_size": 128, "max_iter": N_EPOCHS, "random_state": 0}
     fitted = {}
 
     def contestant(name, fit):
@@ -90,7 +91,7 @@ def tabular():
         rows = X.astype(dtype)
         for name, model in {
             "MLPClassifier": MLPClassifier((256,), n_iter_no_change=N_EPOCHS + 1, **settings),
-            "RegularizedClassifier": RegularizedClassifier((256,), tol=None, **settings),
+            "RegularizedClassifier": RegularizedClassifier((256,), tol=None, learning_rate=1e-3, **settings),
         }.items():
             key = f"{name}, {np.dtype(dtype).name}"
             contestants[key] = contestant(key, lambda model=model, rows=rows: model.fit(rows, y))
@@ -163,10 +164,10 @@ def images():
         "l2": paper_recipe("L2"),
         "jacobian of hidden": paper_recipe("BP", penalty="jacobian"),
         "jacobian of preactivation": paper_recipe("JReg"),
-        "jacobian of logits": paper_recipe("BP", penalty="jacobian", jacobian_of="logits"),
-        "jacobian of hidden, 3 projections": paper_recipe("BP", penalty="jacobian", jacobian_projections=3),
+        "jacobian of logits": paper_recipe("BP", penalty=Jacobian(of="logits")),
+        "jacobian of hidden, 3 projections": paper_recipe("BP", penalty=Jacobian(n_projections=3)),
         "spectral": paper_recipe("SpecReg", batch_norm=False),
-        "adversarial, 1 step": paper_recipe("BP", penalty="adversarial", adversarial_eps=0.003),
+        "adversarial, 1 step": paper_recipe("BP", penalty=Adversarial(eps=0.003)),
     }
     contestants = {"hand-written loop": lambda: epoch_of_loop(X, y)}
     contestants.update({name: partial(epoch_of, model, X, y) for name, model in models.items()})
@@ -199,7 +200,7 @@ def seconds_for_eigenvectors():
 def grid():
     """Wall time of a grid search over 8 strengths on digits, in one and in two processes."""
     X, y = load_digits(return_X_y=True)
-    base = RegularizedClassifier(penalty="jacobian", jacobian_of="logits", random_state=0)
+    base = RegularizedClassifier(penalty=Jacobian(of="logits"), random_state=0)
     search = GridSearchCV(base, {"alpha": np.logspace(-5, -1, 8)}, cv=3, refit=False)
     seconds, scores = {}, {}
     for n_jobs in (2, 1):

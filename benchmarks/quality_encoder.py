@@ -41,8 +41,8 @@ def linear_head():
     return RegularizedClassifier(
         hidden_layer_sizes=(),
         optimizer=partial(torch.optim.AdamW, weight_decay=0.1),
-        learning_rate_init=3e-3,
-        learning_rate=lambda epoch: 1 - epoch / HEAD_EPOCHS,
+        learning_rate=3e-3,
+        schedule="linear",
         batch_size=500,
         max_iter=HEAD_EPOCHS,
         tol=None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 import sklearn_brm
-from sklearn_brm import datasets, functional
+from sklearn_brm import datasets, functional, penalties
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# Reference
@@ -21,8 +21,10 @@ def reference():
     """Return the text of the page."""
     names = [name for name in sklearn_brm.__all__ if name != "functional"]
     parts = [HEAD, "## sklearn_brm", *(entry(sklearn_brm, name) for name in names)]
-    parts += ['## <a id="datasets"></a>sklearn_brm.datasets', inspect.getdoc(datasets)]
-    parts += [entry(datasets, name) for name in datasets.__all__]
+    for module in (penalties, datasets):
+        name = module.__name__
+        parts += [f'## <a id="{name.split(".")[-1]}"></a>{name}', inspect.getdoc(module)]
+        parts += [entry(module, name) for name in module.__all__]
     parts += ['## <a id="functional"></a>sklearn_brm.functional', inspect.getdoc(functional)]
     for module_name in functional.__all__:
         module = getattr(functional, module_name)

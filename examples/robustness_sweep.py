@@ -31,6 +31,7 @@ from sklearn_brm import (
     TradeOffDisplay,
     WTAEncoder,
 )
+from sklearn_brm.penalties import Jacobian
 
 ALPHAS = {
     "WTAEncoder + L2": (1e-5, 1e-4, 3e-4, 1e-3, 3e-3),
@@ -68,9 +69,9 @@ def breast_cancer():
 
 def candidates(scaler, n_alphas):
     """Return name -> (pipeline, grid)."""
-    settings = {"learning_rate_init": 0.01, "max_iter": 400, "random_state": 0}
+    settings = {"learning_rate": 0.01, "max_iter": 400, "random_state": 0}
     head = RegularizedClassifier((), penalty="l2", **settings)
-    network = RegularizedClassifier((100,), penalty="jacobian", jacobian_of="logits", **settings)
+    network = RegularizedClassifier((100,), penalty=Jacobian(of="logits"), **settings)
     steps = {
         "WTAEncoder + L2": [("encode", WTAEncoder(100, random_state=0)), ("classify", head)],
         "logit Jacobian": [("classify", network)],

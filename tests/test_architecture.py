@@ -19,6 +19,7 @@ PLACES = {
     "datasets": (1, "datasets"),
     "_encoder": (1, "learning"),
     "_classifier": (1, "regularising"),
+    "penalties": (1, "regularising"),
     "_spectrum": (1, "measuring"),
     "_bridge": (2, "bridge"),
     "_scorer": (3, "attacking"),

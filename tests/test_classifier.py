@@ -22,12 +22,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sklearn_brm import RegularizedClassifier, _device, paper_recipe
-from sklearn_brm._classifier import _regularizers, _training
-from sklearn_brm._classifier._fitting import initial_rate, rows_per_batch
+from sklearn_brm._classifier import _training
+from sklearn_brm._classifier._fitting import automatic_rate, rows_per_batch
 from sklearn_brm._classifier._network import Perceptron
 from sklearn_brm._classifier._rows import as_dataset
 from sklearn_brm._classifier._training import SlicingIterator, WeightedRows
 from sklearn_brm.functional.schedules import StepSchedule
+from sklearn_brm.penalties import L1, L2, Adversarial, InputGradient, Jacobian, Spectral
 
 PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial"]
 
@@ -47,7 +48,7 @@ def table():
     [
         RegularizedClassifier(max_iter=40),
         RegularizedClassifier((), max_iter=40),
-        RegularizedClassifier((10,), penalty="jacobian", jacobian_of="logits", max_iter=40),
+        RegularizedClassifier((10,), penalty=Jacobian(of="logits"), max_iter=40),
     ]
 )
 def test_scikit_learn_checks(estimator, check):
@@ -61,7 +62,7 @@ def test_a_linear_classifier_with_l2_has_the_optimum_of_logistic_regression(stan
     expected = LogisticRegression(C=1 / (2 * len(X) * alpha), tol=1e-8, max_iter=10_000).fit(X, y)
     found = RegularizedClassifier(
         (), penalty="l2", alpha=alpha, standardize=standardize, optimizer=torch.optim.LBFGS,
-        learning_rate_init=0.5, batch_size=150, max_iter=300, tol=None, random_state=0,
+        learning_rate=0.5, batch_size=150, max_iter=300, tol=None, random_state=0,
     ).fit(X, y)  # fmt: skip
     np.testing.assert_allclose(found.coefs_[0].T, expected.coef_, atol=1e-4)
     np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X), atol=1e-4)
@@ -72,7 +73,7 @@ def test_two_classes_have_the_optimum_of_logistic_regression_and_one_output():
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     expected = LogisticRegression(C=1 / (2 * len(X) * 0.01), tol=1e-8, max_iter=10_000).fit(X, y)
     found = RegularizedClassifier(
-        (), penalty="l2", alpha=0.01, optimizer=torch.optim.LBFGS, learning_rate_init=0.5, batch_size=len(X),
+        (), penalty="l2", alpha=0.01, optimizer=torch.optim.LBFGS, learning_rate=0.5, batch_size=len(X),
         max_iter=100, tol=None, random_state=0,
     ).fit(X, y)  # fmt: skip
     assert found.coefs_[0].shape == (30, 1)
@@ -118,13 +119,13 @@ def expected_penalty(classifier, X, name, of):
 def test_penalties_are_measured_in_the_users_coordinates(table, name, of, power, standardize):
     X, y = table
     X = X * [1, 10, 100, 0.1, 1, 1] + 5
-    options = {} if of is None else {"jacobian_of": of}
+    penalty = name if of is None else Jacobian(of)
     classifier = quick(
-        (7,), penalty=name, alpha=1e-6, power=power, standardize=standardize, warm_start=True, **options
+        (7,), penalty=penalty, alpha=1e-6, power=power, standardize=standardize, warm_start=True
     ).fit(X, y)
     expected = expected_penalty(classifier, X, name, of)
     # One more epoch with one batch and a rate of nothing evaluates the penalty at the present weights.
-    classifier.set_params(max_iter=1, batch_size=len(X), learning_rate_init=1e-30).fit(X, y)
+    classifier.set_params(max_iter=1, batch_size=len(X), learning_rate=1e-30).fit(X, y)
     assert classifier.penalties_[name][-1] == pytest.approx(1e-6 * expected, rel=1e-9)
 
 
@@ -175,10 +176,10 @@ def test_every_penalty_trains_every_depth_and_is_noted(table, penalty, hidden_la
     assert classifier.loss_curve_[-1] > classifier.penalties_[penalty][-1]
 
 
-def test_a_dict_holds_several_penalties_with_their_strengths(table):
+def test_a_list_holds_several_penalties_with_their_strengths(table):
     X, y = table
-    classifier = quick((7,), penalty={"l2": 1e-3, "jacobian": 1e-3, "l1": 0}).fit(X, y)
-    assert sorted(classifier.penalties_) == ["jacobian", "l2"]
+    classifier = quick((7,), penalty=[L2(1e-3), "jacobian", L1(0)]).fit(X, y)
+    assert list(classifier.penalties_) == ["l2", "jacobian"]
     alone = quick((7,), penalty="l2", alpha=1e-3).fit(X, y)
     assert classifier.penalties_["l2"][0] == pytest.approx(alone.penalties_["l2"][0], rel=0.1)
 
@@ -196,7 +197,7 @@ def test_a_stronger_jacobian_penalty_flattens_the_logits(table, of):
     X, y = table
     norms = [
         mean_squared_norm_of_logit_jacobian(
-            quick((20,), penalty="jacobian", alpha=alpha, jacobian_of=of, max_iter=50).fit(X, y), X[:50]
+            quick((20,), penalty=Jacobian(of), alpha=alpha, max_iter=50).fit(X, y), X[:50]
         )
         for alpha in (0, 0.1, 1)
     ]
@@ -256,7 +257,7 @@ def test_fit_leaves_data_and_global_state_alone(table, global_state_unchanged):
 
 def test_the_same_seed_gives_the_same_bits(table):
     X, y = table
-    first = quick(penalty="adversarial", adversarial_steps=3).fit(X, y)
+    first = quick(penalty=Adversarial(n_steps=3)).fit(X, y)
     torch.rand(3)
     np.random.rand(3)
     second = clone(first).fit(X, y)
@@ -274,27 +275,24 @@ def test_the_defaults_converge_without_a_warning_and_generalise(load, scaler, pe
 
 
 @pytest.mark.parametrize(
-    ("parameters", "n_rows", "n_features", "rate"),
+    ("optimizer", "is_linear", "n_rows", "n_features", "rate"),
     [
-        ({}, 128, 4, 0.005),
-        ({}, 4000, 64, 0.05 / 20),
-        ({}, 1600, 784, 1 / 784),
-        ({}, 200_000, 64, 0.001),
-        ({"hidden_layer_sizes": ()}, 128, 4, 0.15),
-        ({"hidden_layer_sizes": ()}, 1600, 64, 2 / 64),
-        ({"hidden_layer_sizes": ()}, 200_000, 30, 0.01),
-        ({"hidden_layer_sizes": ()}, 60_000, 2000, 0.001),
-        ({"optimizer": "sgd"}, 128, 4, 0.001),
-        ({"learning_rate_init": 0.5}, 128, 4, 0.5),
+        ("adam", False, 128, 4, 0.005),
+        ("adam", False, 4000, 64, 0.05 / 20),
+        ("adam", False, 1600, 784, 1 / 784),
+        ("adam", False, 200_000, 64, 0.001),
+        ("adam", True, 128, 4, 0.15),
+        ("adam", True, 1600, 64, 2 / 64),
+        ("adam", True, 200_000, 30, 0.01),
+        ("adam", True, 60_000, 2000, 0.001),
+        ("sgd", False, 128, 4, 0.001),
     ],
 )
 def test_the_rate_rises_where_an_epoch_holds_few_updates_and_a_row_few_features(
-    parameters, n_rows, n_features, rate
+    optimizer, is_linear, n_rows, n_features, rate
 ):
-    classifier = RegularizedClassifier(**parameters)
-    classifier.n_features_in_ = n_features
-    updates = -(-n_rows // rows_per_batch(classifier, n_rows))
-    assert initial_rate(classifier, updates) == pytest.approx(rate)
+    updates = -(-n_rows // rows_per_batch("auto", n_rows))
+    assert automatic_rate(optimizer, n_features, updates, is_linear=is_linear) == pytest.approx(rate)
 
 
 def test_batches_go_to_the_network_where_the_rows_have_no_room_beside_it():
@@ -329,7 +327,7 @@ def test_the_end_of_the_epochs_before_convergence_warns(table):
 @pytest.mark.parametrize("name", ["KH", "BP", "L2", "JReg", "SpecReg"])
 def test_the_published_settings_are_one_call_away(table, name):
     recipe = paper_recipe(name)
-    assert (recipe.batch_size, recipe.max_iter, recipe.learning_rate_init) == (1000, 1000, 1e-3)
+    assert (recipe.batch_size, recipe.max_iter, recipe.learning_rate) == (1000, 1000, 1e-3)
     X, y = table
     classifier = paper_recipe(name, max_iter=2, random_state=0).fit(X, y)
     assert [len(coef) for coef in classifier.coefs_] == ([6] if name == "KH" else [6, 2000])
@@ -344,24 +342,25 @@ def test_an_unknown_recipe_is_refused():
     ("parameters", "error", "message"),
     [
         ({"penalty": "l3"}, ValueError, "parameter of RegularizedClassifier must be None, 'l1', 'l2'"),
-        ({"penalty": {"l2": -1.0}}, ValueError, r"'l2'\].* must be a float in \[0, inf\)"),
-        ({"penalty": {"l2": 1.0}, "alpha": 1.0}, ValueError, "'alpha' .* must be 'auto' where penalty"),
+        ({"penalty": L2}, TypeError, "None, 'l1', .* a Penalty or a list of such. Got <class"),
+        ({"penalty": {"l2": 1.0}}, TypeError, r"a Penalty or a list of such. Got \{'l2': 1.0\} instead"),
+        ({"penalty": ["l2", "l3"]}, ValueError, "a Penalty or a list of such. Got 'l3' instead"),
+        ({"penalty": ["l2"], "alpha": 1.0}, ValueError, "'alpha' .* must be 'auto' where penalty is a list"),
         ({"alpha": 100}, ValueError, "'alpha' .* must be 'auto' or 0 where penalty is None, .* Got 100"),
+        ({"penalty": "spectral", "hidden_layer_sizes": ()}, ValueError, "Spectral .* there is no hidden"),
+        ({"penalty": [Spectral()], "hidden_layer_sizes": []}, ValueError, "give hidden_layer_sizes one"),
         (
-            {"penalty": "spectral", "hidden_layer_sizes": ()},
+            {"penalty": Spectral(start=7), "hidden_layer_sizes": (9, 7)},
             ValueError,
-            "'penalty' .* must be without 'spectral' where there is no hidden layer .* Got 'spectral'",
+            "'start' .* Spectral must be below the 7 units of the last hidden layer.* Got 7 instead",
         ),
-        (
-            {"penalty": {"l2": 1.0, "spectral": 1.0}, "hidden_layer_sizes": []},
-            ValueError,
-            "'penalty' .* must be without 'spectral' where there is no hidden layer",
-        ),
-        (
-            {"penalty": "spectral", "hidden_layer_sizes": (9, 7), "spectral_start": 7},
-            ValueError,
-            "'spectral_start' .* must be below the 7 units of the last hidden layer.* Got 7 instead",
-        ),
+        ({"penalty": L2(-1.0)}, ValueError, r"'alpha' parameter of L2 must be a float in \[0, inf\). Got -1"),
+        ({"penalty": L1(intercepts=2)}, TypeError, "'intercepts' parameter of L1 must be True or False"),
+        ({"penalty": Jacobian("output")}, ValueError, "must be 'hidden', 'preactivation' or 'logits'"),
+        ({"penalty": Jacobian(n_projections=0)}, ValueError, r"must be an int in \[1, inf\) or 'auto'"),
+        ({"penalty": Spectral(start=1.5)}, TypeError, r"'start' parameter .* must be an int in \[0, inf\)"),
+        ({"penalty": InputGradient(3)}, TypeError, "'norm' parameter of InputGradient must be 1 or 2. Got 3"),
+        ({"penalty": Adversarial(-0.1)}, ValueError, "'eps' parameter of Adversarial"),
         ({"alpha": -1}, ValueError, r"'alpha' parameter .* must be a float in \[0, inf\) or 'auto'. Got -1"),
         ({"alpha": np.nan}, ValueError, "Got nan instead"),
         ({"alpha": True}, TypeError, "Got True instead"),
@@ -369,15 +368,11 @@ def test_an_unknown_recipe_is_refused():
         ({"hidden_layer_sizes": (10, 0)}, ValueError, r"must be an int in .* or a tuple .* Got \(10, 0\)"),
         ({"hidden_layer_sizes": "10"}, ValueError, "Got '10' instead"),
         ({"hidden_layer_sizes": 2.5}, TypeError, "Got 2.5 instead"),
-        ({"jacobian_of": "output"}, ValueError, "must be 'hidden', 'preactivation' or 'logits'"),
-        ({"jacobian_projections": 0}, ValueError, r"must be an int in \[1, inf\) or 'auto'"),
-        ({"spectral_start": 1.5}, TypeError, r"'spectral_start' parameter .* must be an int in \[0, inf\)"),
-        ({"adversarial_eps": -0.1}, ValueError, "'adversarial_eps' parameter"),
         ({"max_iter": 0}, ValueError, "'max_iter' parameter"),
         ({"batch_size": "all"}, ValueError, r"must be an int in \[1, inf\) or 'auto'. Got 'all'"),
-        ({"optimizer": "lbfgs"}, ValueError, "must be 'adam' or 'sgd' or a callable"),
-        ({"learning_rate": 0.1}, TypeError, "must be 'constant' or a callable. Got 0.1"),
-        ({"learning_rate_init": 0}, ValueError, r"must be a float in \(0, inf\) or 'auto'. Got 0"),
+        ({"optimizer": "lbfgs"}, ValueError, "must be 'adam', 'sgd' or a callable"),
+        ({"schedule": 0.1}, TypeError, "must be 'constant', 'linear', 'cosine' or a callable. Got 0.1"),
+        ({"learning_rate": 0}, ValueError, r"must be a float in \(0, inf\) or 'auto'. Got 0"),
         ({"validation_fraction": 1.0}, ValueError, r"must be a float in \(0, 1\)"),
         ({"early_stopping": "yes"}, ValueError, "must be True or False"),
         ({"class_weight": "even"}, ValueError, "Got 'even' instead"),
@@ -415,7 +410,7 @@ def test_one_class_is_refused_in_scikit_learns_words(table):
 def test_a_loss_that_is_not_finite_names_the_epoch_and_what_to_try(table):
     X, y = table
     with pytest.raises(
-        ValueError, match=r"not finite in epoch \d+: training diverged. Try a smaller learning_rate_init"
+        ValueError, match=r"not finite in epoch \d+: training diverged. Try a smaller learning_rate"
     ):
         quick((7,), power=4.5, standardize=False).fit(X.astype(np.float32) * 1e9, y)
 
@@ -437,12 +432,12 @@ def test_weights_of_one_equal_none_to_the_last_bit(table):
 @pytest.mark.parametrize(
     ("sizes", "options"),
     [
-        ((7,), {"penalty": {"l1": 1e-3, "l2": 1e-3}}),
+        ((7,), {"penalty": [L1(1e-3), L2(1e-3)]}),
         ((7, 5), {"penalty": "l2"}),
         ((), {"penalty": "jacobian"}),
         ((7,), {"penalty": "jacobian", "alpha": 0.1}),
-        ((7,), {"penalty": "jacobian", "alpha": 0.1, "jacobian_of": "preactivation"}),
-        ((7,), {"penalty": "jacobian", "alpha": 0.1, "jacobian_of": "logits"}),
+        ((7,), {"penalty": Jacobian("preactivation"), "alpha": 0.1}),
+        ((7,), {"penalty": Jacobian("logits"), "alpha": 0.1}),
     ],
 )
 def test_training_is_the_same_with_and_without_autograd(table, monkeypatch, sizes, options, power, weighted):
@@ -468,10 +463,10 @@ def test_integer_weights_equal_repetition_for_full_batches(table, penalty):
     np.testing.assert_allclose(weighted, repeated, rtol=1e-7)
 
 
-@pytest.mark.parametrize("options", [{}, {"spectral_of": "preactivation"}, {"spectral_start": 2}])
-def test_the_spectral_penalty_takes_weights_of_every_origin(table, options):
+@pytest.mark.parametrize("penalty", ["spectral", Spectral("preactivation"), Spectral(start=2)])
+def test_the_spectral_penalty_takes_weights_of_every_origin(table, penalty):
     X, y = table
-    options = {"penalty": "spectral", "batch_size": 10_000, **options}
+    options = {"penalty": penalty, "batch_size": 10_000}
     weight = np.array([3.0, 1.0, 2.0])[y]
     by_class = quick((7,), class_weight={0: 3, 1: 1, 2: 2}, **options).fit(X, y)
     by_sample = quick((7,), **options).fit(X, y, sample_weight=5 * weight)
@@ -528,7 +523,7 @@ def test_impossible_weights_are_refused(table, weight, message):
 def test_early_stopping_keeps_the_best_weights(table):
     X, y = table
     classifier = RegularizedClassifier(
-        (30,), early_stopping=True, learning_rate_init=0.1, validation_fraction=0.3, random_state=0
+        (30,), early_stopping=True, learning_rate=0.1, validation_fraction=0.3, random_state=0
     ).fit(X, y)
     assert classifier.n_iter_ == len(classifier.validation_scores_) < classifier.max_iter
     best = int(np.argmax(classifier.validation_scores_))
@@ -549,7 +544,7 @@ def test_warm_start_goes_on_from_where_fit_stopped(table, batch_norm, standardiz
     options = {"batch_norm": batch_norm, "standardize": standardize, "warm_start": True}
     classifier = quick((7,), **options).fit(X, y)
     before = classifier.predict_proba(X)
-    classifier.set_params(max_iter=1, learning_rate_init=1e-30).fit(X, y)
+    classifier.set_params(max_iter=1, learning_rate=1e-30).fit(X, y)
     assert classifier.n_iter_ == len(classifier.loss_curve_) == 6
     if not batch_norm:  # its running statistics move on
         np.testing.assert_allclose(classifier.predict_proba(X), before, rtol=1e-9)
@@ -570,7 +565,7 @@ def clone_of(classifier, **parameters):
 
 def test_partial_fit_learns_from_chunks_of_any_size(table):
     X, y = table
-    classifier = quick((20,), learning_rate_init=0.01)
+    classifier = quick((20,), learning_rate=0.01)
     for _ in range(20):
         for start, stop in [(0, 1), (1, 3), (3, 90), (90, 200)]:
             classifier.partial_fit(X[start:stop], y[start:stop], classes=[0, 1, 2])
@@ -581,7 +576,7 @@ def test_partial_fit_learns_from_chunks_of_any_size(table):
 def test_partial_fit_equals_fit_for_one_epoch(table):
     X, y = table
     np.testing.assert_allclose(
-        quick((7,), max_iter=1, learning_rate_init=1e-3).fit(X, y).predict_proba(X),
+        quick((7,), max_iter=1, learning_rate=1e-3).fit(X, y).predict_proba(X),
         quick((7,)).partial_fit(X, y, classes=[0, 1, 2]).predict_proba(X),
         rtol=1e-12,
     )
@@ -723,17 +718,17 @@ def test_ctrl_c_that_a_handler_of_the_user_raises_is_an_interruption(table, ctrl
     assert classifier.n_iter_ == 2
 
 
-def test_ctrl_c_in_the_spectral_pass_is_an_interruption(table, ctrl_c, monkeypatch):
-    eigenvectors, calls = _regularizers.covariance_eigenvectors, []
+def test_ctrl_c_in_the_pass_of_a_penalty_over_all_rows_is_an_interruption(table, ctrl_c):
+    passes = []
 
-    def interrupted(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            press_ctrl_c()
-        return eigenvectors(*args)
+    class Interrupted(Spectral):
+        def start_epoch(self, batches):
+            passes.append(0)
+            if len(passes) == 3:
+                press_ctrl_c()
+            return super().start_epoch(batches)
 
-    monkeypatch.setattr(_regularizers, "covariance_eigenvectors", interrupted)
-    classifier = quick((7,), penalty="spectral")
+    classifier = quick((7,), penalty=Interrupted())
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(*table)
     assert classifier.n_iter_ == 2
@@ -755,10 +750,10 @@ def test_a_callback_that_stops_before_anything_is_learned_is_an_error(table):
     ("factor", "error"),
     [(-1.0, ValueError), (np.nan, ValueError), (np.inf, ValueError), ("1", TypeError), (None, TypeError)],
 )
-def test_a_rate_that_would_not_train_forwards_is_refused_with_the_epoch(table, factor, error):
-    classifier = quick((7,), learning_rate=lambda epoch: 1 if epoch < 2 else factor)
+def test_a_schedule_that_would_not_train_forwards_is_refused_with_the_share(table, factor, error):
+    classifier = quick((7,), schedule=lambda share: 1 if share < 0.4 else factor)
     message = (
-        r"'learning_rate' parameter of .* a callable that returns a float in \[0, inf\) for epoch 2. Got"
+        r"'schedule' parameter of .* that returns a float in \[0, inf\) for the share 0.4 of epochs. Got"
     )
     with pytest.raises(error, match=message):
         classifier.fit(*table)
@@ -772,13 +767,7 @@ def test_a_rate_that_would_not_train_forwards_is_refused_with_the_epoch(table, f
         ("hidden_layer_sizes", np.array([4, 3], dtype=np.int32)),
         ("alpha", np.float16(0.01)),
         ("power", np.float16(1.7)),
-        ("jacobian_projections", np.int32(2)),
-        ("spectral_exponent", np.float16(1.3)),
-        ("spectral_start", np.uint8(2)),
-        ("input_gradient_norm", np.int64(1)),
-        ("adversarial_eps", np.float16(0.3)),
-        ("adversarial_steps", np.uint8(3)),
-        ("learning_rate_init", np.float16(0.01)),
+        ("learning_rate", np.float16(0.01)),
         ("batch_size", np.uint8(200)),
         ("batch_size", np.int64(32)),
         ("max_iter", np.int32(3)),
@@ -800,6 +789,26 @@ def test_numbers_of_numpy_do_what_those_of_python_do(table, penalty, name, value
     np.testing.assert_array_equal(found.hidden(X), expected.hidden(X))
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (L2, "alpha", np.float16(0.01)),
+        (L2, "intercepts", np.True_),
+        (Jacobian, "n_projections", np.int32(2)),
+        (Spectral, "exponent", np.float16(1.3)),
+        (Spectral, "start", np.uint8(2)),
+        (InputGradient, "norm", np.int64(1)),
+        (Adversarial, "eps", np.float16(0.3)),
+        (Adversarial, "n_steps", np.uint8(3)),
+    ],
+)
+def test_numbers_of_numpy_in_a_penalty_do_what_those_of_python_do(table, kind, name, value):
+    found, expected = (
+        quick((7,), penalty=kind(**{name: number})).fit(*table) for number in (value, value.item())
+    )
+    np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+
+
 @pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1]])
 @pytest.mark.parametrize("standardize", [True, False])
 def test_arrays_that_run_backwards_are_learned_and_predicted_like_their_copies(table, turn, standardize):
@@ -813,27 +822,47 @@ def test_arrays_that_run_backwards_are_learned_and_predicted_like_their_copies(t
         np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X.copy()))
 
 
-def test_the_schedule_sets_the_rate_of_every_epoch(table):
-    rates = []
+class RateListener(Callback):
+    """Notes the learning rate of every epoch."""
 
-    class Listener(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            rates.append(net.optimizer_.param_groups[0]["lr"])
+    def __init__(self):
+        self.rates = []
 
-    schedule = StepSchedule(epochs=(2,), factors=(0.1,))
-    classifier = quick(
-        (7,), learning_rate=schedule, learning_rate_init=0.5, callbacks=[Listener()], max_iter=3
-    )
+    def on_epoch_end(self, net, **kwargs):
+        self.rates.append(net.optimizer_.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("cosine", [1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]),
+        (StepSchedule(shares=[0.5], factors=[0.1]), [1, 1, 0.1, 0.1]),
+        (lambda share: 1 - share**2, [1, 15 / 16, 3 / 4, 7 / 16]),
+    ],
+)
+def test_the_schedule_sets_the_rate_of_every_epoch_by_the_share_done(table, schedule, factors):
+    listener = RateListener()
+    classifier = quick((7,), schedule=schedule, learning_rate=0.5, callbacks=[listener], max_iter=4)
     classifier.set_params(warm_start=True).fit(*table)
     classifier.fit(*table)
-    assert rates == pytest.approx([0.5, 0.5, 0.05, 0.05, 0.05, 0.05])
+    assert listener.rates == pytest.approx([0.5 * factor for factor in 2 * factors])
+
+
+def test_partial_fit_stays_where_the_schedule_starts_and_takes_another_rate(table):
+    listener = RateListener()
+    classifier = quick((7,), schedule=lambda share: 0.5 - share, callbacks=[listener])
+    for parameters in ({"learning_rate": 0.1}, {"learning_rate": 0.2}, {"schedule": "constant"}):
+        classifier.set_params(**parameters).partial_fit(*table, classes=[0, 1, 2])
+    assert listener.rates == pytest.approx([0.05, 0.1, 0.2])
 
 
 @pytest.mark.parametrize(
     "optimizer", ["adam", "sgd", torch.optim.AdamW, partial(torch.optim.RMSprop, eps=1e-6)]
 )
 def test_optimizers_by_name_and_by_callable(table, optimizer):
-    classifier = quick((20,), optimizer=optimizer, learning_rate_init=0.01, max_iter=30).fit(*table)
+    classifier = quick((20,), optimizer=optimizer, learning_rate=0.01, max_iter=30).fit(*table)
     assert classifier.loss_curve_[-1] < 0.7 * classifier.loss_curve_[0]
 
 
@@ -856,7 +885,7 @@ def test_the_spectral_penalty_moves_the_spectrum_towards_the_power_law(table):
 
     def distance(alpha):
         classifier = quick(
-            (6,), penalty="spectral", alpha=alpha, max_iter=100, learning_rate_init=0.01, batch_size=200
+            (6,), penalty="spectral", alpha=alpha, max_iter=100, learning_rate=0.01, batch_size=200
         ).fit(X, y)
         eigenvalues = np.linalg.eigvalsh(np.cov(classifier.hidden(X), rowvar=False))[::-1]
         return np.abs(eigenvalues * np.arange(1, 7) - 1).max()
@@ -867,24 +896,27 @@ def test_the_spectral_penalty_moves_the_spectrum_towards_the_power_law(table):
 def test_intercepts_are_penalised_on_request(table):
     X, y = table
     X = X + 3
-    classifier = quick((7,), penalty="l2", penalize_intercepts=True, warm_start=True).fit(X, y)
+    classifier = quick((7,), penalty=L2(intercepts=True), warm_start=True).fit(X, y)
     arrays = [*classifier.coefs_, *classifier.intercepts_]
     expected = sum((array**2).sum() for array in arrays)
-    classifier.set_params(max_iter=1, batch_size=len(X), learning_rate_init=1e-30).fit(X, y)
+    classifier.set_params(max_iter=1, batch_size=len(X), learning_rate=1e-30).fit(X, y)
     assert classifier.penalties_["l2"][-1] == pytest.approx(5e-4 * expected, rel=1e-9)
 
 
 def test_projections_estimate_the_closed_form_in_training(table):
     X, y = table
     X = X * [1, 10, 1, 0.1, 1, 1]
-    options = {"penalty": "jacobian", "jacobian_of": "logits", "max_iter": 1, "learning_rate_init": 1e-30}
-    exact = quick((7,), **options).fit(X, y).penalties_["jacobian"][0]
-    estimate = quick((7,), jacobian_projections=300, **options).fit(X, y).penalties_["jacobian"][0]
+    exact, estimate = (
+        quick((7,), penalty=Jacobian("logits", n_projections=n), max_iter=1, learning_rate=1e-30)
+        .fit(X, y)
+        .penalties_["jacobian"][0]
+        for n in ("auto", 300)
+    )
     assert estimate == pytest.approx(exact, rel=0.05)
 
 
 def test_batches_larger_than_the_data_still_train(table):
-    classifier = quick((7,), batch_size=10_000, max_iter=100, learning_rate_init=0.05).fit(*table)
+    classifier = quick((7,), batch_size=10_000, max_iter=100, learning_rate=0.05).fit(*table)
     assert classifier.score(*table) > 0.8
 
 

@@ -102,6 +102,7 @@ def test_units_converge_and_live_whatever_the_batch_size(digits, batch_size):
         {"rank": 3, "inhibited": "all", "inhibition": 0.2},
         {"init": "spread"},
         {"schedule": lambda progress: (1 - progress) ** 2},
+        {"schedule": "cosine"},
         {"precision": "bfloat16"},
     ],
 )
@@ -572,7 +573,7 @@ def test_degenerate_tables_are_learned_without_harm(X):
         ("power", 0.5, "a float in [1, inf) or None"),
         ("rule", "oja", "'minibatch' or 'sample'"),
         ("learning_rate", float("nan"), "a float in (0, inf)"),
-        ("schedule", "cosine", "'linear', 'constant' or a callable"),
+        ("schedule", "square", "'constant', 'linear', 'cosine' or a callable"),
         ("max_iter", -1, "an int in [0, inf) or None"),
         ("batch_size", 0, "an int in [1, inf)"),
         ("init", "zeros", "'rows', 'normal' or 'spread'"),

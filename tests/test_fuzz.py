@@ -4,7 +4,7 @@ import inspect
 import re
 import warnings
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -49,6 +49,7 @@ from sklearn_brm import (
     from_art,
     from_foolbox,
     paper_recipe,
+    penalties,
     pipeline_spectra,
     register_converter,
     register_torch_function,
@@ -513,7 +514,8 @@ def fitted(name):
 TINY = {"n_steps": 2, "max_queries": 4, "random_state": 0}
 ENCODER = {"n_components": 4, "max_iter": 2, "random_state": 0}
 CLASSIFIER = {"hidden_layer_sizes": (3,), "max_iter": 2, "tol": None, "random_state": 0}
-PENALTIES = dict.fromkeys(["l1", "jacobian", "spectral", "adversarial", "input_gradient"], 0.1)
+PENALTY_NAMES = [name for name in penalties.__all__ if name not in ("Batch", "Penalty")]
+PENALTIES = ["l1", "jacobian", "spectral", "adversarial", "input_gradient"]
 
 
 def rows(*names, **words):
@@ -525,6 +527,15 @@ def rows(*names, **words):
 def fit(estimator_type, **inputs):
     """Return the signature of a class, and the call that fits it with given parameters."""
     return estimator_type, lambda **words: estimator_type(**words).fit(**inputs)
+
+
+def fit_under(penalty_type):
+    """Return the signature of a penalty, and the call that trains under it."""
+
+    def call(**words):
+        RegularizedClassifier(**CLASSIFIER, penalty=penalty_type(**words)).fit(X, y)
+
+    return penalty_type, call, {}
 
 
 def method(make, name, *inputs):
@@ -566,6 +577,7 @@ CALLS = {
         *fit(RegularizedClassifier, X=X, y=y),
         CLASSIFIER | {"early_stopping": True, "tol": 1e-4},
     ),
+    **{name: partial(fit_under, getattr(penalties, name)) for name in PENALTY_NAMES},
     "PowerLawSpectrum": lambda: (*fit(PowerLawSpectrum, X=X), {"random_state": 0}),
     "PowerLawSpectrum, resampled": lambda: (
         *fit(PowerLawSpectrum, X=X),
@@ -692,12 +704,12 @@ def test_a_wrong_call_is_refused_by_the_name_of_its_parameter(name, data, scratc
 # and errors that spoke of something else.
 FOUND = [
     ("RegularizedClassifier", "optimizer", "a function"),
-    ("RegularizedClassifier", "learning_rate", "an array"),
-    ("RegularizedClassifier", "learning_rate_init", "a Fraction"),
+    ("RegularizedClassifier", "schedule", "an array"),
+    ("RegularizedClassifier", "learning_rate", "a Fraction"),
     ("RegularizedClassifier", "hidden_bias", "a bool of NumPy"),
     ("RegularizedClassifier", "power", "an int beyond 64 bits"),
     ("RegularizedClassifier, penalised", "power", "an enormous number"),
-    ("RegularizedClassifier, penalised", "adversarial_eps", "a Fraction"),
+    ("Adversarial", "eps", "a Fraction"),
     ("RegularizedClassifier.partial_fit", "classes", "an empty list"),
     ("RegularizedClassifier.hidden", "activation", "an array"),
     ("WTAEncoder", "init", "a sparse matrix"),
@@ -745,5 +757,5 @@ def test_every_public_name_is_called_wrongly():
     results = {"AdversarialExamples", "CriticalPerturbations", "RobustnessCurve"}
     kinds = {"NotConvertibleError", "RobustnessWarning", "SpectrumWarning"}
     called = {name.split(".")[0].split(",")[0] for name in CALLS}
-    assert set(sklearn_brm.__all__) - results - kinds == called - set(datasets.__all__)
+    assert set(sklearn_brm.__all__) - results - kinds == called - set(datasets.__all__) - set(PENALTY_NAMES)
     assert set(datasets.__all__) <= called

@@ -10,7 +10,7 @@ from torch.autograd.functional import jacobian
 from sklearn_brm.functional import penalties
 from sklearn_brm.functional.backpropagation import backpropagate
 from sklearn_brm.functional.rectifier import rectifier_slope, rectify
-from sklearn_brm.functional.schedules import CosineSchedule, ExponentialSchedule, StepSchedule
+from sklearn_brm.functional.schedules import SCHEDULES, ExponentialSchedule, StepSchedule
 
 SIZES = [(1, 3, 1, 2), (5, 4, 7, 3), (8, 10, 6, 10)]
 POWERS = [1.0, 1.3, 2.0, 3.0, 4.5]
@@ -268,29 +268,33 @@ def test_backpropagation_in_closed_form_equals_autograd(sizes, power, weighted):
         torch.testing.assert_close(found, wanted)
 
 
-def test_a_step_schedule_holds_each_factor_from_its_epoch_on():
-    schedule = StepSchedule(epochs=(2, 4), factors=(0.5, 0.1))
-    assert [schedule(epoch) for epoch in range(6)] == [1.0, 1.0, 0.5, 0.5, 0.1, 0.1]
+def test_a_step_schedule_holds_each_factor_from_its_share_on():
+    schedule = StepSchedule(shares=(0.2, 0.4), factors=(0.5, 0.1))
+    assert [schedule(epoch / 10) for epoch in range(6)] == [1.0, 1.0, 0.5, 0.5, 0.1, 0.1]
 
 
 def test_an_exponential_schedule_falls_by_e_in_one_time_constant():
-    schedule = ExponentialSchedule(time_constant=30, start=90)
-    assert schedule(89) == schedule(90) == 1.0
-    assert schedule(120) == pytest.approx(np.exp(-1))
+    schedule = ExponentialSchedule(time_constant=0.3, start=0.5)
+    assert schedule(0.49) == schedule(0.5) == 1.0
+    assert schedule(0.8) == pytest.approx(np.exp(-1))
 
 
-def test_a_cosine_schedule_falls_to_zero_and_stays_there():
-    schedule = CosineSchedule(n_epochs=3)
-    assert [schedule(epoch) for epoch in range(5)] == pytest.approx([1.0, 0.75, 0.25, 0.0, 0.0])
+@pytest.mark.parametrize(
+    ("word", "factors"),
+    [("constant", [1, 1, 1]), ("linear", [1, 2 / 3, 1 / 3]), ("cosine", [1, 0.75, 0.25])],
+)
+def test_the_words_for_schedules_fall_from_one_towards_zero_or_stay(word, factors):
+    assert [SCHEDULES[word](epoch / 3) for epoch in range(3)] == pytest.approx(factors)
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: StepSchedule(epochs=(1, 2), factors=(0.5,)), "one factor per epoch"),
-        (lambda: StepSchedule(epochs=(2, 1), factors=(0.5, 0.1)), "rising epochs"),
-        (lambda: ExponentialSchedule(time_constant=0), "must be above 0"),
-        (lambda: CosineSchedule(n_epochs=0), "must be 1 or more"),
+        (lambda: StepSchedule(shares=(0.1, 0.2), factors=(0.5,)), "one factor per share"),
+        (lambda: StepSchedule(shares=(0.2, 0.1), factors=(0.5, 0.1)), "rising shares"),
+        (lambda: StepSchedule(shares=(30, 90), factors=(0.5, 0.1)), r"shares in \[0, 1\]. Got shares=\(30"),
+        (lambda: ExponentialSchedule(time_constant=0), r"time_constant in \(0, 1\]"),
+        (lambda: ExponentialSchedule(time_constant=30, start=90), "Got time_constant=30 and start=90"),
     ],
 )
 def test_impossible_schedules_are_refused(build, message):

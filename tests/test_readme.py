@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import sklearn_brm
+from sklearn_brm import penalties
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -40,7 +41,7 @@ def test_links_to_files_lead_somewhere(page):
     assert not missing
 
 
-@pytest.mark.parametrize("name", sklearn_brm.__all__)
+@pytest.mark.parametrize("name", [*sklearn_brm.__all__, *penalties.__all__])
 def test_every_public_name_has_its_anchor_in_the_reference(name):
     assert f'<a id="{name}"></a>' in (ROOT / "docs" / "api.md").read_text()
 

@@ -31,7 +31,7 @@ from sklearn_brm import (
     critical_perturbations,
     paper_recipe,
 )
-from sklearn_brm.functional.schedules import CosineSchedule
+from sklearn_brm.penalties import Adversarial, InputGradient, Jacobian
 
 from . import measure
 from .models import kh_model, mirrored, pooled
@@ -44,21 +44,28 @@ SEARCHED = (
     *("search_epochs", "search_batch_size", "n_search_rows", "n_validation"),
     *("n_attacked", "n_worst_case"),
 )
+
+
+def mixed(eps, alpha):
+    """Return adversarial training together with a Jacobian penalty on the logits."""
+    return [Adversarial(eps), Jacobian("logits", alpha=alpha, n_projections=1)]
+
+
 # What is searched. On CIFAR-10 every candidate trains for minutes: short grids around what is known to work.
 GRIDS = {
     "cifar10": {
         "logits": {"classify__alpha": (5e-5, 1e-4)},
         "gradient": {"classify__alpha": (1e-3, 1.5e-3, 7e-4)},
-        "adversarial": {"classify__adversarial_eps": (0.003,)},
-        "mixed": {"classify__penalty": [{"adversarial": 1.0, "jacobian": 5e-5}]},
+        "adversarial": {"classify__penalty__eps": (0.003,)},
+        "mixed": {"classify__penalty": [mixed(0.003, 5e-5)]},
         "local": [
             {"encode__power": (8.0, 12.0), "classify__alpha": (1e-5, 1e-4)},
             {"encode__power": (12.0, 16.0, 14.0), "classify__alpha": (3e-6,)},
         ],
         "small_adversarial": [
-            {"classify__adversarial_eps": (0.0055, 0.007)},
-            {"classify__adversarial_eps": (0.0085,), "classify__hidden_layer_sizes": ((4000,),)},
-            {"classify__adversarial_eps": (0.0092,), "classify__hidden_layer_sizes": ((6000,),)},
+            {"classify__penalty__eps": (0.0055, 0.007)},
+            {"classify__penalty__eps": (0.0085,), "classify__hidden_layer_sizes": ((4000,),)},
+            {"classify__penalty__eps": (0.0092,), "classify__hidden_layer_sizes": ((6000,),)},
         ],
         "mirrored_local": [
             {"encode__power": (14.0, 16.0), "classify__alpha": (3e-6,)},
@@ -68,8 +75,8 @@ GRIDS = {
     "digits": {
         "logits": {"classify__alpha": (3e-5, 1e-4, 2e-4, 1e-3)},
         "gradient": {"classify__alpha": (0.01, 0.02, 0.04)},
-        "adversarial": {"classify__adversarial_eps": (0.02, 0.04, 0.08)},
-        "mixed": {"classify__penalty": [{"adversarial": 1.0, "jacobian": a} for a in (3e-5, 1e-4)]},
+        "adversarial": {"classify__penalty__eps": (0.02, 0.04, 0.08)},
+        "mixed": {"classify__penalty": [mixed(0.02, alpha) for alpha in (3e-5, 1e-4)]},
         "local": {"encode__power": (4.5, 8.0, 12.0), "classify__alpha": (0.0, 1e-5, 1e-4)},
     },
 }
@@ -130,7 +137,7 @@ def mechanisms(settings, verbose=0):
             hidden_layer_sizes=(settings.n_units,),
             max_iter=settings.search_epochs,
             batch_size=settings.search_batch_size,
-            learning_rate=CosineSchedule(n_epochs=settings.search_epochs),
+            schedule="cosine",
             random_state=settings.seed,
             verbose=verbose,
             **options,
@@ -138,29 +145,25 @@ def mechanisms(settings, verbose=0):
         return Pipeline([("encode", encode), ("classify", classifier)])
 
     grids = GRIDS[settings.data]
-    both = {
-        "penalty": grids["mixed"]["classify__penalty"][0],
-        "adversarial_eps": grids["adversarial"]["classify__adversarial_eps"][0],
-    }
-    adversarial = {"penalty": "adversarial", "alpha": 1.0}
+    adversarial = Adversarial()
     return {
         "logits": Mechanism(
             "Jacobian of the logits",
-            network(penalty="jacobian", jacobian_of="logits", jacobian_projections=1),
+            network(penalty=Jacobian("logits", n_projections=1)),
         ),
         "gradient": Mechanism(
             "gradient of the loss",
-            network(penalty="input_gradient", input_gradient_norm=1),
+            network(penalty=InputGradient(norm=1)),
         ),
-        "adversarial": Mechanism("adversarial training, one step", network(**adversarial)),
+        "adversarial": Mechanism("adversarial training, one step", network(penalty=adversarial)),
         "mixed": Mechanism(
             "adversarial training and Jacobian of the logits",
-            network(jacobian_of="logits", jacobian_projections=1, **both),
+            network(penalty=grids["mixed"]["classify__penalty"][0]),
         ),
         "local": Mechanism("local learning, penalised linear classifier", local_model(settings, verbose)),
         "small_adversarial": Mechanism(
             "adversarial training, one step, on images halved in size, mirror images too",
-            network(FunctionTransformer(pooled), **adversarial),
+            network(FunctionTransformer(pooled), penalty=adversarial),
             mirrored=True,
         ),
         "mirrored_local": Mechanism(
@@ -175,8 +178,8 @@ def local_model(settings, verbose=0):
     """Return the winner-take-all model with everything that makes it more accurate in few epochs."""
     model = kh_model(settings, verbose, rank=5)
     return model.set_params(
-        classify__penalty="l2", classify__alpha=1e-5, classify__learning_rate_init=3e-3,
-        classify__learning_rate=CosineSchedule(n_epochs=settings.head_epochs),
+        classify__penalty="l2", classify__alpha=1e-5, classify__learning_rate=3e-3,
+        classify__schedule="cosine",
     )  # fmt: skip
 
 
@@ -216,7 +219,7 @@ def search(reproduction, names):
                 reproduction, families[name], parameters
             ),
             depends_on=(*SEARCHED, *(TRAINING["KH"] if name.endswith("local") else ())),
-            also={"parameters": parameters},
+            also={"parameters": describe(parameters)},
         )
         labels = {"mechanism": name, "title": families[name].title, "parameters": describe(parameters)}
         rows.append(found | labels)
@@ -259,7 +262,7 @@ def measure_candidate(reproduction, family, parameters):
 
 def describe(parameters):
     """Write the parameters of a candidate in a few letters."""
-    return ", ".join(f"{key.split('__')[1]} {value}" for key, value in parameters.items())
+    return ", ".join(f"{key.split('__')[-1]} {value}" for key, value in parameters.items())
 
 
 def candidate(found, place):
@@ -368,11 +371,9 @@ def table_models():
     contestants = {
         "local learning, linear": [WTAEncoder(100, random_state=0), RegularizedClassifier((), **settings)],
         "Jacobian of the logits": [
-            RegularizedClassifier((100,), penalty="jacobian", jacobian_of="logits", alpha=0.03, **settings)
+            RegularizedClassifier((100,), penalty=Jacobian(of="logits", alpha=0.03), **settings)
         ],
-        "adversarial training": [
-            RegularizedClassifier((100,), penalty="adversarial", adversarial_eps=TABLE_EPS, **settings)
-        ],
+        "adversarial training": [RegularizedClassifier((100,), penalty=Adversarial(TABLE_EPS), **settings)],
         "LogisticRegression": [LogisticRegression(max_iter=1000)],
         "MLPClassifier": [MLPClassifier(max_iter=2000, random_state=0)],
         "RandomForest": [RandomForestClassifier(random_state=0)],

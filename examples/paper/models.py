@@ -76,7 +76,7 @@ def make_model(name, settings, verbose=0):
         hidden_layer_sizes=(settings.n_units,),
         max_iter=epochs,
         batch_size=batch_size,
-        learning_rate=squeezed_schedule(name, epochs),
+        schedule=squeezed_schedule(name, epochs),
         **common,
     )
 
@@ -118,15 +118,15 @@ def squeezed_schedule(name, epochs):
     squeeze = min(epochs / SCHEDULED_EPOCHS, 1)
     if name == "SpecReg":
         return ExponentialSchedule(
-            time_constant=_SPECTRAL_DECAY * squeeze, start=round(_SPECTRAL_START * squeeze)
+            time_constant=_SPECTRAL_DECAY * squeeze / epochs, start=round(_SPECTRAL_START * squeeze) / epochs
         )
-    return StepSchedule(epochs=tuple(round(epoch * squeeze) for epoch in _STEPS), factors=_FACTORS)
+    return StepSchedule(shares=tuple(round(epoch * squeeze) / epochs for epoch in _STEPS), factors=_FACTORS)
 
 
 def initial_perceptron(settings, X, y):
     """Return the perceptron before training: one epoch at a rate too small to change anything."""
     sizes = {"hidden_layer_sizes": (settings.n_units,), "max_iter": 1, "batch_size": len(X)}
-    return paper_recipe("BP", **sizes, learning_rate_init=1e-20, random_state=settings.seed).fit(X, y)
+    return paper_recipe("BP", **sizes, learning_rate=1e-20, random_state=settings.seed).fit(X, y)
 
 
 def fit(model, X, y):

@@ -14,6 +14,9 @@ import sklearn_brm
 # What a saved model may hold besides NumPy arrays and scikit-learn's estimators. Nothing else is loaded.
 TRUSTED = [
     "sklearn_brm._classifier._estimator.RegularizedClassifier",
+    "sklearn_brm._classifier.penalties._jacobian.Jacobian",
+    "sklearn_brm._classifier.penalties._spectral.Spectral",
+    "sklearn_brm._classifier.penalties._weights.L2",
     "sklearn_brm._encoder._estimator.WTAEncoder",
     "sklearn_brm.functional.schedules.ExponentialSchedule",
     "sklearn_brm.functional.schedules.StepSchedule",

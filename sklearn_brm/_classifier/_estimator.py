@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import softmax
@@ -13,9 +14,16 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from .._base import (
     DocLinkMixin,
+    any_device,
     as_tensor,
+    callable_or,
     check_choice,
     check_number,
+    check_parameters,
+    integer,
+    number,
+    one_of,
+    parameter_error,
     resolve_device,
     torch_generator,
     with_plain_numbers,
@@ -24,11 +32,13 @@ from .._base import (
 from .._device import compute_dtype
 from ..functional.backpropagation import two_columns
 from ..functional.rectifier import rectify
-from ._checks import check_incremental, check_parameters, checked_classes
-from ._fitting import joined_penalties, train_net, update_scaler
+from ..functional.schedules import SCHEDULES
+from ._checks import class_weights, layer_sizes, skorch_callbacks
+from ._fitting import Settings, State, joined_penalties, train_net, update_scaler
 from ._network import apply_layers, fold
 from ._rows import dense, keep_weighted, row_weights, split_rows
-from ._training import as_arrays, non_finite_error
+from ._training import OPTIMIZERS, as_arrays, non_finite_error
+from .penalties import any_penalty, penalties_by_label
 
 _PREDICTION_ROWS = 8192
 
@@ -45,41 +55,15 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     hidden_layer_sizes : int or tuple of int, default=(100,)
         Units of each hidden layer. ``()`` is a linear classifier, such as the head on the features of a
         `WTAEncoder`.
-    penalty : str, dict or None, default=None
-        One of "l1", "l2", "jacobian", "spectral", "input_gradient" and "adversarial":
-        what is added to the loss. A dict holds several by name, with their strengths:
-        ``{"l2": 1e-4, "jacobian": 1e-3}``. See the Notes for the formulas.
+    penalty : str, Penalty, list of such or None, default=None
+        What is added to the loss: objects of `sklearn_brm.penalties`, or of a class of your own that derives
+        from `Penalty`. The words "l1", "l2", "jacobian", "spectral", "input_gradient" and "adversarial" stand
+        for an object with its defaults.
     alpha : float or "auto", default="auto"
-        Strength of the penalty where `penalty` is one name, "auto" where that is None or a dict.
-        "auto" is 5e-4 for "l2", 1e-3 for "jacobian" and 1 for "spectral", as published, and 1e-5 for "l1",
-        0.01 for "input_gradient" and 1 for "adversarial".
+        Strength of the penalty where there is one, in place of its own `alpha`. "auto" leaves it to the
+        penalty, and is all there is where `penalty` is None or a list.
     power : float, default=1.0
         Exponent n >= 1 of the rectifier ``max(0, u) ** n`` of the hidden layers.
-    jacobian_of : {"hidden", "preactivation", "logits"}, default="hidden"
-        Whose Jacobian is penalised: the activations or the pre-activations of the last hidden layer, or the
-        logits. "logits" bought the most robustness for the accuracy in our experiments. Without a hidden
-        layer it is the logits.
-    jacobian_projections : int or "auto", default="auto"
-        Number of random projections that estimate the Jacobian's norm. "auto" takes the exact closed form
-        where there is one, up to one hidden layer, and 3 projections beyond.
-    spectral_of : {"hidden", "preactivation"}, default="hidden"
-        Whose spectrum is penalised, of the last hidden layer.
-    spectral_exponent : float, default=1.0
-        Exponent of the power law that the eigenvalues shall follow.
-    spectral_start : int, default=0
-        Rank, counted from 1 and below the number of units, from which the eigenvalues count; the power law
-        then passes through that eigenvalue. 0 counts all, against the plain power law that starts at an
-        eigenvalue of 1.
-    input_gradient_norm : {1, 2}, default=2
-        Norm of the gradient under "input_gradient": the square of the 2-norm, or the 1-norm, which with the
-        strength `alpha` is to first order what "adversarial" does at ``adversarial_eps=alpha``.
-    adversarial_eps : float, default=0.1
-        Radius of adversarial examples in the maximum norm, in the units of the features.
-    adversarial_steps : int, default=1
-        Steps to an adversarial example. 1 is the fast gradient sign method, more are projected gradient
-        ascent from a random start.
-    penalize_intercepts : bool, default=False
-        Whether "l1" and "l2" count the intercepts too.
     standardize : bool, default=True
         Whether training sees centred and scaled features. The weights are translated back, so that `coefs_`
         and `intercepts_` apply to the features as they are. See the Notes.
@@ -94,15 +78,16 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     optimizer : {"adam", "sgd"} or callable, default="adam"
         "sgd" has Nesterov momentum 0.9. A callable gets the parameters and ``lr=`` and returns a torch
         optimizer, such as ``torch.optim.AdamW`` or a `functools.partial` of it.
-    learning_rate_init : float or "auto", default="auto"
+    learning_rate : float or "auto", default="auto"
         Learning rate at the start. "auto" is 0.001, and more where an epoch holds few updates or a row few
         features: ``min(0.005, 0.05 / n_updates_per_epoch, 1 / n_features)``, or for a linear classifier
         ``min(0.2, 0.6 / n_updates_per_epoch, 2 / n_features)``, and at least ``min(0.01, 0.5 / n_features)``.
         `partial_fit`, which does not know how many updates will come, and optimizers other than "adam" keep
         to 0.001, or for a linear classifier the last of these.
-    learning_rate : "constant" or callable, default="constant"
-        A callable maps the epoch, counted from 0, to a factor of `learning_rate_init`, 0 or more, such as the
-        schedules in `sklearn_brm.functional.schedules`.
+    schedule : {"constant", "linear", "cosine"} or callable, default="constant"
+        Factor of the learning rate in each epoch: 1, falling from 1 to 0 over the `max_iter` epochs in a line
+        or along half a cosine, or a function of the share of epochs done, in [0, 1), that returns 0 or more,
+        such as those in `sklearn_brm.functional.schedules`. `partial_fit` stays where the schedule starts.
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is an eighth of the rows, at least 32 and at most 200.
     max_iter : int, default=200
@@ -143,7 +128,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     loss_curve_ : list of float
         Mean loss of each epoch.
     penalties_ : dict of lists
-        What each penalty contributed to `loss_curve_`, its strength included, by name.
+        What each penalty contributed to `loss_curve_`, its strength included, by the name of its class in
+        small letters, such as "input_gradient"; a second one of a class is "jacobian (2)".
     validation_scores_ : list of float
         Accuracy on the rows set aside after each epoch; empty without `early_stopping`.
     n_iter_ : int
@@ -161,28 +147,18 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     Notes
     -----
-    With the logits z, the pre-activations u = W x + b of the (last) hidden layer and f(u) = max(0, u)^n, all
-    means being over the rows of a batch, the penalties are
-
-    - "l1", "l2": the sum of absolute values, or of squares, of all weights (not halved, not divided by the
-      number of rows),
-    - "jacobian": the mean of ``|J(x)|_F ** 2``; with one hidden layer J is W, diag(f'(u)) W or
-      V diag(f'(u)) W, each in closed form,
-    - "spectral": the mean over n of (l_n/g_n - 1)^2 + max(0, l_n/g_n - 1), with the eigenvalues l_n of the
-      covariance (divisor n) of the representation along eigenvectors found over all rows at the start of the
-      epoch, and the power law g_n; it needs a hidden layer,
-    - "input_gradient": the mean squared 2-norm, or the mean 1-norm [4]_, of the gradient of the cross-entropy
-      with respect to x,
-    - "adversarial": the mean cross-entropy at adversarial examples.
+    Each class of `sklearn_brm.penalties` says what it adds, times its strength. All means there are over the
+    rows of a batch; z are the logits, u = W x + b the pre-activations of the (last) hidden layer, f(u) =
+    max(0, u)^n its activations and V the weights that follow.
 
     **Coordinates.** Every penalty is measured in the user's features, whatever `standardize` does inside:
     "l1" and "l2" on what `coefs_` shows (with `batch_norm`, before that is merged into the last layer),
-    Jacobians, input gradients and `adversarial_eps` with respect to x as it was given. So a linear classifier
-    with "l2" has the optimum of ``LogisticRegression(C=1 / (2 * n_samples * alpha))``. `standardize` changes
-    the way to the optimum only: features are centred, which needs a first layer with intercept, and divided
-    by their standard deviation or by the median one of all features, whichever is larger. A feature that
-    hardly varies is thus never blown up: dividing every feature by its own deviation, as `StandardScaler`
-    does, cost nearly all robustness on images with nearly constant pixels.
+    Jacobians, input gradients and the radius of "adversarial" with respect to x as it was given. So a linear
+    classifier with "l2" has the optimum of ``LogisticRegression(C=1 / (2 * n_samples * alpha))``.
+    `standardize` changes the way to the optimum only: features are centred, which needs a first layer with
+    intercept, and divided by their standard deviation or by the median one of all features, whichever is
+    larger. A feature that hardly varies is thus never blown up: dividing every feature by its own deviation,
+    as `StandardScaler` does, cost nearly all robustness on images with nearly constant pixels.
 
     Training runs in the precision of X, float32 or float64; float32 is faster. The fitted state is NumPy
     only. Callbacks that stop the training do so without a warning. After Ctrl-C the estimator is fitted as
@@ -198,10 +174,6 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     ----------
     .. [1] Holzhausen et al., "Exploring Biologically Inspired Mechanisms of Adversarial Robustness", Neural
        Computing and Applications, 2025. :doi:`10.1007/s00521-025-11019-6`
-    .. [2] Hoffman, Roberts, Yaida, "Robust Learning with Jacobian Regularization", 2019. arXiv:1908.02729
-    .. [3] Nassar et al., "On 1/n neural representation and robustness", 2020. arXiv:2012.04729
-    .. [4] Simon-Gabriel et al., "First-Order Adversarial Vulnerability of Neural Networks and Input
-       Dimension", 2019. arXiv:1802.01421
 
     Examples
     --------
@@ -211,9 +183,39 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     >>> classifier = RegularizedClassifier((20,), penalty="jacobian", tol=None, random_state=0)
     >>> classifier.fit(X, y).score(X, y) > 0.9
     True
+    >>> from sklearn_brm.penalties import L2, Jacobian
+    >>> classifier.set_params(penalty=[Jacobian(of="logits", alpha=1e-2), L2(1e-4)]).fit(X, y)
+    RegularizedClassifier(...)
     >>> sorted(classifier.penalties_)
-    ['jacobian']
+    ['jacobian', 'l2']
     """
+
+    _parameter_rules = MappingProxyType(
+        {
+            "hidden_layer_sizes": layer_sizes,
+            "penalty": any_penalty,
+            "alpha": number("[0, inf)", "auto"),
+            "power": number("[1, inf)"),
+            "standardize": one_of(True, False),
+            "hidden_bias": one_of(True, False),
+            "init": one_of("glorot", "he"),
+            "batch_norm": one_of(True, False),
+            "optimizer": callable_or(*OPTIMIZERS),
+            "learning_rate": number("(0, inf)", "auto"),
+            "schedule": callable_or(*SCHEDULES),
+            "batch_size": integer("[1, inf)", "auto"),
+            "max_iter": integer("[1, inf)"),
+            "tol": number("[0, inf)", None),
+            "n_iter_no_change": integer("[1, inf)"),
+            "early_stopping": one_of(True, False),
+            "validation_fraction": number("(0, 1)"),
+            "class_weight": class_weights,
+            "callbacks": skorch_callbacks,
+            "device": any_device,
+            "verbose": integer("[0, inf)", True, False),
+            "warm_start": one_of(True, False),
+        }
+    )
 
     def __init__(
         self,
@@ -222,22 +224,13 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         penalty=None,
         alpha="auto",
         power=1.0,
-        jacobian_of="hidden",
-        jacobian_projections="auto",
-        spectral_of="hidden",
-        spectral_exponent=1.0,
-        spectral_start=0,
-        input_gradient_norm=2,
-        adversarial_eps=0.1,
-        adversarial_steps=1,
-        penalize_intercepts=False,
         standardize=True,
         hidden_bias=True,
         init="glorot",
         batch_norm=False,
         optimizer="adam",
-        learning_rate_init="auto",
-        learning_rate="constant",
+        learning_rate="auto",
+        schedule="constant",
         batch_size="auto",
         max_iter=200,
         tol=1e-4,
@@ -255,22 +248,13 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.penalty = penalty
         self.alpha = alpha
         self.power = power
-        self.jacobian_of = jacobian_of
-        self.jacobian_projections = jacobian_projections
-        self.spectral_of = spectral_of
-        self.spectral_exponent = spectral_exponent
-        self.spectral_start = spectral_start
-        self.input_gradient_norm = input_gradient_norm
-        self.adversarial_eps = adversarial_eps
-        self.adversarial_steps = adversarial_steps
-        self.penalize_intercepts = penalize_intercepts
         self.standardize = standardize
         self.hidden_bias = hidden_bias
         self.init = init
         self.batch_norm = batch_norm
         self.optimizer = optimizer
-        self.learning_rate_init = learning_rate_init
         self.learning_rate = learning_rate
+        self.schedule = schedule
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.tol = tol
@@ -309,17 +293,17 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the loss stops being finite, or a callable for `learning_rate` returns no number from 0 on; the
-            message names the epoch. Also where a callback stops before the end of the first epoch.
+            If the loss stops being finite, where the message names the epoch, or a callable for `schedule`
+            returns no number from 0 on. Also where a callback stops before the end of the first epoch.
         KeyboardInterrupt
             After Ctrl-C, with the estimator fitted as far as it got.
         """
-        check_parameters(self)
+        settings = self._settings()
         resumes = bool(self.warm_start) and hasattr(self, "coefs_")
         X, y = self._check_X_y(X, y, reset=not resumes)
-        self.classes_ = checked_classes(self, np.unique(y), resumes)
+        self.classes_ = self._check_classes(np.unique(y), resumes)
         weight = row_weights(sample_weight, self.class_weight, X, y)
-        return self._train(X, y, weight, resumes=resumes, incremental=False)
+        return self._train(settings, X, y, weight, resumes=resumes)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one pass over a chunk of rows, of any number, from the present weights.
@@ -346,14 +330,14 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             If `classes` is missing at the first call or differs later, if `y` holds another label, or with
             ``early_stopping=True`` or ``class_weight="balanced"``, which need all rows at once.
         """
-        check_parameters(self)
-        check_incremental(self, classes)
+        settings = self._settings().for_chunk()
+        self._check_incremental(classes)
         resumes = hasattr(self, "coefs_")
         X, y = self._check_X_y(X, y, reset=not resumes)
         if classes is not None:
-            self.classes_ = checked_classes(self, np.unique(classes), resumes)
+            self.classes_ = self._check_classes(np.unique(classes), resumes)
         weight = row_weights(sample_weight, self.class_weight, X, y)
-        return self._train(X, y, weight, resumes=resumes, incremental=True)
+        return self._train(settings, X, y, weight, resumes=resumes)
 
     def decision_function(self, X):
         """Return the scores of the classes before the softmax (logits).
@@ -470,6 +454,72 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             for coef, bias in zip(self.coefs_, self.intercepts_)
         ]
 
+    def _settings(self):
+        """Check all parameters, and return what they say as plain values."""
+        check_parameters(self)
+        plain = with_plain_numbers(self)
+        sizes = layer_sizes(self, "hidden_layer_sizes", self.hidden_layer_sizes)
+        return Settings(
+            name=type(self).__name__,
+            hidden_sizes=sizes,
+            power=plain.power,
+            hidden_bias=plain.hidden_bias,
+            batch_norm=plain.batch_norm,
+            init=plain.init,
+            penalties=self._penalties(plain.alpha, sizes),
+            optimizer=plain.optimizer,
+            learning_rate=plain.learning_rate,
+            schedule=plain.schedule,
+            batch_size=plain.batch_size,
+            max_iter=plain.max_iter,
+            tol=plain.tol,
+            n_iter_no_change=plain.n_iter_no_change,
+            callbacks=plain.callbacks,
+            verbose=plain.verbose,
+            device=resolve_device(self, self.device),
+        )
+
+    def _penalties(self, alpha, hidden_sizes):
+        rule = None
+        if self.penalty is None and alpha not in ("auto", 0):
+            rule = "'auto' or 0 where penalty is None, which has no strength"
+        if isinstance(self.penalty, (list, tuple)) and alpha != "auto":
+            rule = "'auto' where penalty is a list, whose members have their own strengths"
+        if rule is not None:
+            raise parameter_error(self, "alpha", rule, self.alpha, ValueError)
+        found = penalties_by_label(self.penalty, alpha)
+        for penalty in found.values():
+            penalty.check(hidden_sizes)
+        return found
+
+    def _check_classes(self, classes, resumes):
+        """Return `classes`, of which there must be two, and the same as before if training `resumes`."""
+        if len(classes) == 0:
+            rule = "labels of at least 2 classes"
+            raise parameter_error(self, "classes", rule, classes.tolist(), ValueError)
+        if len(classes) < 2:
+            raise ValueError(
+                f"This {type(self).__name__} needs samples of at least 2 classes in the data, "
+                f"but the data contains only one class: {classes[0]!r}"
+            )
+        if resumes and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"The classes must stay the same: they were {self.classes_} and are {classes} now."
+            )
+        return classes
+
+    def _check_incremental(self, classes):
+        """Raise ValueError where `partial_fit` cannot do what the parameters ask for."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True.")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} is not supported by partial_fit, since it needs all "
+                "rows. Compute them with sklearn.utils.class_weight.compute_class_weight and pass a dict."
+            )
+        if classes is None and not hasattr(self, "coefs_"):
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+
     def _check_X_y(self, X, y, reset):
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse="csr", reset=reset)
         check_classification_targets(y)
@@ -481,24 +531,31 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             raise ValueError(f"`y` has labels that are not in `classes_`, {self.classes_}: {unknown}.")
         return np.searchsorted(self.classes_, y)
 
-    def _train(self, X, y, weight, *, resumes, incremental):
+    def _train(self, settings, X, y, weight, *, resumes):
         """Train on the rows that have weight, then store the result: the path of `fit` and `partial_fit`."""
-        rows = X, self._encode(y), weight
+        rows, is_chunk = (X, self._encode(y), weight), not settings.knows_all_rows
         if weight is not None:
-            rows = keep_weighted(*rows, normalize=not incremental)
+            rows = keep_weighted(*rows, normalize=not is_chunk)
         random_state = check_random_state(self.random_state)
         generators = torch_generator(random_state), torch_generator(random_state)
         train, valid = rows, None
         if self.early_stopping:
             train, valid = split_rows(rows, float(self.validation_fraction), random_state)
-        known = self._scaler if resumes and incremental else None
-        self._scaler = update_scaler(self, known, train[0], train[2]) if self.standardize else None
-        owner = with_plain_numbers(self)
-        net = train_net(owner, train, valid, generators, resumes=resumes, incremental=incremental)
-        self._store(net, X.dtype, resumes, incremental)
+        scaler = None
+        if self.standardize:
+            known = self._scaler if resumes and is_chunk else None
+            scaler = update_scaler(settings.name, known, train[0], train[2])
+        self._scaler = scaler
+        state, n_classes = self._state(is_chunk) if resumes else None, len(self.classes_)
+        net = train_net(settings, train, valid, generators, n_classes=n_classes, scaler=scaler, state=state)
+        self._store(net, X.dtype, resumes, is_chunk)
         return self
 
-    def _store(self, net, dtype, resumes, incremental):
+    def _state(self, is_chunk):
+        optimizer_state = self._optimizer_state if is_chunk else None
+        return State(self.coefs_, self.intercepts_, self._norm, optimizer_state, self.n_iter_)
+
+    def _store(self, net, dtype, resumes, is_chunk):
         """Keep what training found, as NumPy arrays, and say how it ended."""
         if net.monitor.losses:
             coefs, intercepts, norm = fold(net.module_)
@@ -507,7 +564,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             self._norm = norm
             self.coefs_ = [coef.astype(dtype) for coef in coefs]
             self.intercepts_ = [intercept.astype(dtype) for intercept in intercepts]
-            self._optimizer_state = as_arrays(net.optimizer_.state_dict()) if incremental else None
+            self._optimizer_state = as_arrays(net.optimizer_.state_dict()) if is_chunk else None
             self._store_curves(net.monitor, resumes)
         if net.interrupted_:
             raise KeyboardInterrupt
@@ -516,12 +573,12 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 f"A callback stopped the training of {type(self).__name__} before the end of the first "
                 "epoch, so that there is nothing to keep. Let it wait for an epoch."
             )
-        if not (incremental or self.tol is None or net.stopped_):
+        if not (is_chunk or self.tol is None or net.stopped_):
             warnings.warn(
                 f"{type(self).__name__} stopped at max_iter={self.max_iter} epochs while the "
                 f"{'validation accuracy' if self.early_stopping else 'loss'} was still improving "
                 f"(tol={self.tol}, n_iter_no_change={self.n_iter_no_change}). Increase max_iter or "
-                "learning_rate_init, or set tol=None if max_iter is the number of epochs you want.",
+                "learning_rate, or set tol=None if max_iter is the number of epochs you want.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

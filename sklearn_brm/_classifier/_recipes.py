@@ -3,11 +3,13 @@
 from .._base import check_choice
 from ..functional.schedules import ExponentialSchedule, StepSchedule
 from ._estimator import RegularizedClassifier
+from .penalties import L2, Jacobian, Spectral
 
+_EPOCHS = 1000
 _COMMON = {
     "batch_size": 1000,
-    "max_iter": 1000,
-    "learning_rate_init": 1e-3,
+    "max_iter": _EPOCHS,
+    "learning_rate": 1e-3,
     "tol": None,
     "standardize": False,
 }
@@ -16,21 +18,21 @@ _PERCEPTRON = {
     "hidden_layer_sizes": (2000,),
     "hidden_bias": False,
     "init": "he",
-    "learning_rate": StepSchedule(epochs=(30, 90, 120, 160), factors=(0.5, 0.2, 0.1, 0.01)),
+    "schedule": StepSchedule(
+        shares=tuple(epoch / _EPOCHS for epoch in (30, 90, 120, 160)), factors=(0.5, 0.2, 0.1, 0.01)
+    ),
 }
 
 _RECIPES = {
     "KH": {**_COMMON, "hidden_layer_sizes": ()},
     "BP": _PERCEPTRON,
-    "L2": {**_PERCEPTRON, "penalty": "l2", "alpha": 5e-4, "penalize_intercepts": True},
-    "JReg": {**_PERCEPTRON, "penalty": "jacobian", "alpha": 1e-3, "jacobian_of": "preactivation"},
+    "L2": {**_PERCEPTRON, "penalty": L2(5e-4, intercepts=True)},
+    "JReg": {**_PERCEPTRON, "penalty": Jacobian("preactivation", alpha=1e-3)},
     "SpecReg": {
         **_PERCEPTRON,
-        "penalty": "spectral",
-        "alpha": 1.0,
-        "spectral_of": "preactivation",
+        "penalty": Spectral("preactivation", alpha=1.0),
         "batch_norm": True,
-        "learning_rate": ExponentialSchedule(time_constant=30, start=90),
+        "schedule": ExponentialSchedule(time_constant=30 / _EPOCHS, start=90 / _EPOCHS),
     },
 }
 
@@ -62,7 +64,8 @@ def paper_recipe(name, **overrides):
     All models train for 1000 epochs of batches of 1000 rows with Adam at 1e-3. The perceptrons have 2000
     hidden units without bias, drawn with standard deviation sqrt(2 / n_features). Their rate falls to
     5e-4, 2e-4, 1e-4 and 1e-5 at epochs 30, 90, 120 and 160; with the spectral penalty it decays as
-    exp(-(epoch - 90) / 30) from epoch 90 on, and batch normalisation comes before the last layer.
+    exp(-(epoch - 90) / 30) from epoch 90 on, and batch normalisation comes before the last layer. With
+    another `max_iter` the rate falls at the same shares of the training.
     ``standardize=False`` keeps the published coordinates; for a good head in fewer epochs, use
     ``paper_recipe("KH", standardize=True, max_iter=60)``. The Jacobian penalty is exact here, where the
     authors estimated it from three random projections.
@@ -75,8 +78,8 @@ def paper_recipe(name, **overrides):
     Examples
     --------
     >>> from sklearn_brm import paper_recipe
-    >>> paper_recipe("JReg", max_iter=100).alpha
-    0.001
+    >>> paper_recipe("JReg", max_iter=100).penalty
+    Jacobian(of='preactivation')
     """
     check_choice("paper_recipe", "name", name, tuple(_RECIPES))
     return RegularizedClassifier(**{**_RECIPES[name], **overrides})

@@ -13,12 +13,11 @@ import torch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
 from skorch.dataset import Dataset
-from torch.nn.functional import cross_entropy
 
 from .._base import parameter_error, progress
 from ..functional.backpropagation import backpropagate
 from ..functional.penalties import weighted_mean
-from ._regularizers import Batch, split_weight
+from ._regularizer import split_weight
 
 _GATHERED_ROWS = 2048
 
@@ -126,12 +125,9 @@ class PenalizedNet(NeuralNetClassifier):
         """Return the loss of a batch; the penalties count in training only."""
         rows, weight = split_weight(X)
         scores, preactivations = y_pred
-        losses = cross_entropy(scores, y_true, reduction="none")
-        loss = weighted_mean(losses, weight)
-        if not (training and self.regularizer.strengths):
-            return loss
-        batch = Batch(self.module_, rows, y_true, weight, losses, scores, preactivations)
-        return loss + self.regularizer(batch)
+        batch = self.regularizer.batch(rows, y_true, weight, scores, preactivations)
+        loss = weighted_mean(batch.losses, weight)
+        return loss + self.regularizer(batch) if training and self.regularizer.penalties else loss
 
     def notify(self, method_name, **kwargs):
         """Tell the callbacks that listen; one of them ends the training by raising KeyboardInterrupt."""
@@ -158,8 +154,10 @@ class PenalizedNet(NeuralNetClassifier):
         )
         for parameter, gradient in zip([*self.weights_, *self.biases_], chain(*gradients)):
             parameter.grad = gradient if parameter.requires_grad else None
-        if self.regularizer.strengths:
-            penalty = self.regularizer(Batch(network, rows, y, weight, None, scores, preactivations))
+        if self.regularizer.penalties:
+            scaled = network.inverse_scale is not None
+            batch = self.regularizer.batch(rows, y, weight, scores, preactivations, scaled=scaled)
+            penalty = self.regularizer(batch)
             penalty.backward()
             loss = loss + penalty.detach()
         return {"loss": loss, "y_pred": (scores, [])}
@@ -311,7 +309,7 @@ class Monitor(Callback):
     owner : str
         Name of the estimator, for the error and the progress bar.
     rate : callable or None
-        Learning rate by epoch, counted from 0 and `first_epoch` on; None leaves it alone.
+        Learning rate by the share of epochs done, in [0, 1); None leaves it alone.
     first_epoch : int
         Epochs trained before.
     tol : float or None
@@ -353,11 +351,12 @@ class Monitor(Callback):
         """Set the learning rate and let the penalties look at all rows."""
         self._n_right, self._n_seen = 0.0, 0.0
         if self.rate is not None:
+            rate = self.rate(len(self.losses) / net.max_epochs)
             for group in net.optimizer_.param_groups:
-                group["lr"] = self.rate(self.epoch)
+                group["lr"] = rate
         net.module_.eval()
         try:
-            net.regularizer.start_epoch(net.module_, SlicingIterator(dataset_train, net.batch_size))
+            net.regularizer.start_epoch(SlicingIterator(dataset_train, net.batch_size))
         except torch.linalg.LinAlgError as error:
             raise non_finite_error(self.owner, self.epoch + 1) from error
 
@@ -402,6 +401,6 @@ def non_finite_error(owner, epoch):
     """Build the error of a training that diverged in `epoch`, counted from 1."""
     return ValueError(
         f"The loss of {owner} is not finite in epoch {epoch}: training diverged. Try a smaller "
-        "learning_rate_init, weaker penalties (alpha), a smaller power, or features of unit scale "
+        "learning_rate, weaker penalties (alpha), a smaller power, or features of unit scale "
         "(standardize=True, or a StandardScaler before)."
     )

@@ -39,6 +39,7 @@ from ..functional.plasticity import (
     sample_step,
     scale_to_radius,
 )
+from ..functional.schedules import SCHEDULES
 from ._feeds import RowFeed
 from ._initial_weights import given_weights, initial_weights, median_length
 from ._learning import Learner
@@ -46,7 +47,6 @@ from ._pruning import noise_cut
 from ._troubles import check_features, check_radius, warn_of_dead, warn_of_diverged, warn_of_open
 
 _STEPS = {"minibatch": minibatch_step, "sample": sample_step}
-_SCHEDULES = {"linear": lambda progress: 1 - progress, "constant": lambda progress: 1.0}
 _PRODUCT_DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 _INITS = ("rows", "normal", "spread")
 _DTYPES = [np.float64, np.float32]
@@ -97,9 +97,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     learning_rate : float, default=0.02
         For the minibatch rule the largest change of any weight in one update, in units of `radius`. For the
         sample rule the share of the way that a winner moves towards a row, ``radius^(norm - 1) / tau``.
-    schedule : {"linear", "constant"} or callable, default="linear"
-        Factor of the learning rate: falling from 1 to 0 over the updates of `fit`, 1, or a function of the
-        share of updates done, from 0 (included) to 1 (excluded), that returns 0 or more.
+    schedule : {"constant", "linear", "cosine"} or callable, default="linear"
+        Factor of the learning rate: 1, falling from 1 to 0 over the updates of `fit` in a line or along half
+        a cosine, or a function of the share of updates done, in [0, 1), that returns 0 or more.
     max_iter : int or None, default=None
         Number of epochs. 0 keeps the initial weights, which is the baseline without learning. None means 20,
         or as many as make 1000 updates: the size of a step does not depend on `batch_size`, so too few
@@ -220,7 +220,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             "power": number("[1, inf)", None),
             "rule": one_of(*_STEPS),
             "learning_rate": number("(0, inf)"),
-            "schedule": callable_or(*_SCHEDULES),
+            "schedule": callable_or(*SCHEDULES),
             "max_iter": integer("[0, inf)", None),
             "batch_size": integer("[1, inf)"),
             "init": _known_init,
@@ -454,7 +454,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _learner(self, W, batch_size, n_updates=math.inf):
         """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
-        schedule = self.schedule if callable(self.schedule) else _SCHEDULES[self.schedule]
+        schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
         learning_rate, R, delta = float(self.learning_rate), float(self.radius), float(self.inhibition)
 
         def rate(update):

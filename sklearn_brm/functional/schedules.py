@@ -1,4 +1,4 @@
-"""Learning-rate schedules: callables from the epoch, counted from 0, to a factor of the initial rate."""
+"""Learning-rate schedules: callables from the share of training done, in [0, 1), to a factor of the rate."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -6,77 +6,76 @@ from dataclasses import dataclass
 from math import cos, exp, pi
 
 
+def constant(share: float) -> float:
+    """Return 1."""
+    return 1.0
+
+
+def linear(share: float) -> float:
+    """Return the share of training that is left, which falls from 1 to 0."""
+    return 1 - share
+
+
+def cosine(share: float) -> float:
+    """Return the height of half a cosine, which falls from 1 to 0 (Loshchilov and Hutter 2017)."""
+    return (1 + cos(pi * share)) / 2
+
+
+# The words that every estimator with a parameter `schedule` takes.
+SCHEDULES = {"constant": constant, "linear": linear, "cosine": cosine}
+
+
 @dataclass(frozen=True)
 class StepSchedule:
-    """Piecewise constant: ``factors[i]`` applies from epoch ``epochs[i]`` on, and 1 before the first.
+    """Piecewise constant: ``factors[i]`` applies from the share ``shares[i]`` on, and 1 before the first.
 
     Examples
     --------
-    >>> schedule = StepSchedule(epochs=(30, 90), factors=(0.5, 0.2))
-    >>> [schedule(epoch) for epoch in (0, 29, 30, 89, 90)]
+    >>> schedule = StepSchedule(shares=(0.3, 0.9), factors=(0.5, 0.2))
+    >>> [schedule(share) for share in (0, 0.29, 0.3, 0.89, 0.9)]
     [1.0, 1.0, 0.5, 0.5, 0.2]
     """
 
-    epochs: Sequence[int]
+    shares: Sequence[float]
     factors: Sequence[float]
 
     def __post_init__(self):
-        if len(self.epochs) != len(self.factors) or list(self.epochs) != sorted(self.epochs):
+        shares = list(self.shares)
+        in_order = shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
+        if len(shares) != len(self.factors) or not in_order:
             raise ValueError(
-                "A StepSchedule needs one factor per epoch, with rising epochs. "
-                f"Got epochs={self.epochs!r} and factors={self.factors!r} instead."
+                "A StepSchedule needs one factor per share of training, with rising shares in [0, 1]. "
+                f"Got shares={self.shares!r} and factors={self.factors!r} instead."
             )
 
-    def __call__(self, epoch: int) -> float:
-        """Return the factor in `epoch`."""
-        passed = bisect_right(self.epochs, epoch)
+    def __call__(self, share: float) -> float:
+        """Return the factor when `share` of the training is done."""
+        passed = bisect_right(self.shares, share)
         return self.factors[passed - 1] if passed else 1.0
 
 
 @dataclass(frozen=True)
 class ExponentialSchedule:
-    """Constant up to epoch `start`, then falling as exp(-(epoch - start) / time_constant).
+    """Constant up to the share `start`, then falling as exp(-(share - start) / time_constant).
 
     Examples
     --------
-    >>> schedule = ExponentialSchedule(time_constant=30, start=90)
-    >>> [round(schedule(epoch), 3) for epoch in (0, 90, 120)]
+    >>> schedule = ExponentialSchedule(time_constant=0.1, start=0.5)
+    >>> [round(schedule(share), 3) for share in (0, 0.5, 0.6)]
     [1.0, 1.0, 0.368]
     """
 
     time_constant: float
-    start: int = 0
+    start: float = 0.0
 
     def __post_init__(self):
-        if not self.time_constant > 0:
+        # Numbers of epochs, which are larger, would leave the rate as good as constant without a word.
+        if not (0 < self.time_constant <= 1 and 0 <= self.start <= 1):
             raise ValueError(
-                f"The time_constant of an ExponentialSchedule must be above 0. Got {self.time_constant!r}."
+                "An ExponentialSchedule needs shares of training, a time_constant in (0, 1] and a start in "
+                f"[0, 1]. Got time_constant={self.time_constant!r} and start={self.start!r} instead."
             )
 
-    def __call__(self, epoch: int) -> float:
-        """Return the factor in `epoch`."""
-        return exp(-max(epoch - self.start, 0) / self.time_constant)
-
-
-@dataclass(frozen=True)
-class CosineSchedule:
-    """Fall from 1 to 0 over `n_epochs` along half a cosine (Loshchilov and Hutter 2017), and stay at 0.
-
-    The last epoch, ``n_epochs - 1``, still has a factor above 0. Give as many epochs as `max_iter`.
-
-    Examples
-    --------
-    >>> schedule = CosineSchedule(n_epochs=4)
-    >>> [round(schedule(epoch), 3) for epoch in (0, 1, 2, 3, 4)]
-    [1.0, 0.854, 0.5, 0.146, 0.0]
-    """
-
-    n_epochs: int
-
-    def __post_init__(self):
-        if not self.n_epochs >= 1:
-            raise ValueError(f"The n_epochs of a CosineSchedule must be 1 or more. Got {self.n_epochs!r}.")
-
-    def __call__(self, epoch: int) -> float:
-        """Return the factor in `epoch`."""
-        return (1 + cos(pi * min(epoch / self.n_epochs, 1))) / 2
+    def __call__(self, share: float) -> float:
+        """Return the factor when `share` of the training is done."""
+        return exp(-max(share - self.start, 0) / self.time_constant)

@@ -1,0 +1,93 @@
+"""The sum of the penalties, with a ledger of what each contributed."""
+
+from collections import defaultdict
+
+import torch
+
+from .penalties import Batch
+from .penalties._base import NEEDS
+
+
+def split_weight(x):
+    """Return the rows of a batch and their weights or None, from what skorch hands around."""
+    return (x["X"], x["weight"]) if isinstance(x, dict) else (x, None)
+
+
+class Regularizer:
+    """The sum of penalties, each times its strength, with a ledger per epoch.
+
+    Parameters
+    ----------
+    penalties : dict of Penalty
+        By label. They are read only: what they find out about an epoch is kept here. Those of strength 0 are
+        left out.
+    network : Perceptron
+    generator : torch.Generator
+        On the CPU, for projections and random starts.
+
+    Attributes
+    ----------
+    penalties : dict of Penalty
+        Those that count.
+    looks_inside : bool
+        Whether a gradient passes through the activations, and not only through the weights.
+    differentiates_input : bool
+        Whether the rows of a batch must require a gradient before the forward pass.
+    """
+
+    def __init__(self, penalties, network, generator):
+        self.penalties = {label: penalty for label, penalty in penalties.items() if penalty.alpha > 0}
+        self.network = network
+        self.generator = generator
+        needs = {_needs(penalty, network) for penalty in self.penalties.values()}
+        self.looks_inside = not needs <= {"weights"}
+        self.differentiates_input = "input" in needs
+        self._terms = {}
+        self._sums, self._n_rows = defaultdict(float), 0
+
+    def batch(self, rows, y, weight, scores, preactivations, *, scaled=False):
+        """Return what the penalties may look at."""
+        return Batch(self.network, rows, y, weight, scores, preactivations, self.generator, scaled)
+
+    @torch.no_grad()
+    def start_epoch(self, batches):
+        """Let each penalty look at all rows as the network, in evaluation mode, sees them."""
+        self._terms = {
+            label: penalty.start_epoch(self._seen(batches)) for label, penalty in self.penalties.items()
+        }
+
+    def __call__(self, batch):
+        """Return the weighted sum of all penalties on `batch`, and note down what each contributed."""
+        total = 0.0
+        for label, term in self._terms.items():
+            value = self.penalties[label].alpha * _scalar(self.penalties[label], term(batch))
+            self._sums[label] += value.detach() * len(batch.rows)
+            total = total + value
+        self._n_rows += len(batch.rows)
+        return total
+
+    def end_epoch(self):
+        """Return each penalty's mean contribution to the loss since the last call."""
+        means = {label: float(value) / self._n_rows for label, value in self._sums.items()}
+        self._sums, self._n_rows = defaultdict(float), 0
+        return means
+
+    def _seen(self, batches):
+        for x, y in batches:
+            rows, weight = split_weight(x)
+            yield self.batch(rows, y, weight, *self.network(rows))
+
+
+def _needs(penalty, network):
+    needs = penalty.needs(network)
+    if needs not in NEEDS:
+        raise ValueError(
+            f"{type(penalty).__name__}.needs must return 'weights', 'activations' or 'input'. Got {needs!r}."
+        )
+    return needs
+
+
+def _scalar(penalty, value):
+    if isinstance(value, torch.Tensor) and value.ndim == 0:
+        return value
+    raise TypeError(f"{type(penalty).__name__}.value must return a tensor without dimensions. Got {value!r}.")

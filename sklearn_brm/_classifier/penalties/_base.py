@@ -1,0 +1,101 @@
+"""What every penalty is."""
+
+from types import MappingProxyType
+
+from sklearn.base import BaseEstimator
+
+from ..._base import DocLinkMixin, check_parameters, number
+
+# From the cheapest on: each allows what those before it do.
+NEEDS = ("weights", "activations", "input")
+
+
+class Penalty(DocLinkMixin, BaseEstimator):
+    """What may be added to the loss of a `RegularizedClassifier`: derive from it and write `value`.
+
+    As in any estimator of scikit-learn, `__init__` only stores its parameters, of which one is `alpha`, the
+    strength. Training leaves the object as it is; random numbers come from the batch.
+
+    See Also
+    --------
+    Batch : What `value` may look at.
+
+    Examples
+    --------
+    Weights of the first layer that are far apart:
+
+    >>> from sklearn_brm.penalties import Penalty
+    >>> class LargestWeight(Penalty):
+    ...     def __init__(self, alpha=0.1):
+    ...         self.alpha = alpha
+    ...
+    ...     def needs(self, network):
+    ...         return "weights"
+    ...
+    ...     def value(self, batch):
+    ...         return batch.weights[0].abs().max()
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_brm import RegularizedClassifier
+    >>> classifier = RegularizedClassifier((20,), penalty=[LargestWeight(), "l2"], tol=None, random_state=0)
+    >>> sorted(classifier.fit(*load_iris(return_X_y=True)).penalties_)
+    ['l2', 'largest_weight']
+    """
+
+    _parameter_rules = MappingProxyType({"alpha": number("[0, inf)")})
+
+    def check(self, hidden_layer_sizes):
+        """Raise TypeError or ValueError where a parameter is not what it may be, before any work.
+
+        Parameters
+        ----------
+        hidden_layer_sizes : list of int
+            Units of the hidden layers of the classifier.
+        """
+        check_parameters(self)
+
+    def needs(self, network):
+        """Return what the value is differentiated by, which decides how the network is trained.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            With `n_hidden`, the number of hidden layers, and `power`, the exponent of the rectifier.
+
+        Returns
+        -------
+        needs : {"weights", "activations", "input"}
+            "weights" where the gradient reaches the weights without passing through `batch.scores` or
+            `batch.preactivations`, which may then be constants: this is the fastest. "input" where `value`
+            itself differentiates by `batch.X`. "activations", the default, for all else.
+        """
+        return "activations"
+
+    def start_epoch(self, batches):
+        """Return the function of a batch that is the penalty in the coming epoch: `value`, if not overridden.
+
+        Parameters
+        ----------
+        batches : iterator of Batch
+            All rows, without gradients, as the network sees them in prediction. Rows that nobody asks for
+            cost nothing.
+
+        Returns
+        -------
+        value : callable
+            As `value`; what was found out about all rows it knows from here, not from attributes.
+        """
+        return self.value
+
+    def value(self, batch):
+        """Return the penalty on a batch, without its strength.
+
+        Parameters
+        ----------
+        batch : Batch
+
+        Returns
+        -------
+        value : tensor without dimensions
+            That torch can differentiate.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no method `value`.")

@@ -1,0 +1,73 @@
+"""Penalties of the weights alone."""
+
+from types import MappingProxyType
+
+from ..._base import number, one_of
+from ...functional import penalties
+from ._base import Penalty
+
+_RULES = MappingProxyType({"alpha": number("[0, inf)"), "intercepts": one_of(True, False)})
+
+
+class L1(Penalty):
+    """The sum of the absolute values of all weights, not divided by the number of rows.
+
+    It is measured on what `coefs_` shows, or with `batch_norm`, before that is merged into the last layer.
+
+    Parameters
+    ----------
+    alpha : float, default=1e-5
+        Strength.
+    intercepts : bool, default=False
+        Whether the intercepts count, too, and with `batch_norm` its scale and shift.
+    """
+
+    _parameter_rules = _RULES
+
+    def __init__(self, alpha=1e-5, *, intercepts=False):
+        self.alpha = alpha
+        self.intercepts = intercepts
+
+    def needs(self, network):
+        """Return "weights"."""
+        return "weights"
+
+    def value(self, batch):
+        """Return the sum of absolute values."""
+        return penalties.l1(_counted(batch, self.intercepts))
+
+
+class L2(Penalty):
+    """The sum of the squares of all weights, not halved, and not divided by the number of rows.
+
+    It is measured on what `coefs_` shows, or with `batch_norm`, before that is merged into the last layer. A
+    linear classifier under it has the optimum of ``LogisticRegression(C=1 / (2 * n_samples * alpha))``.
+
+    Parameters
+    ----------
+    alpha : float, default=5e-4
+        Strength, as published.
+    intercepts : bool, default=False
+        Whether the intercepts count, too, and with `batch_norm` its scale and shift.
+    """
+
+    _parameter_rules = _RULES
+
+    def __init__(self, alpha=5e-4, *, intercepts=False):
+        self.alpha = alpha
+        self.intercepts = intercepts
+
+    def needs(self, network):
+        """Return "weights"."""
+        return "weights"
+
+    def value(self, batch):
+        """Return the sum of squares."""
+        return penalties.l2(_counted(batch, self.intercepts))
+
+
+def _counted(batch, intercepts):
+    if not intercepts:
+        return batch.weights
+    norm = batch.network.norm
+    return [*batch.weights, *batch.intercepts, *([] if norm is None else norm.parameters())]

@@ -1,0 +1,188 @@
+"""Penalties as objects: those of users, and what scikit-learn does with parameters; all from outside."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_brm import RegularizedClassifier
+from sklearn_brm.penalties import L1, L2, Adversarial, InputGradient, Jacobian, Penalty, Spectral
+
+OBJECTS = [
+    L1(1e-4, intercepts=True),
+    L2(1e-4),
+    Jacobian("logits", n_projections=2),
+    Spectral("preactivation", exponent=1.5, start=2),
+    InputGradient(1),
+    Adversarial(0.05, n_steps=2),
+]
+
+
+class Orthogonality(Penalty):
+    """How far the units of the first layer are from being orthogonal and of length one."""
+
+    def __init__(self, alpha=0.1):
+        self.alpha = alpha
+
+    def needs(self, network):
+        return "weights"
+
+    def value(self, batch):
+        W = batch.weights[0]
+        return (W.T @ W - torch.eye(W.shape[1], dtype=W.dtype, device=W.device)).square().sum()
+
+
+class Seen(Penalty):
+    """Stores what it may look at, and adds nothing."""
+
+    def __init__(self, alpha=1.0, *, of="activations", found=None):
+        self.alpha = alpha
+        self.of = of
+        self.found = found
+
+    def needs(self, network):
+        return self.of
+
+    def start_epoch(self, batches):
+        self.found["all"] = list(batches)
+        return super().start_epoch(batches)
+
+    def value(self, batch):
+        self.found["batch"] = batch
+        self.found["X"], self.found["losses"] = batch.X.detach(), batch.losses.detach()
+        self.found["weights"] = [weight.detach().clone() for weight in batch.weights]
+        self.found["intercepts"] = [bias.detach().clone() for bias in batch.intercepts]
+        return 0 * batch.weights[0].sum()
+
+
+def quick(*args, **kwargs):
+    return RegularizedClassifier(*args, **{"max_iter": 5, "tol": None, "random_state": 0, **kwargs})
+
+
+@pytest.fixture(scope="module")
+def table():
+    X, y = make_classification(200, 6, n_informative=4, n_classes=3, class_sep=2.0, random_state=0)
+    return X * [1, 10, 100, 0.1, 1, 1] + 5, y
+
+
+def gram_error(classifier):
+    W = classifier.coefs_[0]
+    return ((W.T @ W - np.eye(W.shape[1])) ** 2).sum()
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_penalty_of_the_user_is_one_small_class(table, batch_norm):
+    X, y = table
+    options = {"max_iter": 300, "learning_rate": 0.02, "batch_norm": batch_norm, "warm_start": True}
+    options["batch_size"] = len(X)
+    plain = quick((4,), **options).fit(X, y)
+    classifier = quick((4,), penalty=Orthogonality(), **options).fit(X, y)
+    assert gram_error(classifier) < 0.1 * gram_error(plain)
+    error = gram_error(classifier)
+    classifier.set_params(max_iter=1, learning_rate=1e-30).fit(X, y)
+    assert classifier.penalties_["orthogonality"][-1] == pytest.approx(0.1 * error, rel=1e-9)
+
+
+def test_alpha_replaces_the_strength_of_a_single_object_and_leaves_it_as_it_is(table):
+    penalty = Orthogonality(alpha=0.5)
+    found = quick((4,), penalty=penalty, alpha=0.02).fit(*table)
+    assert penalty.get_params() == {"alpha": 0.5}
+    expected = quick((4,), penalty=[Orthogonality(alpha=0.02)]).fit(*table)
+    np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+
+
+@pytest.mark.parametrize("kind", [L1, L2, Jacobian, Spectral, InputGradient, Adversarial])
+def test_a_word_is_an_object_with_its_defaults(table, kind):
+    word = {InputGradient: "input_gradient"}.get(kind, kind.__name__.lower())
+    found, expected, listed = (quick((7,), penalty=p).fit(*table) for p in (word, kind(), (word,)))
+    for classifier in (found, listed):
+        np.testing.assert_array_equal(classifier.coefs_[0], expected.coefs_[0])
+        assert classifier.penalties_ == expected.penalties_
+    assert list(found.penalties_) == [word]
+
+
+def test_two_penalties_of_one_class_both_count_and_have_names_of_their_own(table):
+    X, y = table
+    both = [Jacobian("preactivation", alpha=1e-6), Jacobian("logits"), Jacobian("hidden", alpha=0)]
+    classifier = quick((7,), penalty=both, max_iter=1, learning_rate=1e-30, batch_size=len(X)).fit(X, y)
+    alone = [quick((7,), penalty=p, max_iter=1, learning_rate=1e-30, batch_size=len(X)) for p in both[:2]]
+    expected = [one.fit(X, y).penalties_["jacobian"] for one in alone]
+    assert list(classifier.penalties_) == ["jacobian", "jacobian (2)"]
+    np.testing.assert_allclose(list(classifier.penalties_.values()), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", OBJECTS, ids=lambda penalty: type(penalty).__name__)
+def test_objects_are_cloned_pickled_printed_and_not_changed_by_training(table, penalty):
+    before = penalty.get_params()
+    classifier = quick((7,), penalty=[penalty]).fit(*table)
+    assert classifier.penalty == [penalty]
+    assert vars(penalty) == before == clone(penalty).get_params()
+    copied = pickle.loads(pickle.dumps(clone(classifier))).fit(*table)
+    assert copied.penalty[0] is not penalty
+    np.testing.assert_array_equal(copied.coefs_[0], classifier.coefs_[0])
+    assert type(penalty).__name__ in repr(classifier)
+    assert type(penalty).__name__ in classifier._repr_html_()
+
+
+def test_a_search_reaches_into_an_object_and_over_objects(table):
+    grid = {"penalty__alpha": [1e-4, 1e-2], "penalty__of": ["hidden", "logits"]}
+    search = GridSearchCV(quick((7,), penalty=Jacobian()), grid, cv=2).fit(*table)
+    assert search.best_estimator_.penalty.get_params() == {
+        "n_projections": "auto",
+        **{name.removeprefix("penalty__"): value for name, value in search.best_params_.items()},
+    }
+    choices = {"penalty": [None, "l2", Jacobian("logits"), [Jacobian(), L2()]]}
+    one, two = (GridSearchCV(quick((7,)), choices, cv=2, n_jobs=n).fit(*table) for n in (1, 2))
+    np.testing.assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
+
+
+@pytest.mark.parametrize("needs", ["weights", "activations", "input"])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_a_penalty_sees_rows_and_weights_in_the_users_units(table, needs, standardize):
+    X, y = table
+    penalty = Seen(of=needs, found={})
+    options = {"standardize": standardize, "batch_size": len(X), "max_iter": 1}
+    weight = np.linspace(0.5, 1.5, len(X))
+    quick((7,), penalty=[penalty], **options).fit(X, y, sample_weight=weight)
+    found = penalty.found
+    rows = found["X"] + torch.as_tensor(np.average(X, axis=0, weights=weight) * standardize)
+    np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(X, axis=0), rtol=1e-9)
+    u = rows @ found["weights"][0] + found["intercepts"][0]
+    torch.testing.assert_close(u, found["batch"].preactivations[0].detach())
+    log_probabilities = torch.log_softmax(found["batch"].scores.detach(), dim=1)
+    expected = -log_probabilities[range(len(X)), found["batch"].y]
+    torch.testing.assert_close(found["losses"], expected)
+    assert sum(len(batch.X) for batch in found["all"]) == len(X)
+    assert not any(batch.scores.requires_grad for batch in found["all"])
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "error", "message"),
+    [
+        ("value", 0.0, TypeError, "Orthogonality.value must return a tensor without dimensions. Got 0.0"),
+        ("value", torch.zeros(3), TypeError, "must return a tensor without dimensions. Got tensor"),
+        ("needs", "slopes", ValueError, "must return 'weights', 'activations' or 'input'. Got 'slopes'"),
+    ],
+)
+def test_what_a_penalty_may_not_return_is_said(table, monkeypatch, method, returned, error, message):
+    monkeypatch.setattr(Orthogonality, method, lambda self, given: returned)
+    with pytest.raises(error, match=message):
+        quick((4,), penalty=Orthogonality()).fit(*table)
+
+
+def test_a_penalty_without_a_value_says_what_is_missing(table):
+    class Empty(Penalty):
+        def __init__(self, alpha=1.0):
+            self.alpha = alpha
+
+    with pytest.raises(NotImplementedError, match="Empty has no method `value`"):
+        quick((4,), penalty=Empty()).fit(*table)
+
+
+def test_the_strength_of_a_users_penalty_is_checked(table):
+    with pytest.raises(ValueError, match=r"'alpha' parameter of Orthogonality must be .* \[0, inf\). Got -1"):
+        quick((4,), penalty=Orthogonality(-1)).fit(*table)
