@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy import sparse
 from tqdm.auto import tqdm
 
 # What the allocators say that have no exception class of their own: Apple's, the processor's, cuBLAS'.
@@ -240,7 +241,7 @@ def apply_in_batches(function, X, n_columns, batch_size, *, device, dtype):
     function : callable
         Called as ``function(rows, out)`` with rows on `device` in `dtype`. It writes their results into
         `out`, a tensor on the processor of the type of `X`.
-    X : ndarray of shape (n, n_features)
+    X : ndarray or sparse matrix of shape (n, n_features)
         float32 or float64.
     n_columns : int
         Of the result.
@@ -253,11 +254,16 @@ def apply_in_batches(function, X, n_columns, batch_size, *, device, dtype):
     -------
     ndarray of shape (n, n_columns)
     """
-    results = np.empty((len(X), n_columns), dtype=X.dtype)
-    for start in range(0, len(X), batch_size):
+    results = np.empty((X.shape[0], n_columns), dtype=X.dtype)
+    for start in range(0, X.shape[0], batch_size):
         part = slice(start, start + batch_size)
-        function(as_tensor(X[part], device=device, dtype=dtype), torch.from_numpy(results[part]))
+        function(as_tensor(dense(X[part]), device=device, dtype=dtype), torch.from_numpy(results[part]))
     return results
+
+
+def dense(X):
+    """Return rows as an ndarray; sparse ones take the memory of dense ones for as long as it is used."""
+    return X.toarray() if sparse.issparse(X) else X
 
 
 def progress(iterable, *, verbose, description, **kwargs):

@@ -333,6 +333,11 @@ def test_the_published_settings_are_one_call_away(table, name):
     assert [len(coef) for coef in classifier.coefs_] == ([6] if name == "KH" else [6, 2000])
 
 
+def test_changing_a_recipe_leaves_the_next_one_as_published():
+    paper_recipe("L2").set_params(penalty__alpha=1.0)
+    assert paper_recipe("L2").penalty.alpha == 5e-4
+
+
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(ValueError, match="The 'name' parameter of paper_recipe must be 'KH', 'BP'"):
         paper_recipe("SHLP")

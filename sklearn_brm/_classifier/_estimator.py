@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from .._base import (
     DocLinkMixin,
     any_device,
+    apply_in_batches,
     as_tensor,
     callable_or,
     check_choice,
@@ -30,13 +31,12 @@ from .._base import (
     with_smaller_batches,
 )
 from .._device import compute_dtype
-from ..functional.backpropagation import two_columns
-from ..functional.rectifier import rectify
+from ..functional.layers import Affine, Rectifier, TwoColumns, sequence
 from ..functional.schedules import SCHEDULES
 from ._checks import class_weights, layer_sizes, skorch_callbacks
 from ._fitting import Settings, State, joined_penalties, train_net, update_scaler
-from ._network import apply_layers, fold
-from ._rows import dense, keep_weighted, row_weights, split_rows
+from ._network import fold
+from ._rows import keep_weighted, row_weights, split_rows
 from ._training import OPTIMIZERS, as_arrays, non_finite_error
 from .penalties import any_penalty, penalties_by_label
 
@@ -420,11 +420,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
 
     def _as_torch(self, *, device, dtype):
-        """Return the network as a function of tensors with one column of scores per class."""
+        """Return the network as a module with one column of scores per class."""
         check_is_fitted(self)
-        layers = self._layers(device, dtype)
-        power = float(self.power)
-        return lambda X: two_columns(apply_layers(X, layers, power))
+        return sequence(*self._layers(device, dtype), TwoColumns())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -433,26 +431,26 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     def _apply(self, X, n_layers=None, activation=False):
         check_is_fitted(self)
+        n_layers = len(self.coefs_) if n_layers is None else n_layers
         X = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse="csr", reset=False)
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X.dtype, device)
-        layers, power = self._layers(device, dtype)[:n_layers], float(self.power)
+        network = sequence(*self._layers(device, dtype)[: 2 * n_layers - 1 + activation])
+        n_columns = len(self.intercepts_[n_layers - 1])
 
-        def in_batches(n_rows):
-            parts = []
-            for start in range(0, X.shape[0], n_rows):
-                rows = as_tensor(dense(X[start : start + n_rows]), device=device, dtype=dtype)
-                u = apply_layers(rows, layers, power)
-                parts.append((rectify(u, power) if activation else u).cpu().numpy())
-            return np.concatenate(parts)
+        def write(rows, out):
+            out.copy_(network(rows))
 
+        in_batches = partial(apply_in_batches, write, X, n_columns, device=device, dtype=dtype)
         return with_smaller_batches(self, in_batches, _PREDICTION_ROWS)
 
     def _layers(self, device, dtype):
-        return [
-            (as_tensor(coef, device=device, dtype=dtype), as_tensor(bias, device=device, dtype=dtype))
-            for coef, bias in zip(self.coefs_, self.intercepts_)
-        ]
+        """Return layers that hold copies of the weights, with rectifiers between them."""
+        layers = []
+        for arrays in zip(self.coefs_, self.intercepts_):
+            weight, bias = (as_tensor(a, device=device, dtype=dtype).clone() for a in arrays)
+            layers += [Affine(weight, bias), Rectifier(float(self.power))]
+        return layers[:-1]
 
     def _settings(self):
         """Check all parameters, and return what they say as plain values."""

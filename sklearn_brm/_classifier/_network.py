@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..functional.backpropagation import two_columns
+from ..functional.layers import two_columns
 from ..functional.rectifier import rectify
 
 
@@ -92,15 +92,6 @@ class Perceptron(nn.Module):
         return nn.functional.batch_norm(
             activation, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
         )
-
-
-def apply_layers(X, layers, power):
-    """Return the pre-activation of the last of `layers`, a list of pairs of weight and bias."""
-    (weight, bias), *others = layers
-    u = torch.addmm(bias, X, weight)
-    for weight, bias in others:
-        u = torch.addmm(bias, rectify(u, power), weight)
-    return u
 
 
 def fold(network):

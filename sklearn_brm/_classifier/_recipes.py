@@ -1,5 +1,7 @@
 """The settings of the published experiments, one call away."""
 
+from copy import deepcopy
+
 from .._base import check_choice
 from ..functional.schedules import ExponentialSchedule, StepSchedule
 from ._estimator import RegularizedClassifier
@@ -82,4 +84,5 @@ def paper_recipe(name, **overrides):
     Jacobian(of='preactivation')
     """
     check_choice("paper_recipe", "name", name, tuple(_RECIPES))
-    return RegularizedClassifier(**{**_RECIPES[name], **overrides})
+    # A copy, since a penalty is the user's to change.
+    return RegularizedClassifier(**{**deepcopy(_RECIPES[name]), **overrides})

@@ -13,11 +13,6 @@ from .._device import fits_beside_the_work
 from ._training import WeightedRows
 
 
-def dense(X):
-    """Return rows as an ndarray; sparse ones take the memory of dense ones while the network sees them."""
-    return X.toarray() if sparse.issparse(X) else X
-
-
 def row_weights(sample_weight, class_weight, X, y):
     """Return the weight of every row, float64 and not all zero, or None where none is asked for.
 

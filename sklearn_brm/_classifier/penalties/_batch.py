@@ -58,7 +58,9 @@ class Batch:
 
     @property
     def weights(self) -> list[Tensor]:
-        return [self.network.first_weight(), *self.network.weights[1:]]
+        # A slice of torch's list of parameters is a module of its own, which takes long to build.
+        _, *others = self.network.weights
+        return [self.network.first_weight(), *others]
 
     @property
     def intercepts(self) -> list[Tensor]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import torch
 
 from ..._base import integer, number, one_of, parameter_error
+from ..._device import float64_device
 from ...functional import penalties
 from ...functional.spectra import StreamingCovariance
 from ._base import Penalty
@@ -85,9 +86,7 @@ def covariance_eigenvectors(batches, of):
         if not torch.isfinite(rows).all():
             raise torch.linalg.LinAlgError("The representation is not finite.")
         if covariance is None:
-            # MPS has no float64, which the covariance is kept in.
-            device = "cpu" if rows.device.type == "mps" else rows.device
-            covariance = StreamingCovariance(rows.shape[1], device=device)
+            covariance = StreamingCovariance(rows.shape[1], device=float64_device(rows.device))
         covariance.update(rows, batch.weight)
     matrix = covariance.covariance(correction=0)
     return torch.linalg.eigh(matrix).eigenvectors.flip(dims=[1]).to(rows)
