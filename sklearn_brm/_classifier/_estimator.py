@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -21,6 +22,7 @@ from .._base import (
     check_choice,
     check_number,
     check_parameters,
+    dense,
     integer,
     number,
     one_of,
