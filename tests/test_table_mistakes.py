@@ -159,6 +159,48 @@ COLUMNS = "must name the columns of X, in any order. Got columns "
         ({"max_changes": -1}, ValueError, r"'max_changes' .* an int in \[0, inf\). Got -1"),
         ({"max_changes": 1.5}, TypeError, r"'max_changes' .* an int in \[0, inf\). Got 1.5"),
         (
+            {"change_costs": 2},
+            TypeError,
+            r"'change_costs' .* a dict from column to a number, .* pairs \(value, other value\) .* Got 2",
+        ),
+        ({"change_costs": {"town": 2}}, ValueError, f"'change_costs' .* {FEATURES}'town'"),
+        (
+            {"change_costs": {"city": -1}},
+            ValueError,
+            r"'change_costs' .* in \[0, inf\). Got \{'city': -1\}",
+        ),
+        (
+            {"change_costs": {"city": {("Oslo", "Bodo"): np.inf}}},
+            ValueError,
+            r"'change_costs' .* Got \{'city': inf\}",
+        ),
+        (
+            {"change_costs": {"city": "much"}},
+            TypeError,
+            r"'change_costs' .* in \[0, inf\). Got 'much'",
+        ),
+        (
+            {"change_costs": {"city": {"Oslo": 2}}},
+            TypeError,
+            r"'change_costs' .* pairs \(value, other value\) to numbers. Got \{'city': \{'Oslo': 2\}\}",
+        ),
+        (
+            {"change_costs": {"city": {("Oslo", "Bergn"): 2}}},
+            ValueError,
+            r"'change_costs' .* values of column 'city', .* Got 'Bergn'",
+        ),
+        (
+            {"change_costs": {"age": {(18, 19): 2}}},
+            TypeError,
+            r"'change_costs' .* a number for columns that hold no categories. Got \{'age'",
+        ),
+        ({"max_changes": True, "change_costs": {}}, TypeError, r"'max_changes' .* a float in \[0, inf\)"),
+        (
+            {"categorical": {"city": ["Oslo", "Bergn"]}},
+            ValueError,
+            r"'categorical' .* of column 'city' that reference_X, X or the estimator knows. Got 'Bergn'",
+        ),
+        (
             {"missing": "never"},
             ValueError,
             r"'missing' .* 'fixed', 'may_appear', 'may_be_filled' or 'any'. Got 'never'",
@@ -169,6 +211,54 @@ COLUMNS = "must name the columns of X, in any order. Got columns "
 def test_mistakes_with_columns_are_named_with_the_way_out(model, rules, error, message):
     with pytest.raises(error, match=message):
         adversarial_examples(model, X, y, threat=ThreatModel(**rules), **QUICK)
+
+
+def test_values_that_nobody_saw_are_tried_where_the_estimator_takes_them():
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["city"]), (StandardScaler(), ["age", "income"])
+    )
+    model = make_pipeline(encode, LogisticRegression()).fit(X, y)
+    threat = ThreatModel.from_data(X, categorical={"city": ["Atlantis"]}, fixed=["age", "income", "owner"])
+    found = adversarial_examples(model, X, y, eps=0.1, threat=threat, **QUICK)
+    assert (found.X["city"][found.n_changes > 0] == "Atlantis").all()
+    assert (found.n_changes > 0).any()
+
+
+def test_values_that_the_data_hold_are_left_out_where_the_estimator_refuses_them(model):
+    rows = X.assign(city=np.where(X.index == 0, "Paris", X["city"]))
+    for threat in (
+        ThreatModel.from_data(rows),
+        ThreatModel(scale="std", categorical={"city": ["Oslo", "Paris"]}, reference_X=rows),
+        ThreatModel.from_data(rows, categorical={"city": ["Oslo", "Paris"]}),
+    ):
+        found = adversarial_examples(model, X[1:], y[1:], eps=0.1, threat=threat, **QUICK)
+        assert "Paris" not in set(found.X["city"])
+    misspelt = ThreatModel.from_data(X, categorical={"city": ["Oslo", "Bergn"]})
+    with pytest.raises(ValueError, match=r"column 'city' .* the estimator knows. Got 'Bergn'"):
+        adversarial_examples(model, X, y, threat=misspelt, **QUICK)
+    # Changes that nobody may make are not asked about.
+    fixed = misspelt.set_params(max_changes=0)
+    assert adversarial_examples(model, X, y, eps=0.1, threat=fixed, **QUICK).n_changes.max() == 0
+
+
+def test_misspelt_values_of_closed_categories_are_named(model):
+    rows = X.astype({"city": "category"})
+    threat = ThreatModel.from_data(rows, categorical={"city": ["Oslo", "Bergn"]})
+    with pytest.raises(ValueError, match=r"column 'city' .* the estimator knows. Got 'Bergn'"):
+        adversarial_examples(model, rows, y, threat=threat, **QUICK)
+
+
+def test_numbers_that_are_categories_take_the_values_of_the_reference():
+    random = np.random.default_rng(0)
+    codes = np.column_stack([np.repeat([1.0, 2.0, 3.0, 4.0], 20), random.normal(size=80)])
+    labels = (codes[:, 0] > 3).astype(int)
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(codes, labels)
+    for threat in (
+        ThreatModel(reference_X=codes, categorical=[0], fixed=[1]),
+        ThreatModel.from_data(codes, categorical=[0], fixed=[1]),
+    ):
+        found = adversarial_examples(model, codes[:20], labels[:20], eps=0, threat=threat, **QUICK)
+        assert (found.X[:, 0] == 4).all()
 
 
 @pytest.mark.parametrize(

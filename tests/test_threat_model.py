@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn_brm import (
     AdversarialScorer,
     RegularizedClassifier,
+    RobustnessWarning,
     ThreatModel,
     adversarial_examples,
     critical_perturbations,
@@ -92,7 +94,14 @@ MODELS = {
 }
 
 
-def breakable(model, frame, labels, max_changes):
+CATEGORIES = ["color", "size", "new"]
+
+
+def one_each(name, before, after):
+    return 1
+
+
+def breakable(model, frame, labels, max_changes, cost=one_each):
     """Which rows some allowed row breaks, by asking about every one."""
     choices = {"color": ["red", "green", "blue"], "size": ["S", "M", "L"], "new": [False, True]}
     found = np.zeros(len(frame), dtype=bool)
@@ -102,10 +111,10 @@ def breakable(model, frame, labels, max_changes):
     tiled = pd.concat([frame] * len(moves))
     tiled[NUMBERS] = numbers
     for values in itertools.product(*choices.values()):
-        changes = np.zeros(len(frame), dtype=int)
+        changes = np.zeros(len(frame), dtype=object)
         for name, value in zip(choices, values):
             tiled[name] = pd.Series([value] * len(tiled), dtype=frame[name].dtype, index=tiled.index)
-            changes += (frame[name] != value).to_numpy()
+            changes += [0 if before == value else cost(name, before, value) for before in frame[name]]
         wrong = model.predict(tiled).reshape(len(moves), -1) != labels
         found |= (changes <= max_changes) & wrong.any(axis=0)
     return found
@@ -125,6 +134,96 @@ def test_attacks_on_mixed_rows_find_what_trying_every_row_finds(name, max_change
     assert (model.predict(found.X[broken]) != labels[broken]).all()
     assert found.X.dtypes.equals(frame.dtypes)
     assert (found.X[NUMBERS] - frame[NUMBERS]).abs().to_numpy().max(initial=0) <= 1
+
+
+COSTS = {
+    "color": {("red", "green"): 0.1, ("green", "blue"): 2.5, ("blue", "red"): 0},
+    "size": 0.2,
+    "new": 0.7,
+}
+
+
+def exact_cost(name, before, after):
+    cost = COSTS[name]
+    return Fraction(str(cost.get((before, after), 1) if isinstance(cost, dict) else cost))
+
+
+@pytest.mark.parametrize("budget", [0.3, 0.9, 1, 1.7])
+@pytest.mark.parametrize("name", ["logistic", "neighbours", "forest"])
+def test_attacks_spend_what_changes_cost_as_trying_every_row_says(name, budget):
+    frame, labels = X[:40], y[:40]
+    model = MODELS[name].fit(X, y)
+    threat = ThreatModel.from_data(X, scale=1.0, max_changes=budget, change_costs=COSTS)
+    found = adversarial_examples(model, frame, labels, eps=1.0, threat=threat, **QUICK)
+    # 0.1 + 0.2 is 0.3 for people, and for fractions, but not for floats.
+    allowed = Fraction(str(budget))
+    expected = breakable(model, frame, labels, allowed, exact_cost) & (model.predict(frame) == labels)
+    np.testing.assert_array_equal(found.outcome == "broken", expected)
+    spent = [
+        sum(exact_cost(name, before[name], after[name]) for name in CATEGORIES if before[name] != after[name])
+        for (_, before), (_, after) in zip(frame.iterrows(), found.X.iterrows())
+    ]
+    assert max(spent) <= allowed
+    assert (found.n_changes > 1).any()
+
+
+def test_a_beam_search_spends_no_more_than_it_may():
+    random = np.random.default_rng(0)
+    words = pd.DataFrame({name: random.choice(list("abcdef"), 120) for name in "pqrstu"})
+    labels = ((words == "a").sum(axis=1) + (words == "b").sum(axis=1) > 1).astype(int)
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(words, labels)
+    costs = {"p": 0.3, "q": {("a", "b"): 0.1, ("c", "d"): 5}, "r": 0.7, "s": 4}
+    threat = ThreatModel.from_data(words, max_changes=2, change_costs=costs)
+    found = adversarial_examples(model, words, labels, eps=0.0, threat=threat, **QUICK)
+    changed = (words != found.X).to_numpy()
+    prices = {"p": 0.3, "r": 0.7, "s": 4}
+    spent = np.zeros(len(words))
+    for j, name in enumerate(words):
+        pairs = costs["q"] if name == "q" else {}
+        each = [pairs.get(pair, prices.get(name, 1)) for pair in zip(words[name], found.X[name])]
+        spent += changed[:, j] * np.array(each)
+    assert spent.max() <= 2 + 1e-9
+    assert changed.sum(axis=1).max() >= 3
+    assert not changed[:, list(words).index("s")].any()
+    few = adversarial_examples(model, words, labels, eps=0.0, threat=ThreatModel.from_data(words), **QUICK)
+    assert found.robust_accuracy < few.robust_accuracy
+
+
+def test_tables_of_words_alone_are_attacked_though_nothing_in_them_moves_a_little():
+    words = X[["color", "size"]]
+    for drop in (["size"], ["color", "size"]):
+        encode = make_column_transformer((OneHotEncoder(), drop))
+        model = make_pipeline(encode, LogisticRegression()).fit(words, y)
+        found = adversarial_examples(model, words, y, threat=ThreatModel(max_changes=2), **QUICK)
+        everyone = [words.assign(color=c, size=s) for c in set(words["color"]) for s in "SML"]
+        broke = np.any([model.predict(rows) != y for rows in everyone], axis=0)
+        np.testing.assert_array_equal(found.outcome == "broken", broke & (model.predict(words) == y))
+    # Neither does a model that sees no number have a gradient.
+    model = make_pipeline(encode, LogisticRegression()).fit(X, y)
+    with pytest.warns(RobustnessWarning, match="The gradient is exactly zero"):
+        found = adversarial_examples(model, X, y, eps=1.0, **QUICK)
+    assert (found.n_changes[found.outcome == "broken"] == 1).all()
+
+
+def test_what_gets_lost_or_filled_has_a_cost():
+    rows, target = with_gaps()
+    rows, target = rows.iloc[:60, :8], target[:60]
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()).fit(rows, target)
+    costs = dict.fromkeys(rows.columns[:7], 0.5) | {rows.columns[7]: 3}
+    threat = ThreatModel.from_data(rows, missing="any", max_changes=1, change_costs=costs)
+    found = adversarial_examples(model, rows, target, eps=0.1, threat=threat, **QUICK)
+    assert found.n_changes.max() == 2
+    last = rows.columns[7]
+    np.testing.assert_array_equal(found.X[last].isna(), rows[last].isna())
+    words = pd.DataFrame({"city": ["Oslo", "Bergen", None, "Bergen"] * 10})
+    labels = np.array([0, 1, 1, 1] * 10)
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(words, labels)
+    options = {"missing": "any", "max_changes": 1, "reference_X": words}
+    for cost, may in (({("Oslo", None): 1.5, ("Oslo", "Bergen"): 1.5}, False), ({("Oslo", None): 1}, True)):
+        threat = ThreatModel(change_costs={"city": cost}, **options)
+        found = adversarial_examples(model, words, labels, eps=0.0, threat=threat, **QUICK)
+        assert (found.outcome[labels == 0] == "broken").all() == may
+        assert (found.outcome[words["city"] == "Bergen"] == "broken").all()
 
 
 @pytest.mark.parametrize("name", ["logistic", "network", "ours", "kernel", "votes"])
@@ -176,7 +275,9 @@ def test_inference_tells_what_each_column_is():
     assert rows["one"][5] == "constant"
     assert rows["weight"][3:5] == ("0.1", "1")
     assert "<td>weight</td>" in threat.describe()._repr_html_()
-    assert len(threat.reference_X) == 3
+    # Beside the ends and the middle all values of each category.
+    assert len(threat.reference_X) == 5
+    assert set(threat.reference_X["color"]) == {"red", "green", "blue"}
 
 
 def test_inference_gives_what_the_data_give():

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._base import check_number, parameter_error
+from .._base import as_numbers, check_number, parameter_error
 from ._rules import check_missing
 
 # Up to so many rows that a row may become, all are tried; beyond, so many of each number of changes.
 _MOST_TRIED, _BEAM = 64, 8
+# What rounding may add to a sum of costs, relative to what it may be: three times 0.1 are 0.3.
+_SLACK = 1e-12
 
 
 @dataclass(frozen=True)
@@ -25,27 +27,45 @@ class Choices:
         What it becomes: a code, a number, or NaN.
     allowed : list of ndarray or None, of length n_moves
         The values a change may start from; None for all but missing ones.
-    max_changes : int
-        How many changes a row may make.
+    cost : ndarray of shape (n_moves,)
+        What a change spends of `budget`.
+    budget : float
+        What all changes of a row may cost together.
+    unseen : frozenset of (int, float)
+        Columns and values that the user listed and neither the rows nor the reference hold.
     """
 
     feature: np.ndarray
     target: np.ndarray
     allowed: list
-    max_changes: int
+    cost: np.ndarray
+    budget: float
+    unseen: frozenset
 
     def __len__(self):
         return len(self.feature)
 
-    def those_that(self, accepts, row):
-        """Return the changes of `row` that leave it a row which the estimator takes."""
+    def those_that(self, accepts, model, table):
+        """Return the changes that leave the first row of `table` a row which the estimator takes.
+
+        A value that is refused and nobody has seen is a mistake of whoever wrote the `ThreatModel`.
+        """
         if not len(self):
             return self
-        changed = np.tile(row, (len(self), 1))
+        changed = np.tile(table.matrix[0], (len(self), 1))
         changed[np.arange(len(self)), self.feature] = self.target
-        kept = np.flatnonzero(accepts(changed))
-        allowed = [self.allowed[k] for k in kept]
-        return replace(self, feature=self.feature[kept], target=self.target[kept], allowed=allowed)
+        accepted = accepts(changed)
+        for k in np.flatnonzero(~accepted):
+            if (self.feature[k], self.target[k]) in self.unseen:
+                raise _nobody_knows(model, table, self.feature[k], self.target[k])
+        kept = np.flatnonzero(accepted)
+        return replace(
+            self,
+            feature=self.feature[kept],
+            target=self.target[kept],
+            allowed=[self.allowed[k] for k in kept],
+            cost=self.cost[kept],
+        )
 
     def bases(self, attacked, X, rows):
         """Yield changed copies of the rows of `X` from which to attack numbers, with their indices.
@@ -59,16 +79,16 @@ class Choices:
         index : ndarray of int of shape (n,)
             Which rows of `X` they are copies of; each occurs once.
         """
-        (index, copies), found = (np.arange(len(X)), X), []
-        width = _MOST_TRIED if len(self) ** self.max_changes <= _MOST_TRIED else _BEAM
-        for _ in range(min(self.max_changes, len(np.unique(self.feature)))):
-            index, copies = self._extended(X, index, copies)
+        (index, copies, spent), found = (np.arange(len(X)), X, np.zeros(len(X))), []
+        width = np.where(self._n_reachable(X) <= _MOST_TRIED, _MOST_TRIED, _BEAM)
+        for _ in np.unique(self.feature):
+            index, copies, spent = self._extended(X, index, copies, spent)
             if len(index) == 0:
                 break
             lead = attacked.lead(copies, rows[index])
             order, rank = _by_rank(index, lead)
-            kept = order[rank < width]
-            index, copies = index[kept], copies[kept]
+            kept = order[rank < width[index[order]]]
+            index, copies, spent = index[kept], copies[kept], spent[kept]
             found.append((index, copies, lead[kept]))
         if not found:
             return
@@ -78,15 +98,30 @@ class Choices:
             chosen = order[rank == r]
             yield copies[chosen], index[chosen]
 
-    def _extended(self, X, index, copies):
-        """Return all copies with one change more, of a column that is as it was; each once."""
+    def _n_reachable(self, X):
+        """Return how many rows each row of `X` may become, at most: costs are taken for the smallest ones."""
+        legal, columns = self.legal(X), np.unique(self.feature)
+        cheapest = np.sort([self.cost[self.feature == j].min() for j in columns])
+        n_changes = int((cheapest.cumsum() <= self.budget * (1 + _SLACK)).sum())
+        # Coefficients of the product of (1 + n x), in which n rows differ by one change in one column.
+        by_changes = np.zeros((len(X), n_changes + 1))
+        by_changes[:, 0] = 1
+        for j in columns:
+            n_values = legal[:, self.feature == j].sum(axis=1, keepdims=True)
+            by_changes[:, 1:] += by_changes[:, :-1] * n_values
+            np.minimum(by_changes, _MOST_TRIED + 1, out=by_changes)
+        return by_changes[:, 1:].sum(axis=1)
+
+    def _extended(self, X, index, copies, spent):
+        """Return copies with one change more, of a column that is as it was, with their costs; each once."""
         changed = (copies != X[index]) & ~(np.isnan(copies) & np.isnan(X[index]))
-        rows, moves = np.nonzero(self.legal(copies) & ~changed[:, self.feature])
+        affordable = spent[:, None] + self.cost <= self.budget * (1 + _SLACK)
+        rows, moves = np.nonzero(self.legal(copies) & ~changed[:, self.feature] & affordable)
         extended = copies[rows].copy()
         extended[np.arange(len(rows)), self.feature[moves]] = self.target[moves]
         keyed = np.column_stack([index[rows], np.nan_to_num(extended, nan=np.inf)])
         _, first = np.unique(keyed, axis=0, return_index=True)
-        return index[rows][first], extended[first]
+        return index[rows][first], extended[first], (spent[rows] + self.cost[moves])[first]
 
     def legal(self, X):
         """Tell which changes each row of `X` may make, (n, n_moves)."""
@@ -99,8 +134,10 @@ class Choices:
 
 def resolve_choices(model, table, reference, rules, values):
     """Return the `Choices` that a `ThreatModel` allows in `table`, whose categories may take `values`."""
-    check_number(model, "max_changes", model.max_changes, "[0, inf)", kind=numbers.Integral)
-    transitions = _transitions(model, table, values)
+    rows = [table] if reference is None else [table, reference]
+    kind = numbers.Integral if model.change_costs is None else numbers.Real
+    budget = float(check_number(model, "max_changes", model.max_changes, "[0, inf)", kind=kind))
+    transitions, costs = _transitions(model, table, values), _costs(model, table, values)
     may_appear, may_be_filled = check_missing(model)
     typical = (table if reference is None else reference).typical() if may_be_filled else None
     moves = []
@@ -111,15 +148,86 @@ def resolve_choices(model, table, reference, rules, values):
             moves.append((j, np.nan, None))
         if may_be_filled:
             moves += [] if np.isnan(typical[j]) else [(j, typical[j], np.array([np.nan]))]
-    moves = moves if model.max_changes else []
-    feature, target, allowed = zip(*moves) if moves else ((), (), ())
+    priced = [one for move in moves for one in _priced(*move, *costs.get(move[0], (1.0, {})), table)]
+    priced = priced if budget else []
+    feature, target, allowed, cost = zip(*priced) if priced else ((), (), (), ())
     return Choices(
-        np.array(feature, dtype=int), np.array(target, dtype=float), list(allowed), int(model.max_changes)
+        feature=np.array(feature, dtype=int),
+        target=np.array(target, dtype=float),
+        allowed=list(allowed),
+        cost=np.array(cost, dtype=float),
+        budget=budget,
+        unseen=frozenset((int(j), value) for j in values for value in _unseen(values[j], j, rows)),
     )
 
 
-def category_values(model, table):
+def _priced(j, target, starts, cost, by_pair, table):
+    """Yield a change once for each cost that it has, with the values from which it costs so much."""
+    special = {start: price for (start, end), price in by_pair.items() if _same(end, target)}
+    if starts is None and special:
+        starts = np.union1d(table.present(j), list(special))
+        starts = starts[(starts != target) & ~np.isnan(starts)]
+    for start, price in special.items():
+        if _is_in(np.array([start]), starts)[0]:
+            yield j, target, np.array([start]), price
+    if special:
+        starts = starts[[not any(_same(start, value) for value in special) for start in starts]]
+    yield j, target, starts, cost
+
+
+def _same(a, b):
+    return a == b or (np.isnan(a) and np.isnan(b))
+
+
+def _costs(model, table, values):
+    """Return, by column, what a change costs, and what the changes between pairs of values cost instead."""
+    given, found = model.change_costs, {}
+    if given is None:
+        return found
+    rule = "a dict from column to a number, or to a dict from pairs (value, other value) to numbers"
+    if not isinstance(given, Mapping):
+        raise parameter_error(model, "change_costs", rule, given, TypeError)
+    for column, cost in given.items():
+        j = table.position(model, "change_costs", column)
+        if not isinstance(cost, Mapping):
+            found[j] = _cost(model, column, cost), {}
+            continue
+        if j not in values:
+            rule = "a number for columns that hold no categories"
+            raise parameter_error(model, "change_costs", rule, {column: cost}, TypeError)
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in cost):
+            raise parameter_error(model, "change_costs", rule, {column: cost}, TypeError)
+        found[j] = 1.0, {}
+        for pair, price in cost.items():
+            start, target = (_code_or_missing(model, "change_costs", table, j, value) for value in pair)
+            found[j][1][start, target] = _cost(model, column, price)
+    return found
+
+
+def _cost(model, column, cost):
+    """Return what a change costs as a float: none is negative."""
+    rule = "about numbers in [0, inf)"
+    number = as_numbers(model, "change_costs", cost, rule)
+    if number.ndim or isinstance(cost, (str, bool, np.bool_)) or not 0 <= number < np.inf:
+        raise parameter_error(model, "change_costs", rule, {column: cost}, ValueError)
+    return float(number)
+
+
+def _unseen(values, j, tables):
+    """Return those of `values` that no row of the tables holds in column `j`."""
+    return np.setdiff1d(values, np.concatenate([table.present(j) for table in tables])).tolist()
+
+
+def _nobody_knows(model, table, j, value):
+    known = table.columns[j].values
+    rule = f"values of column {table.label(j)} that reference_X, X or the estimator knows"
+    value = value if known is None else known[int(value)]
+    return parameter_error(model, "categorical", rule, value, ValueError)
+
+
+def category_values(model, table, reference):
     """Return the numbers or codes that each column of categories may take, by its position."""
+    rows = [table] if reference is None else [table, reference]
     coded = np.flatnonzero(np.isin(table.kinds, ["category", "boolean"]))
     found = {int(j): _held(table, j, np.arange(len(table.columns[j].values), dtype=float)) for j in coded}
     wanted = model.categorical
@@ -133,14 +241,19 @@ def category_values(model, table):
         return {}
     if not isinstance(wanted, Mapping):
         named = table.features(model, "categorical", wanted)
-        return found | {int(j): np.unique(table.present(j)) for j in named if table.is_number[j]}
+        chosen = [int(j) for j in named if table.is_number[j]]
+        return found | {j: np.unique(np.concatenate([one.present(j) for one in rows])) for j in chosen}
     for column, allowed in wanted.items():
         j = table.position(model, "categorical", column)
         _check_list(model, "categorical", column, allowed, "a list of values for each column")
         if table.kinds[j] == "category":
             table.learn(j, allowed)
         found[j] = np.array([_code(model, "categorical", table, j, value) for value in allowed], dtype=float)
-    return {j: _held(table, j, codes) for j, codes in found.items()}
+    held = {j: _held(table, j, codes) for j, codes in found.items()}
+    for j, codes in found.items():
+        for value in np.intersect1d(np.setdiff1d(codes, held[j]), _unseen(codes, j, rows)):
+            raise _nobody_knows(model, table, j, value)
+    return held
 
 
 def _held(table, j, codes):
@@ -210,6 +323,10 @@ def _code(model, name, table, j, value):
                 return float(code)
     known = "numbers" if values is None else f"values of column {table.label(j)}, which has {values.tolist()}"
     raise parameter_error(model, name, known, value, ValueError)
+
+
+def _code_or_missing(model, name, table, j, value):
+    return np.nan if value is None else _code(model, name, table, j, value)
 
 
 def _is_in(column, starts):

@@ -58,7 +58,7 @@ class Table:
         if sparse.issparse(X):
             rule = "a dense array or a DataFrame; use X.toarray()"
             raise parameter_error(owner, name, rule, type(X).__name__, TypeError)
-        self.frame = X if hasattr(X, "iloc") and hasattr(X, "columns") else None
+        self.frame = X if _is_frame(X) else None
         self.names = None if self.frame is None else list(X.columns)
         self._array = None
         if self.frame is None:
@@ -164,11 +164,11 @@ class Table:
         """Return a typical value of each column: the middle one of numbers, else the most frequent one."""
         return np.array([_typical(self.present(j), number) for j, number in enumerate(self.is_number)])
 
-    def summary(self, groups=()):
-        """Return three rows in the form of the table: smallest, typical and largest value of each column.
+    def summary(self, groups=(), coded=()):
+        """Return rows in the form of the table: smallest, typical and largest value of each column.
 
         Columns of one of the `groups` come from the same rows: one without any 1, if there is such, and one
-        with.
+        with. Behind these three stand typical rows, but for the other values of the columns `coded`.
         """
         low, high = self.limits()
         wanted = np.where(self.is_number, [low, self.typical(), high], self.typical())
@@ -177,6 +177,10 @@ class Table:
             empty = (self.matrix[:, group] == 0).all(axis=1)
             for j in group:
                 rows[j] = [int(empty.argmax()), int(empty.argmin()), int(empty.argmin())]
+        more = {j: _firsts(self.matrix[:, j], but=wanted[:, j]) for j in coded}
+        n_rows = 3 + max(map(len, more.values()), default=0)
+        rows = [three + more.get(j, []) for j, three in enumerate(rows)]
+        rows = [some + [some[1]] * (n_rows - len(some)) for some in rows]
         if self.frame is None:
             X = self.matrix if self._array is None else self._array
             return np.column_stack([X[row, j] for j, row in enumerate(rows)])
@@ -241,13 +245,13 @@ class Table:
         if np.ndim(other) != 2:
             rule = f"data with the {self.n_features} features of X"
             raise parameter_error(owner, name, rule, f"data of {np.ndim(other)} dimensions", ValueError)
-        table = Table(owner, other, name=name)
-        if self.names is not None and table.names is not None:
-            self.check_names(owner, name, table.names, all_of=self.names)
+        names = list(other.columns) if _is_frame(other) else None
+        if self.names is not None and names is not None:
+            self.check_names(owner, name, names, all_of=self.names)
             other = other[self.names]
-        elif table.n_features != self.n_features:
+        elif np.shape(other)[1] != self.n_features:
             rule = f"data with the {self.n_features} features of X"
-            raise parameter_error(owner, name, rule, f"{table.n_features} features", ValueError)
+            raise parameter_error(owner, name, rule, f"{np.shape(other)[1]} features", ValueError)
         table = Table(owner, other, known=self, name=name)
         strange = [self.keys()[j] for j in np.flatnonzero(table.is_number != self.is_number)]
         if strange:
@@ -344,6 +348,10 @@ class Table:
         raise parameter_error(owner, name, f"features of X; {known}", column, ValueError)
 
 
+def _is_frame(X):
+    return hasattr(X, "iloc") and hasattr(X, "columns")
+
+
 def _read(column, known):
     """Return what a column is, and its numbers or codes."""
     kind = getattr(column.dtype, "kind", "O")
@@ -406,6 +414,12 @@ def _typical(values, is_number):
 def _first(column, value):
     """Return the first row that has a value, the first of all where none has."""
     return int((column == value).argmax())
+
+
+def _firsts(column, *, but):
+    """Return the first row of each value of a column that is none of those."""
+    values, first = np.unique(column, return_index=True)
+    return first[~np.isnan(values) & ~np.isin(values, but)].tolist()
 
 
 def _differs(values, clean):

@@ -1,5 +1,7 @@
 """What an attacker may do to a row, said once for every function: `ThreatModel`."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -45,12 +47,19 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
     categorical : "auto", array-like or dict, default="auto"
         Columns whose values change among those seen in `reference_X` and in the rows under attack, and are
         not numbers to be moved a little. "auto" takes words, booleans and pandas' categories. Named columns
-        of numbers are added to them. A dict gives the values allowed by column.
+        of numbers are added to them. A dict gives the values allowed by column; one that neither the data
+        hold nor the estimator takes is an error.
     transitions : dict, default=None
         By column of categories, which value may become which: a dict from value to a list of values, or a
         list of values in order, of which one may become the one before or after it.
     max_changes : int, default=1
-        How many booleans, categories and missing values of a row may change. 0 holds them fixed.
+        How many booleans, categories and missing values of a row may change. 0 holds them fixed. With
+        `change_costs` a float: what the changes of a row may cost together.
+    change_costs : dict, default=None
+        What a change of a column counts in `max_changes` instead of 1: a dict from column to a number in
+        [0, inf), or to a dict from pairs ``(value, other value)`` to such numbers, where other pairs cost 1
+        and None stands for a missing value. What it costs to go from the clean values of a row to those it
+        comes back with is summed over its columns, and is at most `max_changes`.
     one_hot : list of array-like, default=None
         Groups of columns of which exactly one is 1 and the others are 0; or at most one, where some rows have
         none (``OneHotEncoder(drop="first")``). Another category moves numbers by 1, which counts for `eps`.
@@ -109,6 +118,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         categorical="auto",
         transitions=None,
         max_changes=1,
+        change_costs=None,
         one_hot=None,
         increasing=None,
         decreasing=None,
@@ -126,6 +136,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         self.categorical = categorical
         self.transitions = transitions
         self.max_changes = max_changes
+        self.change_costs = change_costs
         self.one_hot = one_hot
         self.increasing = increasing
         self.decreasing = decreasing
@@ -140,8 +151,8 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Data, such as the training rows. Three rows of it are kept as `reference_X`: the smallest, a
-            typical and the largest value of each column.
+            Data, such as the training rows. A few rows are made of it for `reference_X`: the smallest, a
+            typical and the largest value of each column, and behind them the other values of categories.
         norm : {inf, 2, 1}, default=inf
             Norm of the ball.
         scale : "std", "range", "iqr", None, float, dict or array-like, default="std"
@@ -183,8 +194,8 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
             "integer": [key[j] for j in whole if j not in two],
             "categorical": values,
             "scale": scale,
-            # Three rows are all that bounds and typical values need.
-            "reference_X": table.summary(groups),
+            # Bounds and typical values need no more than three rows, categories each of their values.
+            "reference_X": table.summary(groups, coded={*coded.tolist(), *_named(cls, table, rules)}),
             "bounds": bounds,
         }
         if isinstance(scale, str):
@@ -251,6 +262,15 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         from ._description import describe
 
         return describe(self, X)
+
+
+def _named(owner, table, rules):
+    """Return the columns of numbers that `rules` call categories."""
+    named = rules.get("categorical")
+    if named is None or isinstance(named, str):
+        return []
+    named = list(named) if isinstance(named, Mapping) else named
+    return [int(j) for j in table.features(owner.__name__, "categorical", named) if table.is_number[j]]
 
 
 def _is_whole(values):

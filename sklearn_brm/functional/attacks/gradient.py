@@ -71,7 +71,7 @@ def probe(
     with torch.set_grad_enabled(need_gradient):
         scores = model(point)
         value = loss(scores, goal)
-    gradient = torch.autograd.grad(value.sum(), point)[0] if need_gradient else torch.zeros_like(x)
+    gradient = _slope(value, point) if need_gradient else torch.zeros_like(x)
     lead = margin(scores.detach(), y)
     ahead = torch.nonzero(lead > 0)[:, 0]
     if len(ahead):
@@ -103,7 +103,14 @@ def rounding_share(n: int, roundoff: float) -> float:
 def _slope_of_margin(model: Model, x: Tensor, y: Tensor) -> Tensor:
     point = x.detach().requires_grad_()
     with torch.enable_grad():
-        return torch.autograd.grad(margin(model(point), y).sum(), point)[0]
+        return _slope(margin(model(point), y), point)
+
+
+def _slope(values: Tensor, point: Tensor) -> Tensor:
+    """Return the gradients at `point`; zeros where the model does not look at it."""
+    if not values.requires_grad:
+        return torch.zeros_like(point)
+    return torch.autograd.grad(values.sum(), point, materialize_grads=True)[0]
 
 
 def pgd(
