@@ -575,3 +575,26 @@ def test_twenty_radii_take_a_handful_of_attacks(monkeypatch, linear):
     monkeypatch.setattr(Evaluation, "run", lambda *args, **kwargs: n_runs.append(1) or run(*args, **kwargs))
     robustness_curve(linear, X, y, eps=np.geomspace(0.01, 1, 20), random_state=0, max_queries=20)
     assert len(n_runs) <= 8
+
+
+@pytest.mark.filterwarnings("ignore:.* rows still stand at eps=4:sklearn_brm.RobustnessWarning")
+def test_radii_are_found_where_larger_steps_jump_over_what_is_close_by():
+    # Class 1 is two islands: one step of FGSM lands behind them if eps is too large.
+    X = np.linspace(-3, 3, 121)[:, None]
+    model = SVC(gamma=20, C=100).fit(X, (np.abs(np.abs(X[:, 0]) - 1) < 0.25).astype(int))
+    rows, labels = np.linspace(-0.4, 0.4, 17)[:, None], np.zeros(17, dtype=int)
+    grid = np.array([0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 2, 4])
+    found = critical_perturbations(model, rows, labels, attack="fgsm", max_eps=4, random_state=0)
+    curves = [
+        robustness_curve(model, rows, labels, attack="fgsm", eps=grid, method=method, random_state=0)
+        for method in ("grid", "bisect")
+    ]
+    seen = curves[0].radius
+    assert np.isfinite(seen).sum() == 13
+    assert (found.radius <= seen).all()
+    np.testing.assert_array_equal(curves[1].radius, seen)
+    # The near shore of the islands in the direction of the step.
+    shore = X.min() + 1e-4 * np.flatnonzero(np.diff(model.predict(np.arange(-3, 3, 1e-4)[:, None])) != 0)
+    gaps = np.abs(shore[None] - rows)
+    finite = np.isfinite(found.radius)
+    assert (np.abs(found.radius[:, None] / gaps - 1).min(axis=1)[finite] < 0.011).all()

@@ -12,6 +12,10 @@ _MOST_ROUNDS = 100
 _TOLERANCE, _BLIND_TOLERANCE = 0.01, 0.05
 # Radii of a curve for which none are given, and the rows that are asked where it should begin and end.
 _N_RADII, _N_SCOUTS = 20, 32
+# A row that stood at every radius is tried at so many others, from this share of the first guess on.
+_N_RUNGS, _LOWEST_RUNG = 16, 16
+# Where so many of them break no row at all, the rest is left out.
+_N_PROBES = 2
 
 
 @dataclass
@@ -52,17 +56,21 @@ def bisect(evaluation, *, max_eps, grid=None):
     radii : Radii
         Distances of the rows found. With a grid they are not rounded up to it.
     """
-    radii, plan = Radii.unknown(evaluation), _without_black_box(evaluation)
-    low = _close_in(evaluation, radii, np.flatnonzero(evaluation.attacked.right), plan, max_eps, grid)
+    radii = Radii.unknown(evaluation)
+    rows, plan = np.flatnonzero(evaluation.attacked.right), _without_black_box(evaluation)
+    guess = _first_guess(evaluation, radii, rows, max_eps)
+    low = _close_in(evaluation, radii, rows, guess, max_eps, grid, plan)
+    if not evaluation.blind:
+        saved = _climb_ladder(evaluation, radii, rows, guess, max_eps, grid, plan)
+        _close_in(evaluation, radii, saved, guess, max_eps, grid, plan)
     if len(plan) < len(evaluation.plan):
         _last_word_to_black_box(evaluation, radii, low)
     return radii
 
 
-def _close_in(evaluation, radii, active, plan, max_eps, grid):
-    """Improve the radii of the `active` rows; return the largest at which each of all rows stood."""
+def _close_in(evaluation, radii, active, guess, max_eps, grid, plan):
+    """Improve the radii of the rows `active` from both sides; return the last ones at which they stood."""
     tolerance = _TOLERANCE if evaluation.model is not None else _BLIND_TOLERANCE
-    guess = _first_guess(evaluation, radii, active, max_eps)
     low, n_wins, n_losses = np.zeros((3, len(radii.radius)))
     for _ in range(_MOST_ROUNDS):
         high = radii.radius[active]
@@ -80,6 +88,29 @@ def _close_in(evaluation, radii, active, plan, max_eps, grid):
         n_losses[active[~broken]] += 1
         low[active[~broken]] = eps[~broken]
     return low
+
+
+def _climb_ladder(evaluation, radii, rows, guess, max_eps, grid, plan):
+    """Attack rows that stood at every radius at others, from far below the guess up; return those that break.
+
+    The steps of an attack grow with the radius: at a large one they may jump over what is close by. Each row
+    takes the rungs in another order, so that the first rounds tell whether there is anything to be found.
+    """
+    standing = rows[np.isinf(radii.radius[rows])]
+    for k in range(_N_RUNGS):
+        left = standing[np.isinf(radii.radius[standing])]
+        if k == _N_PROBES and len(left) == len(standing):
+            break
+        lowest = guess[left] / _LOWEST_RUNG
+        rung = (left + k * _N_RUNGS // _N_PROBES + k // _N_PROBES) % _N_RUNGS
+        eps = lowest * (max_eps / lowest) ** ((rung + 0.5) / _N_RUNGS)
+        if grid is not None:
+            eps = np.append(grid, 0.0)[np.searchsorted(grid, eps, side="right") - 1]
+        left, eps = left[eps > 0], eps[eps > 0]
+        if len(left):
+            results = evaluation.run(left, eps, plan=plan)
+            radii.improve(left, evaluation.measure(left, eps, results), results)
+    return standing[np.isfinite(radii.radius[standing])]
 
 
 def _first_guess(evaluation, radii, rows, max_eps):
@@ -159,7 +190,8 @@ def _ends(evaluation):
     right = np.flatnonzero(evaluation.attacked.right)
     scouts = np.random.default_rng(0).permutation(right)[:_N_SCOUTS]
     radii, doublings = Radii.unknown(evaluation), reach * 2.0 ** np.arange(-20, 1)
-    _close_in(evaluation, radii, scouts, _without_black_box(evaluation), reach, doublings)
+    guess = _first_guess(evaluation, radii, scouts, reach)
+    _close_in(evaluation, radii, scouts, guess, reach, doublings, _without_black_box(evaluation))
     # A row that a category breaks is broken at every radius.
     radius = radii.radius[scouts][radii.radius[scouts] > 0]
     if not np.isfinite(radius).any():

@@ -130,7 +130,7 @@ def critical_perturbations(
         What is attacked, and how.
     method : {"bisect", "grid"}, default="bisect"
         ``"bisect"`` closes in on each row's radius from both sides, to one percent, or to five where
-        the estimator has no gradient. ``"grid"`` is the
+        the estimator has no gradient; rows that always stand are tried at further radii. ``"grid"`` is the
         protocol of the paper: attack at every radius of a rising grid, and keep the first that succeeds.
     eps : array-like of shape (n_eps,), default=None
         The grid, for ``method="grid"``; None is the paper's 400 radii, from 1e-6 to 10**-1.5 on a
