@@ -471,6 +471,32 @@ def test_threats_are_cloned_pickled_and_shown():
     assert len(ThreatModel().describe(X).rows) == 6
 
 
+class ScoredBy(LogisticRegression):
+    """A model with a scorer among its parameters, so that a search can set those of its threat."""
+
+    def __init__(self, robust=None):
+        super().__init__()
+        self.robust = robust
+
+    def score(self, X, y):
+        return self.robust(self, X, y)
+
+
+def test_copies_and_searches_leave_the_threat_of_the_user_alone():
+    threat = ThreatModel(norm=2)
+    robust = AdversarialScorer(0.1, threat=threat, attack="fgsm", max_queries=4, random_state=0)
+    copy = clone(robust).set_params(threat__norm=1)
+    assert (threat.norm, copy.threat.norm) == (2, 1)
+    search = GridSearchCV(ScoredBy(robust), {"robust__threat__norm": [1, np.inf]}, cv=2).fit(X[NUMBERS], y)
+    assert search.cv_results_["mean_test_score"][0] >= search.cv_results_["mean_test_score"][1]
+    assert threat.norm == 2
+    assert robust.threat is threat
+    assert search.best_estimator_.robust.threat is not threat
+    # Without a copy it is the object itself, as with every nested estimator of scikit-learn.
+    assert robust.set_params(threat__norm=1).threat is threat
+    assert threat.norm == 1
+
+
 @pytest.mark.parametrize("sparse_output", [False, True])
 def test_sparse_encodings_go_through_the_whole_pipeline(sparse_output):
     encode = make_column_transformer(

@@ -39,7 +39,8 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         Radius of the ball in which a row may be moved, in units of the threat's `scale`.
     threat : ThreatModel, default=None
         What an attacker may do to each column. None moves every number by the same `eps`, and changes at most
-        one boolean or category, to another value among the rows.
+        one boolean or category, to another value among the rows. As with any nested estimator,
+        ``set_params(threat__norm=2)`` changes this very object; `clone`, which searches use, copies it first.
     metric : str, default="robust_accuracy"
         - ``"robust_accuracy"``: share of rows that are right when clean and under attack.
         - ``"relative_accuracy"``: the same as a share of the rows that are right when clean.
