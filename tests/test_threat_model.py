@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import (
@@ -187,6 +187,41 @@ def test_a_beam_search_spends_no_more_than_it_may():
     assert not changed[:, list(words).index("s")].any()
     few = adversarial_examples(model, words, labels, eps=0.0, threat=ThreatModel.from_data(words), **QUICK)
     assert found.robust_accuracy < few.robust_accuracy
+
+
+def test_many_categories_take_few_calls():
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 40, 300)
+    rows = pd.DataFrame({"city": [f"city {code:02d}" for code in codes], "v": random.normal(size=300)})
+    labels = (random.normal(size=40)[codes] + rows["v"] > 0).astype(int)
+    encode = make_column_transformer((OrdinalEncoder(), ["city"]), remainder="passthrough")
+    model = make_pipeline(encode, RandomForestClassifier(10, random_state=0)).fit(rows, labels)
+
+    class Counted(BaseEstimator):
+        classes_ = model.classes_
+        n_calls = 0
+        predict = staticmethod(model.predict)
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+        def predict_proba(self, X):
+            self.n_calls += 1
+            return model.predict_proba(X)
+
+    counted = Counted()
+    threat = ThreatModel.from_data(rows)
+    found = adversarial_examples(counted, rows[:30], labels[:30], eps=0.01, threat=threat, **QUICK)
+    # 39 other cities for each row, and 200 queries around each of them, 4 at a time.
+    assert counted.n_calls < 39 * 200 / 4 / 3
+    everyone = [rows[:30].assign(city=city) for city in set(rows["city"])]
+    broke = np.any([model.predict(other) != labels[:30] for other in everyone], axis=0)
+    assert (found.outcome == "broken")[broke & (model.predict(rows[:30]) == labels[:30])].all()
+    # Where the change alone is enough, nothing else is changed.
+    changed = found.n_changes == 1
+    assert changed.any()
+    kept = (found.X["v"] == rows["v"][:30]).to_numpy()
+    assert kept[changed & broke].all()
 
 
 def test_tables_of_words_alone_are_attacked_though_nothing_in_them_moves_a_little():

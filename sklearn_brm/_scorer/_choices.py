@@ -68,16 +68,18 @@ class Choices:
         )
 
     def bases(self, attacked, X, rows):
-        """Yield changed copies of the rows of `X` from which to attack numbers, with their indices.
+        """Return changed copies of the rows of `X` from which to attack numbers.
 
         Where all that a row may become is a few dozen rows, all are tried; otherwise a beam search keeps
-        those in which the true class leads least, before any number is moved. The most promising come first.
+        those in which the true class leads least, before any number is moved.
 
-        Yields
-        ------
+        Returns
+        -------
         base : ndarray of shape (n, n_features)
         index : ndarray of int of shape (n,)
-            Which rows of `X` they are copies of; each occurs once.
+            Which rows of `X` they are copies of, rising.
+        rank : ndarray of int of shape (n,)
+            The place among the copies of the same row, rising: the most promising come first.
         """
         (index, copies, spent), found = (np.arange(len(X)), X, np.zeros(len(X))), []
         width = np.where(self._n_reachable(X) <= _MOST_TRIED, _MOST_TRIED, _BEAM)
@@ -90,13 +92,10 @@ class Choices:
             kept = order[rank < width[index[order]]]
             index, copies, spent = index[kept], copies[kept], spent[kept]
             found.append((index, copies, lead[kept]))
-        if not found:
-            return
+        found = found or [(index, copies, np.zeros(0))]
         index, copies, lead = (np.concatenate(parts) for parts in zip(*found))
         order, rank = _by_rank(index, lead)
-        for r in range(rank.max() + 1):
-            chosen = order[rank == r]
-            yield copies[chosen], index[chosen]
+        return copies[order], index[order], rank
 
     def _n_reachable(self, X):
         """Return how many rows each row of `X` may become, at most: costs are taken for the smallest ones."""

@@ -109,16 +109,36 @@ class Evaluation:
         # What noise does to numbers alone is asked for; other attacks may change categories too.
         plan = [attack for attack in plan if attack.kind != "noise"]
         if len(self.choices) and len(left) and plan:
-            for base, index in self.choices.bases(self.attacked, self.table.matrix[rows[left]], rows[left]):
-                index = left[index]
-                still = ~broken[index]
-                base, index = base[still], index[still]
-                found, hit, who = self._run_from(base, rows[index], eps[index], plan, draw)
-                X[index[hit]], broken[index[hit]], by[index[hit]] = found[hit], True, who[hit]
+            X[left], broken[left], by[left] = self._run_changed(rows[left], eps[left], plan, draw)
+        return X, broken, by
+
+    def _run_changed(self, rows, eps, plan, draw):
+        """Attack rows some of whose categories are changed; what comes back is as in `run`."""
+        X, broken, by = self.table.matrix[rows], np.zeros(len(rows), dtype=bool), np.full(len(rows), None)
+        base, index, rank = self.choices.bases(self.attacked, X, rows)
+
+        def keep(chosen, found, hit, who):
+            # Of several that break a row, the most promising is written last.
+            hits = np.flatnonzero(hit)[::-1]
+            at = index[chosen[hits]]
+            X[at], broken[at], by[at] = found[hits], True, who[hits]
+
+        everything = np.arange(len(base))
+        keep(everything, *self._ask_about(base, rows[index], plan[0]))
+        first, last = 0, 1
+        # Where that is not enough, few calls with many rows are faster than many calls with few.
+        while self.threat.moves_numbers and first <= rank.max(initial=-1):
+            chosen = np.flatnonzero(~broken[index] & (first <= rank) & (rank < last))
+            at = index[chosen]
+            keep(chosen, *self._run_from(base[chosen], rows[at], eps[at], plan, draw))
+            first, last = last, 2 * last + 1
         return X, broken, by
 
     def _run_from(self, base, rows, eps, plan, draw):
-        """Attack numbers around `base`, rows of the table of which some categories may be changed."""
+        """Attack numbers around `base`, rows of the table of which some categories may be changed.
+
+        Where `rows` holds a row several times, one of its copies is enough.
+        """
         if not self.threat.moves_numbers:
             return self._ask_about(base, rows, plan[0])
         X, broken, by = base.copy(), np.zeros(len(rows), dtype=bool), np.full(len(rows), None, dtype=object)
@@ -126,7 +146,7 @@ class Evaluation:
         # A bar of a single step would only flicker, four hundred times on the grid of the paper.
         verbose = self.verbose if len(tries) > 1 else 0
         for attack, trial in progress(tries, verbose=verbose, description="Attacking"):
-            standing = np.flatnonzero(~broken)
+            standing = np.flatnonzero(~np.isin(rows, rows[broken]))
             size = max(1, self.batch_size // attack.rows_per_call)
             for first in range(0, len(standing), size):
                 batch = standing[first : first + size]
@@ -137,7 +157,7 @@ class Evaluation:
     def _ask_about(self, base, rows, attack):
         """Ask about rows of which no number moves, in the name of an attack: all would find the same."""
         X, broken = self.threat.settle(base, base, 0.0, rows)
-        self.n_queries[rows] += attack.kind == "black_box"
+        np.add.at(self.n_queries, rows, int(attack.kind == "black_box"))
         if broken.any():
             broken[broken] = self.attacked.broken(X[broken], rows[broken])
         return X, broken, np.where(broken, attack, None)
@@ -206,7 +226,7 @@ class Evaluation:
         ball = self.threat.ball(base, eps, rows, **where)
         y = torch.as_tensor(self.attacked.target[rows], device=where["device"])
         found = attack.run(self, ball, y, trial)
-        self.flat[rows] |= found.flat.cpu().numpy()
+        self.flat[rows[found.flat.cpu().numpy()]] = True
         return found.x.cpu().numpy(), found.broken.cpu().numpy()
 
     def _foreign(self, function, base, rows, eps):
