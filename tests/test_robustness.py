@@ -551,7 +551,7 @@ def test_answers_change_only_across_the_split_points_that_were_read(name):
 def test_black_box_values_lie_just_past_a_split_inside_the_ball(name):
     model = TREES[name].fit(X, y)
     splits = split_points(model)
-    points, draw = splits.points, split_draw(splits, X.shape[1])
+    points, draw = splits.points, split_draw(splits, np.arange(X.shape[1]), X.shape[1])
     ball = Ball(torch.from_numpy(X), torch.full((len(X),), 0.8, dtype=torch.float64))
     values = draw(ball, torch.rand(X.shape, generator=torch.Generator().manual_seed(0)).double())
     assert ((values - ball.centre).abs() <= 0.8).all()
@@ -567,7 +567,7 @@ def test_black_box_values_lie_just_past_a_split_inside_the_ball(name):
 def test_estimators_that_are_not_trees_have_no_split_points(linear):
     assert split_points(linear) is None
     assert split_points(make_pipeline(PCA(), DecisionTreeClassifier()).fit(X, y)) is None
-    assert split_draw(None, 30) is None
+    assert split_draw(None, np.arange(30), 30) is None
 
 
 def test_twenty_radii_take_a_handful_of_attacks(monkeypatch, linear):

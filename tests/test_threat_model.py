@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 from sklearn.base import BaseEstimator, clone
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -24,7 +25,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -38,6 +39,7 @@ from sklearn_brm import (
     robustness_curve,
 )
 from sklearn_brm._scorer._intervals import share_interval
+from sklearn_brm._scorer._trees import split_points
 
 QUICK = {"n_steps": 20, "max_queries": 200, "random_state": 0}
 FEW = {"n_steps": 5, "max_queries": 20, "random_state": 0}
@@ -187,6 +189,89 @@ def test_a_beam_search_spends_no_more_than_it_may():
     assert not changed[:, list(words).index("s")].any()
     few = adversarial_examples(model, words, labels, eps=0.0, threat=ThreatModel.from_data(words), **QUICK)
     assert found.robust_accuracy < few.robust_accuracy
+
+
+def columns_of_all_kinds():
+    """A ColumnTransformer with scalers, imputers and encoders."""
+    scaled = make_pipeline(SimpleImputer(), StandardScaler())
+    parts = [
+        ("two", scaled, ["b", "a"]),
+        ("word", OneHotEncoder(), ["color"]),
+        ("c", RobustScaler(), slice(2, 3)),
+    ]
+    return ColumnTransformer(parts, remainder="passthrough")
+
+
+@pytest.mark.parametrize("max_changes", [0, 1])
+@pytest.mark.parametrize("kind", ["forest", "boosting"])
+def test_trees_behind_columns_of_all_kinds_are_split_as_trying_every_cell_tells(kind, max_changes):
+    random = np.random.default_rng(1)
+    rows = pd.DataFrame(random.normal(size=(200, 4)), columns=["a", "b", "c", "d"])
+    rows["color"] = random.choice(["red", "green", "blue"], 200)
+    labels = (rows["a"] * rows["b"] + rows["c"] + (rows["color"] == "red") + rows["d"] > 0.3).astype(int)
+    forest = {
+        "forest": RandomForestClassifier(5, max_depth=4, random_state=0),
+        "boosting": GradientBoostingClassifier(n_estimators=6, max_depth=2, random_state=0),
+    }[kind]
+    model = make_pipeline(columns_of_all_kinds(), forest).fit(rows, labels)
+    frame, target, eps = rows[:30], labels[:30].to_numpy(), 0.15
+    threat = ThreatModel(max_changes=max_changes)
+    # The columns in another order are the same table.
+    found = adversarial_examples(
+        model, frame[["color", "d", "c", "b", "a"]], target, eps=eps, threat=threat, random_state=0
+    )
+    inner = forest.estimators_ if kind == "forest" else forest.estimators_.ravel()
+    thresholds = {
+        j: np.concatenate([t.tree_.threshold[t.tree_.feature == j] for t in inner]) for j in range(7)
+    }
+    (_, scaled, _), _, (_, wide, _), _ = model[0].transformers_
+    scaler = scaled[-1]
+    places = {
+        "b": thresholds[0] * scaler.scale_[0] + scaler.mean_[0],
+        "a": thresholds[1] * scaler.scale_[1] + scaler.mean_[1],
+        "c": thresholds[5] * wide.scale_[0] + wide.center_[0],
+        "d": thresholds[6],
+    }
+    for i, outcome in enumerate(found.outcome):
+        row = frame.iloc[i]
+        options = []
+        for name in "abcd":
+            near = places[name][np.abs(places[name] - row[name]) < eps - 1e-4]
+            options.append([row[name], *(near - 1e-5), *(near + 1e-5)])
+        options.append(["red", "green", "blue"] if max_changes else [row["color"]])
+        everyone = pd.DataFrame(itertools.product(*options), columns=["a", "b", "c", "d", "color"])
+        broke = (model.predict(everyone) != target[i]).any()
+        right = model.predict(frame[i : i + 1])[0] == target[i]
+        assert (outcome == "broken") == (broke and right)
+    assert 3 < (found.outcome == "broken").sum() < 28
+
+
+def test_splits_are_read_through_columns_by_name_place_and_mask():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(100, 5))
+    labels = (rows.sum(axis=1) > 0).astype(int)
+    for first, rest in (
+        ([0, 3], "passthrough"),
+        (np.arange(5) == 2, "drop"),
+        (slice(1, 4), StandardScaler()),
+    ):
+        encode = ColumnTransformer([("some", MinMaxScaler(), first)], remainder=rest)
+        model = make_pipeline(encode, DecisionTreeClassifier(random_state=0)).fit(rows, labels)
+        splits = split_points(model)
+        assert len(splits) == 5
+        assert sum(map(len, splits.points)) > 3
+        for j, points in enumerate(splits.points):
+            for point in points:
+                beside = np.repeat(rows, 2, axis=0)
+                beside[0::2, j], beside[1::2, j] = point - 1e-6, point + 1e-6
+                leaves = model[-1].apply(model[0].transform(beside))
+                assert (leaves[0::2] != leaves[1::2]).any()
+    for other in (
+        ColumnTransformer([("some", PCA(1), [0, 1])], remainder="passthrough"),
+        ColumnTransformer([("some", MinMaxScaler(), [0, 1])], transformer_weights={"some": 2.0}),
+    ):
+        model = make_pipeline(other, DecisionTreeClassifier(random_state=0)).fit(rows, labels)
+        assert split_points(model) is None
 
 
 def test_many_categories_take_few_calls():

@@ -1,5 +1,7 @@
 """The estimator under attack: asked in batches, turned into a torch function where it can be."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from sklearn.utils import get_tags
@@ -121,7 +123,7 @@ class AttackedEstimator:
     def differentiable(self, *, device, dtype):
         """Return the estimator as a torch function, and for how many rows it computes something else."""
         function = convert_coded(self.estimator, self._inputs(), device=device, dtype=dtype)
-        order = self._order()
+        order = self.order
         if not np.array_equal(order, np.arange(self.table.n_features)):
             function = _reordered(function, torch.as_tensor(order, device=device))
         n_wrong, where = 0, {"device": device, "dtype": dtype}
@@ -143,10 +145,11 @@ class AttackedEstimator:
             )
 
         row = self.table.matrix[0].astype(float)
-        return CodedInputs(self.values, frozenset(words), row, restore, self._order())
+        return CodedInputs(self.values, frozenset(words), row, restore, self.order)
 
-    def _order(self):
-        """Return where the columns that the estimator was fitted on stand in the table."""
+    @cached_property
+    def order(self):
+        """Where the columns that the estimator was fitted on stand in the table."""
         names, table = getattr(self.estimator, "feature_names_in_", None), self.table
         if names is None or table.names is None or not set(names) <= set(table.names):
             return np.arange(table.n_features)

@@ -82,7 +82,7 @@ class Evaluation:
             n_attacked=int(self.attacked.right.sum()), n_changed_minds=self.attacked.n_changed_minds()
         )
         self.plan = self._plan(attack)
-        self.draw = split_draw(self.attacked.splits, table.n_features)
+        self.draw = split_draw(self.attacked.splits, self.attacked.order, table.n_features)
         self.choices = threat.choices.those_that(self.attacked.accepts, threat.model, table)
 
     @property

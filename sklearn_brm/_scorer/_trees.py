@@ -4,10 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+)
 
-_COLUMNWISE = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
+_ENCODERS = (OneHotEncoder, OrdinalEncoder)
+_SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
 # How many roundings a scaler and the comparison behind it may add up to.
 _ROUNDINGS = 2
 # More values than this per feature are thinned out.
@@ -35,16 +46,38 @@ class Splits:
         """Return splits of the features themselves."""
         return cls(points, np.zeros(len(points)))
 
+    @classmethod
+    def nowhere(cls, n_features):
+        """Return the splits of features at which nothing splits."""
+        return cls.exact([np.empty(0)] * n_features)
 
-def split_draw(splits, n_features):
+    def __len__(self):
+        return len(self.points)
+
+    def at(self, features):
+        """Return the splits of some of the features, by a slice or positions."""
+        chosen = np.arange(len(self))[features]
+        return Splits([self.points[j] for j in chosen], self.blur[chosen])
+
+    def put(self, features, splits):
+        """Add what is known of the features at these positions."""
+        for j, values, blur in zip(features, splits.points, splits.blur):
+            self.points[j] = np.union1d(self.points[j], values)
+            self.blur[j] = max(self.blur[j], blur)
+
+
+def split_draw(splits, order, n_features):
     """Return how the black box should draw values for trees with these `Splits`; None for None.
 
-    The returned function picks, for every coordinate, a value just past one of the splits inside the
-    ball, or the clean value where there is none.
+    What the estimator calls feature k stands in column ``order[k]`` of the rows. The returned function picks,
+    for every coordinate, a value just past one of the splits inside the ball, or the clean value where there
+    is none.
     """
-    if splits is None or len(splits.points) != n_features:
+    if splits is None or len(splits) != len(order):
         return None
-    edges = [_edges(points, blur) for points, blur in zip(splits.points, splits.blur)]
+    placed = Splits.nowhere(n_features)
+    placed.put(order, splits)
+    edges = [_edges(points, blur) for points, blur in zip(placed.points, placed.blur)]
     width = max(len(values) for values in edges)
     if width == 0:
         return None
@@ -91,31 +124,71 @@ def _by_feature(features, thresholds, n_features):
 def _of_members(ensemble):
     members = np.ravel(np.asarray(ensemble.estimators_, dtype=object))
     columns = getattr(ensemble, "estimators_features_", [None] * len(members))
-    together, blur = [[] for _ in range(ensemble.n_features_in_)], np.zeros(ensemble.n_features_in_)
+    together = Splits.nowhere(ensemble.n_features_in_)
     for member, chosen in zip(members, columns):
         splits = None if isinstance(member, str) else split_points(member)
         if splits is None:
             return None
-        chosen = np.arange(len(blur)) if chosen is None else chosen
-        np.maximum.at(blur, chosen, splits.blur)
-        for j, values in zip(chosen, splits.points):
-            together[j].append(values)
-    return Splits([np.unique(np.concatenate(values)) if values else np.empty(0) for values in together], blur)
+        together.put(np.arange(len(together)) if chosen is None else chosen, splits)
+    return together
 
 
 def _through_pipeline(pipeline):
-    splits = split_points(pipeline.steps[-1][1])
-    for _, step in reversed(pipeline.steps[:-1]):
-        if splits is None or step is None or step == "passthrough":
-            continue
-        if not isinstance(step, _COLUMNWISE):
-            return None
-        splits = _before(step, splits)
+    return _before_all(pipeline.steps[:-1], split_points(pipeline.steps[-1][1]))
+
+
+def _before_all(steps, splits):
+    for _, step in reversed(steps):
+        splits = None if splits is None else _before(step, splits)
     return splits
 
 
-def _before(scaler, splits):
-    """Return the splits of what goes into a scaler, given those of what comes out."""
+def _before(step, splits):
+    """Return the splits of what goes into a step, given those of what comes out; None if it mixes them."""
+    if step is None or step == "passthrough" or (isinstance(step, FunctionTransformer) and step.func is None):
+        return splits
+    if isinstance(step, ColumnTransformer):
+        return _before_columns(step, splits)
+    if isinstance(step, Pipeline):
+        return _before_all(step.steps, splits)
+    if isinstance(step, _ENCODERS):
+        # What is encoded does not move.
+        return Splits.nowhere(step.n_features_in_)
+    if isinstance(step, SimpleImputer):
+        return splits if len(splits) == step.n_features_in_ else None
+    return _before_scaler(step, splits) if isinstance(step, _SCALERS) else None
+
+
+def _before_columns(transformer, splits):
+    if transformer.transformer_weights:
+        return None
+    together = Splits.nowhere(transformer.n_features_in_)
+    for name, step, columns in transformer.transformers_:
+        outputs = transformer.output_indices_[name]
+        columns = _positions(transformer, columns)
+        if step == "drop" or outputs.start == outputs.stop:
+            continue
+        before = None if columns is None else _before(step, splits.at(outputs))
+        if before is None or len(before) != len(columns):
+            return None
+        together.put(columns, before)
+    return together
+
+
+def _positions(transformer, columns):
+    """Return where the columns stand that were given to one step; None for a slice of names."""
+    names = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_)).tolist()
+    if isinstance(columns, slice):
+        if any(isinstance(end, str) for end in (columns.start, columns.stop)):
+            return None
+        return np.arange(len(names))[columns]
+    columns = np.atleast_1d(np.asarray(columns))
+    if columns.dtype.kind in "OU":
+        return np.array([names.index(column) for column in columns.tolist()], dtype=int)
+    return np.arange(len(names))[columns] if columns.size else np.empty(0, dtype=int)
+
+
+def _before_scaler(scaler, splits):
     n_most = max(map(len, splits.points), default=0)
     padded = np.full((n_most + 1, len(splits.points)), np.nan)
     padded[0] = 0
