@@ -269,7 +269,7 @@ def test_numbers_that_are_categories_take_the_values_of_the_reference():
         ({"categorical": {2: ["new"]}}, r"'categorical' .* must be numbers. Got 'new'"),
         (
             {"relations": ["age > 0"]},
-            r"'relations' .* functions where X is not a DataFrame, which has no names",
+            r"'relations' .* functions where X is not a DataFrame of pandas, which alone takes expressions",
         ),
     ],
 )

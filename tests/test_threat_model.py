@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from datetime import date
 from fractions import Fraction
 
 import numpy as np
@@ -370,6 +371,53 @@ def test_what_comes_back_has_the_types_the_names_and_the_index_of_what_went_in()
     changed = frame.compare(found.X)
     assert set(changed.columns.get_level_values(0)) <= {*NUMBERS, "color", "size", "new", "text", "nullable"}
     assert len(pd.concat([frame, found.X])) == 2 * len(frame)
+
+
+def test_frames_of_polars_come_back_with_their_types():
+    polars = pytest.importorskip("polars")
+    words = {"color": X["color"].tolist(), "size": [str(size) for size in X["size"]]}
+    gaps = [None if i % 9 == 0 else float(i % 7) for i in range(160)]
+    frame = polars.DataFrame(
+        {
+            **{name: X[name].to_numpy() for name in NUMBERS},
+            **words,
+            "new": X["new"].to_numpy(),
+            "gaps": gaps,
+            "count": [None if i % 11 == 0 else i % 5 for i in range(160)],
+            "day": [date(2020, 1, 1 + i % 20) for i in range(160)],
+        },
+        schema_overrides={"size": polars.Enum(["S", "M", "L"]), "a": polars.Int32},
+    )
+    other = pd.DataFrame({name: frame[name].to_numpy() for name in NUMBERS} | words)
+    other = other.assign(new=X["new"], gaps=np.array(gaps, dtype=float))
+    encode = make_column_transformer(
+        (OneHotEncoder(), ["color", "size"]),
+        (make_pipeline(SimpleImputer(), StandardScaler()), [*NUMBERS, "gaps"]),
+        ("passthrough", ["new"]),
+    )
+    threat = ThreatModel.from_data(frame, max_changes=2, relations=[lambda rows: (rows["a"] >= 0).to_numpy()])
+    for classifier in (LogisticRegression(), DecisionTreeClassifier(max_depth=4, random_state=0)):
+        model = make_pipeline(encode, classifier).fit(frame, y)
+        found = adversarial_examples(model, frame, y, eps=0.3, threat=threat, **FEW)
+        assert found.X.schema == frame.schema
+        assert (found.outcome == "broken").sum() > 10
+        broken = found.outcome == "broken"
+        assert (model.predict(found.X.filter(broken)) != y[broken]).all()
+        assert found.X.filter(~broken).equals(frame.filter(~broken))
+        assert found.X.null_count().equals(frame.null_count())
+        same = adversarial_examples(
+            make_pipeline(encode, classifier).fit(other, y),
+            other,
+            y,
+            eps=0.3,
+            threat=ThreatModel.from_data(other, max_changes=2),
+            **FEW,
+        )
+        assert found.robust_accuracy == same.robust_accuracy
+    scorer = AdversarialScorer(0.3, threat=threat, max_samples=20, **FEW)
+    assert 0 <= scorer(model, frame, y) < 1
+    with pytest.raises(ValueError, match=r"'relations' .* a DataFrame of pandas, .* Got 'a > 0'"):
+        adversarial_examples(model, frame, y, threat=ThreatModel(relations=["a > 0"]))
 
 
 def test_inference_tells_what_each_column_is():

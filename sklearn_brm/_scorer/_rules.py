@@ -203,11 +203,11 @@ def _relations(model, table):
     for relation in relations:
         if not callable(relation) and not isinstance(relation, str):
             raise parameter_error(model, "relations", rule, relation, TypeError)
-        if isinstance(relation, str) and not hasattr(table.frame, "eval"):
+        if isinstance(relation, str) and not table.takes_expressions:
             raise parameter_error(
                 model,
                 "relations",
-                "functions where X is not a DataFrame, which has no names",
+                "functions where X is not a DataFrame of pandas, which alone takes expressions of names",
                 relation,
                 ValueError,
             )

@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from .._base import parameter_error
+from ._polars import is_polars, to_pandas, to_polars
 
 # What float32 may do to a value, as a share of the range of its column, and still hold the rows.
 _BLUR = 1e-5
@@ -58,6 +59,8 @@ class Table:
         if sparse.issparse(X):
             rule = "a dense array or a DataFrame; use X.toarray()"
             raise parameter_error(owner, name, rule, type(X).__name__, TypeError)
+        self._polars = X if is_polars(X) else None
+        X = X if self._polars is None else to_pandas(X)
         self.frame = X if _is_frame(X) else None
         self.names = None if self.frame is None else list(X.columns)
         self._array = None
@@ -108,6 +111,11 @@ class Table:
 
     def __len__(self):
         return len(self.matrix)
+
+    @property
+    def takes_expressions(self):
+        """Whether the user's rows answer expressions of column names."""
+        return self._polars is None and hasattr(self.frame, "eval")
 
     @property
     def n_features(self):
@@ -213,6 +221,8 @@ class Table:
         Numbers of floating columns are given in the type of `matrix`, whole numbers in columns of whole
         numbers in the type of the column.
         """
+        if self._polars is not None:
+            return to_polars(self._restore_frame(matrix, rows), self._polars, rows)
         if self.frame is not None:
             return self._restore_frame(matrix, rows)
         if self._array is None:
@@ -242,6 +252,7 @@ class Table:
 
         The same names in another order are the same table; another set of names is an error.
         """
+        other = to_pandas(other) if is_polars(other) else other
         if np.ndim(other) != 2:
             rule = f"data with the {self.n_features} features of X"
             raise parameter_error(owner, name, rule, f"data of {np.ndim(other)} dimensions", ValueError)
