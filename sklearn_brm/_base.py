@@ -156,8 +156,12 @@ def parameter_error(owner, name, rule, value, kind=None):
     """
     if kind is None:
         kind = ValueError if isinstance(value, str) else TypeError
-    owner = owner if isinstance(owner, str) else type(owner).__name__
-    return kind(f"The {name!r} parameter of {owner} must be {rule}. Got {value!r} instead.")
+    return kind(f"The {name!r} parameter of {owner_name(owner)} must be {rule}. Got {value!r} instead.")
+
+
+def owner_name(owner):
+    """Return what messages call the estimator, or the function by its name, whose parameter is wrong."""
+    return owner if isinstance(owner, str) else type(owner).__name__
 
 
 def resolve_device(owner, device):
@@ -222,11 +226,10 @@ def with_smaller_batches(owner, run, batch_size):
         batch_size //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        name = owner if isinstance(owner, str) else type(owner).__name__
         warnings.warn(
-            f"{name} ran out of memory and starts again with {batch_size} rows at a time; training then "
-            f"gives what batch_size={batch_size} gives. Fewer fits at a time on the device, or a device with "
-            "more free memory, would avoid this.",
+            f"{owner_name(owner)} ran out of memory and starts again with {batch_size} rows at a time; "
+            f"training then gives what batch_size={batch_size} gives. Fewer fits at a time on the "
+            "device, or a device with more free memory, would avoid this.",
             RuntimeWarning,
             stacklevel=3,
         )

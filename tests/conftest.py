@@ -9,6 +9,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 torch.set_num_threads(1)
 
@@ -21,6 +22,32 @@ def image_folder():
     if not (IMAGE_FOLDER / "cifar10_jpeg_test.npz").exists():
         pytest.skip(f"needs the image archives, not found in {IMAGE_FOLDER}")
     return IMAGE_FOLDER
+
+
+class FlatAtZero(ClassifierMixin, BaseEstimator):
+    """Class 1 where the first feature is large, which its gradient at 0 does not tell."""
+
+    def __init__(self, slope=0.0):
+        self.slope = slope
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, X):
+        return X[:, 0] ** 2 + self.slope * X[:, 1] - 0.2
+
+    def predict(self, X):
+        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+
+    def _as_torch(self, *, device, dtype):
+        return lambda x: torch.stack([0 * x[:, 0], self.decision_function(x)], dim=1)
+
+
+@pytest.fixture
+def flat_at_zero():
+    """Class of a model whose gradient at 0 is zero, or tiny."""
+    return FlatAtZero
 
 
 def _global_state():

@@ -445,25 +445,9 @@ def test_the_black_box_beating_the_gradients_is_warned_about():
         adversarial_examples(model, X, y, eps=0.3, random_state=0)
 
 
-def test_a_feature_whose_gradient_is_zero_just_at_its_bound_is_moved():
-    class Squared(ClassifierMixin, BaseEstimator):
-        """Wrong only where the first feature is large, which its gradient at 0 does not tell."""
-
-        def fit(self, X, y):
-            self.classes_ = np.unique(y)
-            return self
-
-        def decision_function(self, X):
-            return X[:, 0] ** 2 + 0.01 * X[:, 1] - 0.2
-
-        def predict(self, X):
-            return self.classes_[(self.decision_function(X) > 0).astype(int)]
-
-        def _as_torch(self, *, device, dtype):
-            return lambda x: torch.stack([0 * x[:, 0], self.decision_function(x)], dim=1)
-
+def test_a_feature_whose_gradient_is_zero_just_at_its_bound_is_moved(flat_at_zero):
     rows, labels = np.zeros((40, 2)), np.arange(40) * 0
-    model = Squared().fit(rows, [0, 1])
+    model = flat_at_zero(slope=0.01).fit(rows, [0, 1])
     for attack in ("apgd_margin", "apgd_targeted"):
         found = adversarial_examples(
             model, rows, labels, eps=0.6, threat=ThreatModel(bounds=(0, 1)), attack=attack, random_state=0

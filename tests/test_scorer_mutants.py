@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -124,24 +123,9 @@ def test_no_radius_beyond_the_largest_asked_for_is_looked_at():
     assert (found.radius[inside] <= 1.011 * radii[inside]).all()
 
 
-def test_a_flat_start_is_tried_again_from_a_random_point():
-    class Squared(ClassifierMixin, BaseEstimator):
-        """Wrong where the square of a feature is large, which its gradient at 0 does not tell."""
-
-        classes_ = np.array([0, 1])
-
-        def fit(self, X, y):
-            self.fitted_ = True
-            return self
-
-        def predict(self, X):
-            return (X[:, 0] ** 2 > 0.2).astype(int)
-
-        def _as_torch(self, *, device, dtype):
-            return lambda x: torch.stack([0 * x[:, 0], x[:, 0] ** 2 - 0.2], dim=1)
-
-    rows, labels = np.zeros((30, 1)), np.zeros(30, dtype=int)
-    model = Squared().fit(rows, labels)
+def test_a_flat_start_is_tried_again_from_a_random_point(flat_at_zero):
+    rows, labels = np.zeros((30, 2)), np.zeros(30, dtype=int)
+    model = flat_at_zero().fit(rows, [0, 1])
     for attack in ("pgd", "apgd"):
         with pytest.warns(RobustnessWarning, match="gradient is exactly zero at 30 of 30 rows"):
             found = adversarial_examples(model, rows, labels, attack=attack, eps=0.6, random_state=0)

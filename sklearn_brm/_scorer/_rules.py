@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._base import check_choice, parameter_error
+from .._base import check_choice, owner_name, parameter_error
 from ._units import needed
 
 
@@ -276,9 +276,9 @@ def _refuse(model, name, wrong, rule, table):
 
 
 def _raise_for_clean_rows(model, name, rule, got):
-    owner = type(model).__name__
     raise ValueError(
-        f"The {name!r} parameter of {owner} must hold for every clean row: {rule}. Got {got} instead."
+        f"The {name!r} parameter of {owner_name(model)} must hold for every clean row: {rule}. "
+        f"Got {got} instead."
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
-from .._base import parameter_error
+from .._base import owner_name, parameter_error
 from ._polars import is_polars, to_pandas, to_polars
 
 # What float32 may do to a value, as a share of the range of its column, and still hold the rows.
@@ -287,10 +287,9 @@ class Table:
         wrong = {"unknown": strange, "missing": missing, "given twice": twice}
         found = "; ".join(f"{what}: {columns}" for what, columns in wrong.items() if columns)
         if found:
-            owner = owner if isinstance(owner, str) else type(owner).__name__
             raise ValueError(
-                f"The {name!r} parameter of {owner} must name the columns of X, in any order. Got columns "
-                f"{found} instead."
+                f"The {name!r} parameter of {owner_name(owner)} must name the columns of X, in any order. "
+                f"Got columns {found} instead."
             )
 
     def by_name(self, owner, name, value):

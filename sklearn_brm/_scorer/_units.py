@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from .._base import parameter_error
+from .._base import owner_name, parameter_error
 
 _NORM_WORDS = {"inf": np.inf, "linf": np.inf, "l2": 2.0, "l1": 1.0}
 _SPREADS = {
@@ -80,9 +80,8 @@ def spread_of(owner, table, word):
 def needed(owner, name, value, reference):
     """Return the reference, or say that `value` cannot be learned without one."""
     if reference is None:
-        owner = owner if isinstance(owner, str) else type(owner).__name__
         raise ValueError(
-            f"{name}={value!r} needs the 'reference_X' parameter of {owner}: data to learn it from, such as "
-            "the training rows. The rows being scored do not tell it."
+            f"{name}={value!r} needs the 'reference_X' parameter of {owner_name(owner)}: data to learn it "
+            "from, such as the training rows. The rows being scored do not tell it."
         )
     return reference
