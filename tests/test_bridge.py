@@ -44,7 +44,16 @@ from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import NotConvertibleError, register_converter, register_torch_function, to_torch
 from sklearn_brm._bridge import mismatch
-from sklearn_brm.functional.layers import Affine, Function, Layer, Monotone, Rescale, TwoColumns, sequence
+from sklearn_brm.functional.layers import (
+    Affine,
+    Columnwise,
+    Function,
+    Layer,
+    Monotone,
+    Rescale,
+    TwoColumns,
+    sequence,
+)
 
 
 def table(n_classes, seed=0):
@@ -676,7 +685,7 @@ def test_a_pipeline_is_a_flat_sequence_of_layers_that_say_what_they_are_and_when
         "  (0): Stretch()",
         "  (1): Clamp(0, 1)",
         "  (2): Affine(6 -> 3)",
-        f"  (3): Kernel(rbf, {n_vectors} rows)",
+        f"  (3): RadialBasis({n_vectors} rows)",
         f"  (4): Affine({n_vectors} -> 1)",
         "  (5): TwoColumns()",
     ]
@@ -748,7 +757,7 @@ class TestLayers:
         X, y = table(2)
         module = to_torch(fitted(transformer, X, y))
         layers = list(module) if type(module) is torch.nn.Sequential else [module]
-        if not all(isinstance(layer, Monotone) for layer in layers):
+        if not all(isinstance(layer, Monotone | Columnwise) for layer in layers):
             pytest.skip("mixes columns, or is a function of which nothing is known")
         low, high = (torch.tensor(X + step) for step in (-0.7, 0.7))
         ends = torch.stack([module(low), module(high)])

@@ -10,7 +10,7 @@ from ._registry import (
     register_torch_function,
     to_torch,
 )
-from ._verify import mismatch
+from ._verify import mismatch, one_column_per_class
 
 __all__ = [
     "CodedInputs",
@@ -18,6 +18,7 @@ __all__ = [
     "Target",
     "convert_coded",
     "mismatch",
+    "one_column_per_class",
     "register_converter",
     "register_torch_function",
     "to_torch",

@@ -66,6 +66,12 @@ def _classifier_mismatch(classifier, scores, X, rows):
     return ~(agrees & _points_to(scores, encoded, tolerance))
 
 
+def one_column_per_class(scores):
+    """Return scores with one column per class: lone ones are those of the second class against 0."""
+    scores = np.asarray(scores)
+    return scores if scores.ndim > 1 else np.column_stack([np.zeros_like(scores), scores])
+
+
 def _responses(classifier, X, shape):
     """Yield what the classifier offers to compare with, one column per class."""
     parameters = _parameters(classifier)
@@ -73,9 +79,7 @@ def _responses(classifier, X, shape):
         return  # Its threshold is not where its scores are equal.
     votes_of_pairs = "decision_function_shape" in parameters and shape[1] > 2
     if hasattr(classifier, "decision_function") and not votes_of_pairs:
-        values = np.asarray(classifier.decision_function(X))
-        if values.ndim == 1:
-            values = np.column_stack([-values / 2, values / 2])
+        values = one_column_per_class(classifier.decision_function(X))
         if values.shape == shape:
             yield "decision_function", _centred(values)
     if hasattr(classifier, "predict_proba") and not parameters.get("probability"):

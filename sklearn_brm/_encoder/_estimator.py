@@ -28,6 +28,7 @@ from .._base import (
     with_smaller_batches,
 )
 from .._device import compute_dtype
+from ..functional.layers import Affine, Append, Rectifier, RowNorm, sequence
 from ..functional.plasticity import (
     PlasticLayer,
     Rule,
@@ -368,9 +369,11 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = validate_data(self, X, reset=False, dtype=_DTYPES)
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X.dtype, device)
-        encode = self._as_torch(device=device, dtype=dtype)
+        A, p, power = self._powers(device, dtype), float(self.norm), self._exponent()
+        encode = partial(forward, A=A, p=p, power=power, normalize=bool(self.normalize))
 
         def write(rows, out):
+            rows = pad(rows, (0, 1), value=self.constant_) if self.constant_ else rows
             if device.type == "cpu":
                 encode(rows, out=out)
             else:
@@ -390,11 +393,20 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return len(self.components_)
 
     def _as_torch(self, *, device, dtype):
-        p, power = float(self.norm), None if self.power is None else float(self.power)
-        A = power_weights(as_tensor(self._weights(), device=device, dtype=dtype), p)
-        encode = partial(forward, A=A, p=p, power=power, normalize=bool(self.normalize))
-        constant = self.constant_
-        return (lambda X, **out: encode(pad(X, (0, 1), value=constant), **out)) if constant else encode
+        power = self._exponent()
+        return sequence(
+            Append(self.constant_) if self.constant_ else None,
+            RowNorm(float(self.norm)) if self.normalize else None,
+            Affine(self._powers(device, dtype).T.contiguous()),
+            None if power is None else Rectifier(power),
+        )
+
+    def _powers(self, device, dtype):
+        """Return what rows are multiplied by, of shape (n_components, n_features + n_constants)."""
+        return power_weights(as_tensor(self._weights(), device=device, dtype=dtype).clone(), float(self.norm))
+
+    def _exponent(self):
+        return None if self.power is None else float(self.power)
 
     def _check_rows(self, X, again):
         """Check the parameters and `X`; return it, and its rows as the units see them."""

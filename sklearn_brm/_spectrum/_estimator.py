@@ -20,7 +20,9 @@ from sklearn_brm._base import (
     resolve_device,
 )
 from sklearn_brm._device import float64_device
-from sklearn_brm.functional.spectra import (
+
+from ..functional.layers import sequence
+from ..functional.spectra import (
     StreamingCovariance,
     bootstrap_cv_exponent,
     bootstrap_exponent,
@@ -291,7 +293,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         return tags
 
     def _as_torch(self, *, device, dtype):
-        return _identity
+        return sequence()
 
     def _check_parameters(self):
         check_window(self, self.window)
@@ -415,7 +417,3 @@ def check_window(owner, window, name="window"):
     integers = all(isinstance(end, numbers.Integral) and not isinstance(end, bool) for end in window)
     if len(window) != 2 or not integers or not 1 <= window[0] < window[1]:
         raise parameter_error(owner, name, rule, window, ValueError)
-
-
-def _identity(X):
-    return X

@@ -1,8 +1,12 @@
-"""The layers that a fitted pipeline is made of in torch: what each does to a batch of rows.
+"""The layers that a fitted pipeline is made of in torch: what each does to a batch of rows, and its bounds.
 
 Every layer takes a tensor of shape (n, n_inputs) and returns one of shape (n, n_outputs). What was fitted is
 a buffer, so that a layer moves to a device, is pickled and is saved by `state_dict` as any torch module, and
 has nothing to train.
+
+A layer that can be certified also knows what it does to all rows of a box at once: `interval` bounds each
+output by itself, `relax` bounds sums of outputs by a linear function of the inputs. `Layer` has neither,
+`Monotone` both.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,25 +14,35 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from .rectifier import rectify
+from .rectifier import rectifier_slope, rectify
 
 __all__ = [
     "Affine",
+    "Append",
     "Clamp",
+    "Columnwise",
     "Concat",
     "Function",
     "Layer",
+    "Linear",
     "LogSoftmax",
     "Monotone",
+    "Power",
     "Rectifier",
     "Rescale",
     "RowNorm",
+    "SShaped",
     "Select",
     "Stretch",
     "TwoColumns",
+    "UnboundedError",
     "sequence",
     "two_columns",
 ]
+
+
+class UnboundedError(ValueError):
+    """A layer of which no bounds are known."""
 
 
 class Tensors(nn.Module):
@@ -75,6 +89,57 @@ class Layer(nn.Module):
             else:
                 self.add_module(name, Tensors(value))
 
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return bounds of each output over the boxes between `lower` and `upper`, both (n, n_inputs)."""
+        raise UnboundedError(f"no bounds are known of {type(self).__name__}")
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return a linear lower bound of ``A @ forward(x)`` for every x in a box.
+
+        By default it is a constant, from `interval`.
+
+        Parameters
+        ----------
+        A : Tensor of shape (n, k, n_outputs), or (1, k, n_outputs) for all boxes alike
+        lower, upper : Tensors of shape (n, n_inputs)
+
+        Returns
+        -------
+        A_in : Tensor of shape (n, k, n_inputs), or None for zeros
+        constant : Tensor of shape (n, k)
+            ``A @ forward(x) >= A_in @ x + constant``.
+        """
+        return None, lowest_sum(A, *self.interval(lower, upper))
+
+
+class Linear(Layer):
+    """A layer that is its own linear bound, so that nothing need be known of its input."""
+
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds of a linear function, column by column."""
+        unit = torch.eye(len(self(lower[:1])[0]), dtype=lower.dtype, device=lower.device)[None]
+        ends = []
+        for sign in (1, -1):
+            A, constant = self.relax(sign * unit, lower, upper)
+            ends.append(sign * (lowest_sum(A, lower, upper) + constant))
+        return ends[0], ends[1]
+
+
+class Columnwise(Linear):
+    """A linear layer that maps each column on its own: ``slope * x + const``."""
+
+    def slope(self) -> Tensor | float:
+        """Return the slope of each column."""
+        raise NotImplementedError
+
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images of the ends."""
+        return sorted_ends(self(lower), self(upper))
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the function itself."""
+        return A * self.slope(), A @ self(torch.zeros_like(lower[0])[None])[0]
+
 
 class Monotone(Layer):
     """A layer that maps each column on its own, by a function that never turns back.
@@ -82,8 +147,12 @@ class Monotone(Layer):
     The image of an interval then lies between the images of its ends.
     """
 
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images of the ends."""
+        return sorted_ends(self(lower), self(upper))
 
-class Affine(Layer):
+
+class Affine(Linear):
     """``(X - shift) @ weight + bias``.
 
     Parameters
@@ -101,12 +170,18 @@ class Affine(Layer):
         X = X if self.shift is None else X - self.shift
         return X @ self.weight if self.bias is None else torch.addmm(self.bias, X, self.weight)
 
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the function itself."""
+        constant = A.new_zeros(A.shape[:2]) if self.bias is None else A @ self.bias
+        A = A @ self.weight.T
+        return A, constant if self.shift is None else constant - A @ self.shift
+
     def extra_repr(self) -> str:
         """Return the numbers of columns."""
         return "{} -> {}".format(*self.weight.shape)
 
 
-class Rescale(Monotone):
+class Rescale(Columnwise):
     """``(X - shift) / scale``, column by column.
 
     Parameters
@@ -122,12 +197,16 @@ class Rescale(Monotone):
         X = X if self.shift is None else X - self.shift
         return X if self.scale is None else X / self.scale
 
+    def slope(self) -> Tensor | float:
+        """Return 1 / scale."""
+        return 1.0 if self.scale is None else 1 / self.scale
+
     def extra_repr(self) -> str:
         """Return the number of columns, where something is done to them."""
         return "".join(f"{len(tensor)} columns" for tensor in list(self.buffers())[:1])
 
 
-class Stretch(Monotone):
+class Stretch(Columnwise):
     """``X * factor + offset``, column by column.
 
     Parameters
@@ -143,6 +222,10 @@ class Stretch(Monotone):
         """Return the stretched rows."""
         X = X * self.factor
         return X if self.offset is None else X + self.offset
+
+    def slope(self) -> Tensor:
+        """Return the factor."""
+        return self.factor
 
 
 class Clamp(Monotone):
@@ -172,9 +255,98 @@ class Rectifier(Monotone):
         """Return the rectified rows."""
         return rectify(X, self.power)
 
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return chords from above and tangents from below, since the rectifier is convex.
+
+        The tangent of a plain rectifier that bends inside the interval is flat or the identity, whichever
+        leaves the smaller triangle (Zhang et al. 2018); that of a power touches in the middle of the part
+        above zero.
+        """
+        low, high = self(lower), self(upper)
+        width = upper - lower
+        chord = torch.where(width > 0, (high - low) / width.clamp_min(torch.finfo(A.dtype).tiny), 0.0)
+        at = (lower.clamp(min=0) + upper.clamp(min=0)) / 2
+        if self.power == 1:
+            at = torch.where((lower < 0) & (upper <= -lower), 0.0, at)
+        tangent = rectifier_slope(at, self.power)
+        return between_lines(A, tangent, self(at) - tangent * at, chord, low - chord * lower)
+
     def extra_repr(self) -> str:
         """Return the exponent."""
         return f"power={self.power:g}"
+
+
+class Power(Layer):
+    """``X ** degree``, for a whole degree of 1 or more."""
+
+    def __init__(self, degree: int):
+        super().__init__()
+        self.degree = degree
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the powers."""
+        return X**self.degree
+
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the powers of the ends; an even power is least where its base is nearest to zero."""
+        low, high = sorted_ends(self(lower), self(upper))
+        return torch.where((lower < 0) & (upper > 0), low.clamp(max=0), low), high
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return chord and tangent where the power is convex or concave, and else its bounds."""
+        middle = (lower + upper) / 2
+        slope = self.degree * middle ** (self.degree - 1)
+        low, high = self.interval(lower, upper)
+        lines = _bent(
+            self,
+            (lower, upper),
+            slope,
+            convex=(lower >= 0) | (self.degree % 2 == 0),
+            concave=(upper <= 0) & (self.degree % 2 == 1),
+            otherwise=(torch.zeros_like(low), low, torch.zeros_like(high), high),
+        )
+        return between_lines(A, *lines)
+
+    def extra_repr(self) -> str:
+        """Return the degree."""
+        return f"degree={self.degree}"
+
+
+class SShaped(Monotone):
+    """A rising function whose slope rises up to zero and falls from there: "logistic" or "tanh"."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the activations."""
+        return X.sigmoid() if self.kind == "logistic" else X.tanh()
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return chord and tangent on one side of zero.
+
+        Around it both lines have the smaller slope of both ends, and go through one end each (Singh, Gehr,
+        Mirman, Pueschel, Vechev, "Fast and effective robustness certification", NeurIPS 2018).
+        """
+        low, high = self(lower), self(upper)
+        slope = torch.minimum(self._slope(low), self._slope(high)).clamp(min=0)
+        lines = _bent(
+            self,
+            (lower, upper),
+            self._slope(self((lower + upper) / 2)),
+            convex=upper <= 0,
+            concave=lower >= 0,
+            otherwise=(slope, low - slope * lower, slope, high - slope * upper),
+        )
+        return between_lines(A, *lines)
+
+    def _slope(self, value):
+        return value * (1 - value) if self.kind == "logistic" else 1 - value * value
+
+    def extra_repr(self) -> str:
+        """Return the function."""
+        return self.kind
 
 
 class Function(Layer):
@@ -215,12 +387,62 @@ class RowNorm(Layer):
         norms = torch.linalg.vector_norm(X.masked_fill(is_zero, 1.0), ord=self.order, dim=1, keepdim=True)
         return X / norms.masked_fill(is_zero, 1.0)
 
+    def norms(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return bounds of the norm of a row over boxes, each of shape (n, 1)."""
+        nearest = torch.maximum(lower, -upper).clamp(min=0)
+        ends = nearest, torch.maximum(lower.abs(), upper.abs())
+        low, high = (torch.linalg.vector_norm(x, ord=self.order, dim=1, keepdim=True) for x in ends)
+        return low, high
+
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each column over the norms at their other end; no entry is larger than 1."""
+        smallest, largest = self.norms(lower, upper)
+        low = torch.where(lower < 0, lower / smallest, lower / largest)
+        high = torch.where(upper > 0, upper / smallest, upper / largest)
+        return low.nan_to_num(nan=0.0).clamp(-1, 1), high.nan_to_num(nan=0.0).clamp(-1, 1)
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return lines between x / largest norm and x / smallest norm, which bend at zero."""
+        smallest, largest = self.norms(lower, upper)
+        if not (smallest > 0).all():
+            return None, lowest_sum(A, *self.interval(lower, upper))
+        width = (upper - lower).clamp_min(torch.finfo(A.dtype).tiny)
+        # From below the bend is concave: the chord; from above convex: the chord as well.
+        below = [torch.where(end < 0, end / smallest, end / largest) for end in (lower, upper)]
+        above = [torch.where(end > 0, end / smallest, end / largest) for end in (lower, upper)]
+        slope, slope_above = (below[1] - below[0]) / width, (above[1] - above[0]) / width
+        return between_lines(A, slope, below[0] - slope * lower, slope_above, above[0] - slope_above * lower)
+
     def extra_repr(self) -> str:
         """Return the order of the norm."""
         return f"order={self.order:g}"
 
 
-class Select(Layer):
+class Append(Linear):
+    """A constant beside the columns."""
+
+    def __init__(self, constant: float):
+        super().__init__()
+        self.constant = float(constant)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the rows with one column more."""
+        return nn.functional.pad(X, (0, 1), value=self.constant)
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coefficients of the columns that come in, and what the constant adds."""
+        return A[..., :-1], A[..., -1] * self.constant
+
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both ends with the constant."""
+        return self(lower), self(upper)
+
+    def extra_repr(self) -> str:
+        """Return the constant."""
+        return f"{self.constant:g}"
+
+
+class Select(Linear):
     """Some of the columns, in an order of their own.
 
     Parameters
@@ -234,6 +456,15 @@ class Select(Layer):
     def forward(self, X: Tensor) -> Tensor:
         """Return the columns."""
         return X[:, self.columns]
+
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the columns of both ends."""
+        return self(lower), self(upper)
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coefficients at the places of the columns."""
+        A_in = A.new_zeros(*A.shape[:2], lower.shape[1])
+        return A_in.index_add_(2, self.columns, A), A.new_zeros(A.shape[:2])
 
     def extra_repr(self) -> str:
         """Return the number of columns."""
@@ -262,12 +493,16 @@ class Concat(Layer):
         return ", ".join(self.names)
 
 
-class TwoColumns(Layer):
+class TwoColumns(Linear):
     """One column per class: a single column is the score of the second class, and that of the first is 0."""
 
     def forward(self, X: Tensor) -> Tensor:
         """Return scores of shape (n, n_classes)."""
         return two_columns(X)
+
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coefficients of the columns that come in."""
+        return A[..., -lower.shape[1] :], A.new_zeros(A.shape[:2])
 
 
 class LogSoftmax(Layer):
@@ -276,6 +511,48 @@ class LogSoftmax(Layer):
     def forward(self, X: Tensor) -> Tensor:
         """Return the logarithms, whose exponentials sum to one in each row."""
         return X.log_softmax(dim=1)
+
+
+def sorted_ends(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the smaller and the larger of two tensors, entry by entry."""
+    return torch.minimum(a, b), torch.maximum(a, b)
+
+
+def lowest_sum(A: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Return the smallest ``A @ h`` for h between the bounds: (n, k) of A (n, k, m) and bounds (n, m)."""
+    if len(A) == 1:
+        return lower @ A[0].clamp(min=0).T + upper @ A[0].clamp(max=0).T
+    products = A.clamp(min=0) @ lower[..., None] + A.clamp(max=0) @ upper[..., None]
+    return products[..., 0]
+
+
+def between_lines(
+    A: Tensor, slope: Tensor, intercept: Tensor, slope_above: Tensor, intercept_above: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the linear lower bound of ``A @ h`` where each h lies between two lines of its own input.
+
+    The lines have the shape (n, m).
+    """
+    positive, negative = A.clamp(min=0), A.clamp(max=0)
+    constant = positive @ intercept[..., None] + negative @ intercept_above[..., None]
+    return positive * slope[:, None] + negative * slope_above[:, None], constant[..., 0]
+
+
+def _bent(function, ends, slope, *, convex, concave, otherwise):
+    """Return the lines below and above a function: slope and intercept of each.
+
+    Where it is convex or concave these are the tangent in the middle, of slope `slope`, and the chord.
+    """
+    lower, upper = ends
+    middle, width = (lower + upper) / 2, upper - lower
+    tiny = torch.finfo(width.dtype).tiny
+    chord = torch.where(width > 0, (function(upper) - function(lower)) / width.clamp_min(tiny), slope)
+    tangent = slope, function(middle) - slope * middle
+    chord = chord, function(lower) - chord * lower
+    below = [torch.where(concave, c, o) for c, o in zip(chord, otherwise[:2])]
+    above = [torch.where(concave, t, o) for t, o in zip(tangent, otherwise[2:])]
+    below = [torch.where(convex, t, o) for t, o in zip(tangent, below)]
+    return *below, *(torch.where(convex, c, o) for c, o in zip(chord, above))
 
 
 def two_columns(scores: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.svm import SVC, NuSVC
 
-from ...functional.layers import Affine, Layer, TwoColumns, sequence
+from ...functional.layers import Affine, Layer, Power, SShaped, TwoColumns, sequence
 from .._registry import converts_classifier
 from .linear import no_probabilities
 
@@ -16,28 +16,61 @@ _HALF_A_VOTE = 0.3
 _LEAD = 1e-3
 
 
-class Kernel(Layer):
-    """Values of a kernel between each row of a batch and each of some rows.
+class RadialBasis(Layer):
+    """``exp(-gamma * |x - row|^2)`` of each row of a batch and each of some rows.
 
     Parameters
     ----------
     rows : Tensor of shape (n_rows, n_features)
-    kind : {"linear", "poly", "sigmoid", "rbf"}
-    gamma, coef0, degree : float
-        As in scikit-learn; a kind that does not use one ignores it.
+    gamma : float
     """
 
-    def __init__(self, rows, kind, *, gamma, coef0, degree):
+    def __init__(self, rows, gamma):
         super().__init__(rows=rows)
-        self.kind, self.gamma, self.coef0, self.degree = kind, float(gamma), float(coef0), degree
+        self.gamma = float(gamma)
 
     def forward(self, X):
         """Return the values, of shape (n, n_rows)."""
-        return _KERNELS[self.kind](self, X)
+        return torch.exp(-self.gamma * _squared_distances(X, self.rows))
+
+    def interval(self, lower, upper):
+        """Return the values at the largest and the least distance."""
+        nearest, farthest = self._reach(lower, upper)
+        return torch.exp(-self.gamma * farthest), torch.exp(-self.gamma * nearest)
+
+    def relax(self, A, lower, upper):
+        """Return lines in the squared distance, which itself lies between its tangent plane and a chord.
+
+        The exponential is convex: a tangent bounds it from below, where the distance counts as its chord over
+        each column, and a chord from above, where it counts as its tangent plane at the centre of the box.
+        """
+        nearest, farthest = self._reach(lower, upper)
+        low, high = torch.exp(-self.gamma * farthest), torch.exp(-self.gamma * nearest)
+        centre = (lower + upper) / 2
+        touched = _squared_distances(centre, self.rows)
+        value = torch.exp(-self.gamma * touched)
+        width = (farthest - nearest).clamp_min(torch.finfo(A.dtype).tiny)
+        below = A.clamp(min=0) * (-self.gamma * value)[:, None]
+        above = A.clamp(max=0) * ((low - high) / width)[:, None]
+        # The chord of (x - s)^2 over [l, u] is (l + u - 2 s) x + s^2 - l u; the tangent has c^2 for l u.
+        slopes = below + above
+        A_in = 2 * (slopes.sum(dim=2, keepdim=True) * centre[:, None] - slopes @ self.rows)
+        size = self.rows.square().sum(dim=1)
+        at_chord = size - (lower * upper).sum(dim=1, keepdim=True) - touched
+        at_tangent = size - centre.square().sum(dim=1, keepdim=True) - nearest
+        constant = below * at_chord[:, None] + A.clamp(min=0) * value[:, None]
+        constant = constant + above * at_tangent[:, None] + A.clamp(max=0) * high[:, None]
+        return A_in, constant.sum(dim=2)
+
+    def _reach(self, lower, upper):
+        """Return the least and the largest squared distance of each row from anything in a box."""
+        low, high = lower[:, None] - self.rows, upper[:, None] - self.rows
+        nearest = torch.maximum(low, -high).clamp(min=0).square().sum(dim=2)
+        return nearest, torch.maximum(low.abs(), high.abs()).square().sum(dim=2)
 
     def extra_repr(self):
-        """Return the kernel and the number of rows."""
-        return f"{self.kind}, {len(self.rows)} rows"
+        """Return the number of rows."""
+        return f"{len(self.rows)} rows"
 
 
 class VoteCounts(Layer):
@@ -65,6 +98,14 @@ class Duels(Layer):
         winner = (decision if self.breaks_ties else votes).argmax(dim=1, keepdim=True)
         return _raised(_strength(X, self.n_classes), winner)
 
+    def contests(self, y, like):
+        """Return the matrices of the duels of class y with each class, (n, n_classes, n_pairs)."""
+        first, second = _pairs(self.n_classes, y.device)
+        classes = torch.arange(self.n_classes, device=y.device)[None, :, None]
+        own = y[:, None, None]
+        won = ((first == own) & (second == classes)).to(like.dtype)
+        return won - ((second == own) & (first == classes)).to(like.dtype)
+
 
 @converts_classifier(SVC, NuSVC, log_proba=no_probabilities)
 def convert_svc(classifier, target):
@@ -88,11 +129,16 @@ def convert_svc(classifier, target):
 
 
 def kernel_layer(estimator, rows, target, *, gamma, coef0, degree):
-    """Return the layer from X to its kernel values with `rows`."""
-    kind = "poly" if estimator.kernel == "polynomial" else estimator.kernel
-    if not (isinstance(kind, str) and kind in _KERNELS):
-        raise target.refuse(estimator, f"its kernel {estimator.kernel!r} is not known in torch")
-    return Kernel(target.tensor(rows), kind, gamma=gamma, coef0=coef0, degree=degree)
+    """Return the module from X to its kernel values with `rows`."""
+    kernel, rows = estimator.kernel, target.tensor(rows)
+    if kernel == "linear":
+        return Affine(rows.T.contiguous())
+    if kernel == "rbf":
+        return RadialBasis(rows, gamma)
+    if kernel not in ("poly", "polynomial", "sigmoid"):
+        raise target.refuse(estimator, f"its kernel {kernel!r} is not known in torch")
+    products = Affine(gamma * rows.T.contiguous(), torch.full_like(rows[:, 0], float(coef0)))
+    return sequence(products, SShaped("tanh") if kernel == "sigmoid" else Power(degree))
 
 
 def _squared_distances(X, rows):
@@ -101,14 +147,6 @@ def _squared_distances(X, rows):
     X, rows = X - centre, rows - centre
     squares = X.square().sum(dim=1, keepdim=True) + rows.square().sum(dim=1) - 2 * X @ rows.T
     return squares.clamp(min=0)
-
-
-_KERNELS = {
-    "linear": lambda kernel, X: X @ kernel.rows.T,
-    "poly": lambda kernel, X: (kernel.gamma * (X @ kernel.rows.T) + kernel.coef0) ** kernel.degree,
-    "sigmoid": lambda kernel, X: torch.tanh(kernel.gamma * (X @ kernel.rows.T) + kernel.coef0),
-    "rbf": lambda kernel, X: torch.exp(-kernel.gamma * _squared_distances(X, kernel.rows)),
-}
 
 
 def _pairs(n_classes, device):

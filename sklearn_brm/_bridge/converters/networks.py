@@ -1,15 +1,21 @@
 """Neural networks: scikit-learn's own, and torch modules trained by skorch."""
 
 import copy
+from functools import partial
 
 import torch
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from ...functional.layers import Affine, Layer, Rectifier, TwoColumns, sequence
+from ...functional.layers import Affine, Layer, Rectifier, SShaped, TwoColumns, sequence
 from .._registry import converts_classifier
 
-_ACTIVATIONS = {"identity": nn.Identity, "logistic": nn.Sigmoid, "tanh": nn.Tanh, "relu": Rectifier}
+_ACTIVATIONS = {
+    "identity": sequence,
+    "logistic": partial(SShaped, "logistic"),
+    "tanh": partial(SShaped, "tanh"),
+    "relu": Rectifier,
+}
 
 
 class Foreign(Layer):

@@ -38,6 +38,9 @@ class Parabolas(Layer):
     offset : Tensor of shape (n_classes,)
     """
 
+    # Over a box of its inputs the bounds of sums are reached.
+    exact_in_a_box = True
+
     def __init__(self, mean, precision, offset):
         super().__init__(mean=mean, precision=precision, offset=offset)
 
@@ -45,6 +48,26 @@ class Parabolas(Layer):
         """Return the scores, of shape (n, n_classes)."""
         # Not expanded into X^2 - 2 X mean + mean^2, which cancels in float32.
         return self.offset - ((X[:, None] - self.mean).square() * self.precision).sum(dim=2) / 2
+
+    def interval(self, lower, upper):
+        """Return the bounds of each score by itself."""
+        unit = torch.eye(len(self.offset), dtype=lower.dtype, device=lower.device)[None]
+        return self.relax(unit, lower, upper)[1], -self.relax(-unit, lower, upper)[1]
+
+    def relax(self, A, lower, upper):
+        """Return the least value of ``A @ scores``, which is a sum of one parabola per column."""
+        A = A.expand(len(lower), -1, -1)
+        square, line = A @ self.precision, A @ (self.precision * self.mean)
+        vertex = (line / torch.where(square < 0, square, 1.0)).clamp(lower[:, None], upper[:, None])
+        # Where a parabola opens downward its vertex is no minimum, and one of the ends is.
+        points = [lower[:, None], upper[:, None], torch.where(square < 0, vertex, lower[:, None])]
+        lowest = torch.stack([self._parabolas(A, x) for x in points]).amin(dim=0)
+        return None, A @ self.offset + lowest.sum(dim=2)
+
+    def _parabolas(self, A, x):
+        """Return what each column adds to ``A @ scores`` at x, (n, k or 1, n_features); centred, as above."""
+        squares = (x[:, :, None] - self.mean).square() * self.precision
+        return -torch.einsum("nkc,nkcd->nkd", A, squares.expand(-1, A.shape[1], -1, -1)) / 2
 
 
 @converts(LinearDiscriminantAnalysis)

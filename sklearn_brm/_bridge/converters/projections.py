@@ -32,6 +32,20 @@ class Impute(Layer):
         filled = torch.where(is_missing[:, self.kept], self.statistics, X[:, self.kept])
         return torch.cat([filled, is_missing[:, self.indicated].to(X.dtype)], dim=1)
 
+    def interval(self, lower, upper):
+        """Return both ends completed; what is missing does not move."""
+        return self(lower), self(upper)
+
+    def relax(self, A, lower, upper):
+        """Return the coefficients of the columns that are handed on, and what the others are."""
+        missing = lower.isnan() if self.missing is None else lower == self.missing
+        n_kept = len(self.kept)
+        is_filled = missing[:, self.kept].to(A.dtype)
+        constants = torch.cat([is_filled * self.statistics, missing[:, self.indicated].to(A.dtype)], dim=1)
+        A_in = A.new_zeros(len(lower), A.shape[1], lower.shape[1])
+        A_in[..., self.kept] = A[..., :n_kept] * (1 - is_filled)[:, None]
+        return A_in, (A @ constants[..., None])[..., 0]
+
 
 @converts(decomposition.PCA, decomposition.IncrementalPCA)
 def convert_pca(pca, target):
