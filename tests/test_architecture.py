@@ -20,6 +20,7 @@ PLACES = {
     "_encoder": (1, "learning"),
     "_classifier": (1, "regularising"),
     "penalties": (1, "regularising"),
+    "attacks": (4, "attacks"),
     "_spectrum": (1, "measuring"),
     "_bridge": (2, "bridge"),
     "_scorer": (3, "attacking"),

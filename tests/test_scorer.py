@@ -251,7 +251,7 @@ def test_a_scorer_warns_of_each_kind_of_doubt_once():
         (
             {"attack": "pgdd"},
             ValueError,
-            r"'attack' parameter of AdversarialScorer must be a callable, one of",
+            r"'attack' parameter of AdversarialScorer must be a callable, an Attack, one of",
         ),
         ({"attack": 3}, TypeError, r"'attack' parameter of AdversarialScorer"),
         ({"attack": []}, TypeError, r"'attack' parameter of AdversarialScorer"),

@@ -9,9 +9,10 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
-from .._bridge import CodedInputs, convert_coded, mismatch
+from .._bridge import CodedInputs, convert_coded, mismatch, one_column_per_class
 from .._device import compute_dtype
 from ..functional.attacks import noise, rounding_share
+from ..functional.layers import Select, sequence
 from ._trees import split_points
 
 # Share of rows whose label the estimator never saw, as of a rare class in cross-validation, that may be.
@@ -121,11 +122,11 @@ class AttackedEstimator:
         return int((self.predict(self.table.matrix[rows], rows) != self.predicted[rows]).sum()), len(rows)
 
     def differentiable(self, *, device, dtype):
-        """Return the estimator as a torch function, and for how many rows it computes something else."""
+        """Return the estimator as a torch module, and for how many rows it computes something else."""
         function = convert_coded(self.estimator, self._inputs(), device=device, dtype=dtype)
         order = self.order
         if not np.array_equal(order, np.arange(self.table.n_features)):
-            function = _reordered(function, torch.as_tensor(order, device=device))
+            function = sequence(Select(torch.as_tensor(order, device=device)), function)
         n_wrong, where = 0, {"device": device, "dtype": dtype}
         for rows in self._batches(self.everyone):
             matrix = self.table.matrix[rows]
@@ -176,17 +177,14 @@ class AttackedEstimator:
             if method is None or len(self.classes) < 2:
                 continue
             rows = self.everyone[: self.batch_size]
-            scores = _two_columns(method(self.table.restore(self.table.matrix[rows], rows)))
+            scores = one_column_per_class(method(self.table.restore(self.table.matrix[rows], rows)))
             if scores.ndim == 2 and scores.shape[1] == len(self.classes):
                 return name
         return None
 
     def _scores(self, matrix, rows):
-        return _two_columns(self._ask(getattr(self.estimator, self.response), matrix, rows))
-
-
-def _reordered(function, order):
-    return lambda X: function(X[:, order])
+        scores = self._ask(getattr(self.estimator, self.response), matrix, rows)
+        return one_column_per_class(scores.astype(float))
 
 
 def _check_classifier(owner, estimator):
@@ -217,11 +215,6 @@ def _strange_labels(estimator, y):
             f"{strange.tolist()}. Its classes are {np.asarray(classes).tolist()}."
         )
     return strange
-
-
-def _two_columns(scores):
-    scores = np.array(scores, dtype=float)
-    return scores if scores.ndim > 1 else np.column_stack([-scores / 2, scores / 2])
 
 
 def model_dtypes(matrix, device):

@@ -30,28 +30,91 @@ _N_TARGETS = 3
 
 
 @dataclass(frozen=True)
-class Attack:
-    """How rows are attacked, under a label that no other attack of a plan has.
+class AttackContext:
+    """What an attack may know of the estimator, and of the effort it is allowed.
 
     Attributes
     ----------
+    model : Module or None
+        The estimator in torch: scores of shape (n, n_classes) of rows on the device of the ball. None where
+        it has no gradient, and for attacks that only ask.
+    seed : int
+        For random numbers, which `functional.attacks.noise` makes row by row.
+    n_steps, max_queries : int
+        As in `AdversarialScorer`.
+    has_scores : bool
+        Whether what is asked answers by how much a wrong class leads, or only whether one does.
+    ask : callable
+        ``ask(ball)`` returns the function ``(x, index) -> (lead, hits)`` that asks the estimator about points
+        ``x`` around the rows ``index`` of the ball, and counts the queries.
+    starts : callable
+        ``starts(ball, n)`` returns the nearest rows that are answered with another class, (n, n_rows, d).
+    draw : callable or None
+        How a search should draw values for trees: just past their splits.
+    whole_steps : callable
+        ``whole_steps(eps, at_most)`` returns all moves where numbers are whole and moves few, else None.
+    """
+
+    model: torch.nn.Module | None
+    seed: int
+    n_steps: int
+    max_queries: int
+    has_scores: bool
+    ask: Callable
+    starts: Callable
+    draw: Callable | None
+    whole_steps: Callable
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A way to attack rows, to be given to `attack` beside the names of those that are there.
+
+    Parameters
+    ----------
     label : str
-        What results call it.
+        What results call it; a number behind it tells it from another attack of the same label.
     run : callable
-        ``run(evaluation, ball, y, trial) -> Found``, or what the user gave, ``run(estimator, X, y) -> X``.
-    kind : {"gradient", "noise", "black_box", "foreign"}
-        What it needs to know of the estimator.
-    keeps_ball : bool
+        ``run(context, ball, y, trial)`` takes an `AttackContext`, the `Ball` around each row, the indices of
+        the true classes and the number of the try, counted from 0. It returns `Found`: points, which are put
+        back into the ball and tested again, and the rows that they should break. For "foreign" it is
+        ``run(estimator, X, y) -> X``, as that of a bare callable.
+    kind : {"gradient", "noise", "black_box", "foreign"}, default="gradient"
+        What it needs to know of the estimator: its gradient, which is where the ball lies on the device;
+        nothing; its answers; or all of it.
+    keeps_ball : bool, default=True
         Whether its points lie in the ball; otherwise its eps counts, not how far they are.
-    plain : callable or None
+    plain : callable or None, default=None
         The same attack as the paper runs it, where that is different.
-    smallest : Attack or None
+    smallest : Attack or None, default=None
         The attack of the same kind that finds small perturbations without being told eps.
+
+    See Also
+    --------
+    AdversarialScorer : Takes it as `attack`, alone or in a list.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.preprocessing import scale
+    >>> from sklearn_brm import adversarial_examples
+    >>> from sklearn_brm.attacks import Attack, Found, margin
+    >>> def to_the_corner(context, ball, y, trial):
+    ...     x = ball.centre.clone().requires_grad_()
+    ...     margin(context.model(x), y).sum().backward()
+    ...     return Found.points(ball, ball.furthest(x.grad))
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X = scale(X)
+    >>> model = LogisticRegression().fit(X, y)
+    >>> corner = Attack("corner", to_the_corner)
+    >>> adversarial_examples(model, X[:100], y[:100], eps=0.2, attack=corner).robust_accuracy
+    0.78
     """
 
     label: str
     run: Callable
-    kind: str
+    kind: str = "gradient"
     keeps_ball: bool = True
     plain: Callable | None = None
     smallest: "Attack | None" = None
@@ -60,6 +123,11 @@ class Attack:
     def rows_per_call(self):
         """By how much smaller its batches must be than those of one point per row."""
         return N_PROPOSALS if self.kind == "black_box" else 1
+
+    @property
+    def only_asks(self):
+        """Whether it makes nothing of gradients, so that what it misses says nothing about them."""
+        return self.kind in ("noise", "black_box")
 
     def as_published(self):
         """Return the attack as the paper runs it."""
@@ -79,88 +147,88 @@ def unique_labels(attacks):
     return unique
 
 
-def uniform_noise(evaluation, ball, y, trial):
+def uniform_noise(context, ball, y, trial):
     """Add noise that is uniform in the ball (L-infinity), or of uniform direction at its surface."""
     draw = noise.uniform if ball.norm == np.inf else noise.normal
-    u = draw(evaluation.seed, ball.rows, trial, ball.centre.shape[1])
-    return _candidates(ball, ball.spread(u.to(ball.centre)))
+    u = draw(context.seed, ball.rows, trial, ball.centre.shape[1])
+    return Found.points(ball, ball.spread(u.to(ball.centre)))
 
 
-def gaussian_noise(evaluation, ball, y, trial):
+def gaussian_noise(context, ball, y, trial):
     """Add normal noise of standard deviation eps; it obeys the bounds but no ball."""
-    z = noise.normal(evaluation.seed, ball.rows, trial, ball.centre.shape[1]).to(ball.centre)
-    return _candidates(ball, ball.clip(ball.centre + ball.unit_to_raw(z * ball.eps[:, None])))
+    z = noise.normal(context.seed, ball.rows, trial, ball.centre.shape[1]).to(ball.centre)
+    return Found.points(ball, ball.clip(ball.centre + ball.unit_to_raw(z * ball.eps[:, None])))
 
 
-def climb(evaluation, ball, y, trial, *, method, loss, start_clean=True):
+def climb(context, ball, y, trial, *, method, loss, start_clean=True):
     """Climb a loss from the clean row; on later tries, or where that is flat, from a random point."""
-    start = None if trial == 0 and start_clean else _random_start(evaluation, ball, trial)
-    found = method(evaluation.model, ball, y, loss=loss, start=start)
+    start = None if trial == 0 and start_clean else _random_start(context, ball, trial)
+    found = method(context.model, ball, y, loss=loss, start=start)
     again = torch.nonzero(found.flat & ~found.broken)[:, 0]
     if trial == 0 and len(again):
         left = ball.select(again)
-        other = method(evaluation.model, left, y[again], loss=loss, start=_random_start(evaluation, left, 1))
+        other = method(context.model, left, y[again], loss=loss, start=_random_start(context, left, 1))
         found.record(again, other.x, other.broken)
     return found
 
 
-def climb_targets(evaluation, ball, y, trial, *, method, n_steps):
+def climb_targets(context, ball, y, trial, *, method, n_steps):
     """Climb the lead of the wrong classes that are nearest, each in turn, from random points."""
-    found, targets = aim(evaluation.model, ball, y, n_classes=n_steps)
+    found, targets = aim(context.model, ball, y, n_classes=n_steps)
     for t in range(min(_N_TARGETS, targets.shape[1])):
         left = torch.nonzero(~found.broken)[:, 0]
         if len(left) == 0:
             break
-        start = _random_start(evaluation, ball.select(left), 1000 * (t + 1) + trial)
+        start = _random_start(context, ball.select(left), 1000 * (t + 1) + trial)
         goal = torch.stack([y[left], targets[left, t]], dim=1)
         other = method(
-            evaluation.model, ball.select(left), y[left], loss=targeted_margin, start=start, goal=goal
+            context.model, ball.select(left), y[left], loss=targeted_margin, start=start, goal=goal
         )
         found.record(left, other.x, other.broken)
         found.flat[left] |= other.flat
     return found
 
 
-def shrink_and_grow(evaluation, ball, y, trial):
+def shrink_and_grow(context, ball, y, trial):
     """Look for the smallest perturbation, then keep those within eps."""
-    start = None if trial == 0 else _random_start(evaluation, ball, trial)
-    found = minimum_norm(evaluation.model, ball, y, n_steps=evaluation.n_steps, start=start)
+    start = None if trial == 0 else _random_start(context, ball, trial)
+    found = minimum_norm(context.model, ball, y, n_steps=context.n_steps, start=start)
     found.broken &= ball.distance(found.x) <= ball.eps
     return found
 
 
-def ask_only(evaluation, ball, y, trial):
+def ask_only(context, ball, y, trial):
     """Search at random on scores where there are some, and shrink rays from rows of other classes.
 
     Where gradients have been tried already, half of the budget and no rays are enough to find out
     whether they mislead.
     """
-    found, seed = Found.nothing(ball), evaluation.seed + 1 + trial
-    budget = evaluation.max_queries
-    steps = evaluation.threat.whole_steps(float(ball.eps.max()), budget)
+    found, seed = Found.nothing(ball), context.seed + 1 + trial
+    budget = context.max_queries
+    steps = context.whole_steps(float(ball.eps.max()), budget)
     if steps is not None:
-        return try_every_step(evaluation.asker(ball), ball, torch.from_numpy(steps))
-    if evaluation.attacked.response is not None:
+        return try_every_step(context.ask(ball), ball, torch.from_numpy(steps))
+    if context.has_scores:
         budget = max(1, budget // 2)
         found = random_search(
-            evaluation.asker(ball),
+            context.ask(ball),
             ball,
             n_queries=budget,
             seed=seed,
             n_proposals=N_PROPOSALS,
-            draw=evaluation.draw,
+            draw=context.draw,
         )
     left = torch.nonzero(~found.broken)[:, 0]
-    if len(left) and (evaluation.model is None or evaluation.attacked.response is None):
+    if len(left) and (context.model is None or not context.has_scores):
         ball = ball.select(left)
         other = ray_search(
-            evaluation.asker(ball),
+            context.ask(ball),
             ball,
-            evaluation.starts(ball, _N_STARTS),
+            context.starts(ball, _N_STARTS),
             n_queries=budget,
             seed=seed,
             n_proposals=N_PROPOSALS,
-            draw=evaluation.draw,
+            draw=context.draw,
         )
         found.record(left, other.x, other.broken)
     return found
@@ -181,17 +249,17 @@ def try_every_step(ask, ball, steps):
     return found
 
 
-def smallest_blind(evaluation, ball, y, trial):
+def smallest_blind(context, ball, y, trial):
     """Shrink rays for as long as the budget lasts."""
     return ray_search(
-        evaluation.asker(ball),
+        context.ask(ball),
         ball,
-        evaluation.starts(ball, _N_STARTS),
-        n_queries=evaluation.max_queries,
-        seed=evaluation.seed + 1 + trial,
+        context.starts(ball, _N_STARTS),
+        n_queries=context.max_queries,
+        seed=context.seed + 1 + trial,
         n_proposals=N_PROPOSALS,
         goal=torch.zeros_like(ball.eps),
-        draw=evaluation.draw,
+        draw=context.draw,
     )
 
 
@@ -228,7 +296,37 @@ BLIND_ATTACKS = {
     "gaussian": Attack("gaussian", gaussian_noise, "noise", keeps_ball=False),
     "black_box": Attack("black_box", ask_only, "black_box", smallest=_SMALLEST_BLIND),
 }
-ATTACKS = ("worst_case", *gradient_attacks(1), *BLIND_ATTACKS)
+# Words that stand for several attacks, as far as the estimator allows them.
+SEVERAL = {"worst_case": ("apgd", "apgd_margin", "apgd_targeted", "black_box")}
+ATTACKS = (*SEVERAL, *gradient_attacks(1), *BLIND_ATTACKS)
+
+
+def make_plan(attack, n_steps):
+    """Return the attacks that the parameter `attack` names, each once, and what is left without a gradient.
+
+    Returns
+    -------
+    plan, blind : lists of Attack
+        All, and those that do without a gradient, the black box among them.
+    may_be_blind : bool
+        Whether a word for several attacks leaves it to the estimator which.
+    """
+    known = {**gradient_attacks(n_steps), **BLIND_ATTACKS}
+    wanted = [attack] if isinstance(attack, str | Attack) or callable(attack) else list(attack)
+    several = [isinstance(item, str) and item in SEVERAL for item in wanted]
+    items = [one for item, many in zip(wanted, several) for one in (SEVERAL[item] if many else (item,))]
+    plan = [_as_attack(item, known) for item in items]
+    # Two of the user's may share a name; the same of ours twice would only be the same work twice.
+    plan = list(dict.fromkeys(plan))
+    blind = [attack for attack in plan if attack.kind != "gradient"]
+    blind = list(dict.fromkeys([*blind, BLIND_ATTACKS["black_box"]]))
+    return unique_labels(plan), unique_labels(blind), any(several)
+
+
+def _as_attack(item, known):
+    if isinstance(item, Attack):
+        return item
+    return foreign(item) if callable(item) else known[item]
 
 
 def foreign(function):
@@ -236,7 +334,7 @@ def foreign(function):
     return Attack(getattr(function, "__name__", type(function).__name__), function, "foreign")
 
 
-def _random_start(evaluation, ball, trial):
+def _random_start(context, ball, trial):
     """Start at a random corner of an L-infinity ball, or at a random point of the surface of another.
 
     Rectified powers grow ever steeper away from the data, and what is steepest at the clean row need not
@@ -245,12 +343,5 @@ def _random_start(evaluation, ball, trial):
     by which a row is divided is zero in a pixel that is 0.
     """
     draw = noise.uniform if ball.norm == np.inf else noise.normal
-    u = draw(evaluation.seed, ball.rows, 1000 + trial, ball.centre.shape[1])
+    u = draw(context.seed, ball.rows, 1000 + trial, ball.centre.shape[1])
     return ball.spread((u.round() if ball.norm == np.inf else u).to(ball.centre), inward=True)
-
-
-def _candidates(ball, x):
-    """Return points of which only the estimator itself will say whether they break their row."""
-    found = Found.nothing(ball)
-    found.x, found.broken = x if ball.snap is None else ball.snap(x, ball), ~found.broken
-    return found

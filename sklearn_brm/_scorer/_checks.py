@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 
 from .._base import as_numbers, check_number, parameter_error
-from ._attacks import ATTACKS
+from ._attacks import ATTACKS, Attack
 from ._evaluation import Evaluation
 from ._table import Table
 from ._threat import resolve_threat
@@ -23,13 +23,13 @@ def make_evaluation(owner, estimator, X, y, *, threat, **effort):
 
 
 def check_attack(owner, attack):
-    """Check the parameter `attack`: a name, a callable, or several of them."""
-    wanted = [attack] if isinstance(attack, str) or callable(attack) else attack
-    rule = f"a callable, one of {', '.join(map(repr, ATTACKS))}, or a list of such"
+    """Check the parameter `attack`: a name, an `Attack`, a callable, or several of them."""
+    wanted = [attack] if isinstance(attack, str | Attack) or callable(attack) else attack
+    rule = f"a callable, an Attack, one of {', '.join(map(repr, ATTACKS))}, or a list of such"
     if not isinstance(wanted, (list, tuple)) or len(wanted) == 0:
         raise parameter_error(owner, "attack", rule, attack)
     for item in wanted:
-        ours = isinstance(item, str) and item in ATTACKS
+        ours = isinstance(item, Attack) or (isinstance(item, str) and item in ATTACKS)
         # Calling a class would build an attack, not run it.
         if not ours and (isinstance(item, type) or not callable(item)):
             raise parameter_error(owner, "attack", rule, item)

@@ -10,13 +10,12 @@ from .._base import as_tensor, progress, resolve_device
 from .._bridge import NotConvertibleError
 from ..functional.attacks import linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
-from ._attacks import BLIND_ATTACKS, foreign, gradient_attacks, unique_labels
+from ._attacks import AttackContext, make_plan
 from ._table import Table
 from ._trees import split_draw
 
 # Rows among which a black box looks for other classes.
 _POOL = 500
-_WORST_CASE = ("apgd", "apgd_margin", "apgd_targeted", "black_box")
 
 
 @dataclass
@@ -69,8 +68,7 @@ class Evaluation:
         verbose=0,
     ):
         self.owner, self.table, self.threat, self.verbose = owner, table, threat, verbose
-        self.n_steps, self.n_restarts, self.max_queries = n_steps, n_restarts, max_queries
-        self.batch_size = batch_size
+        self.n_restarts, self.batch_size = n_restarts, batch_size
         self.seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         self.device = resolve_device(owner, device)
         self.attacked = AttackedEstimator(
@@ -81,14 +79,24 @@ class Evaluation:
         self.findings = Findings(
             n_attacked=int(self.attacked.right.sum()), n_changed_minds=self.attacked.n_changed_minds()
         )
-        self.plan = self._plan(attack)
-        self.draw = split_draw(self.attacked.splits, self.attacked.order, table.n_features)
+        self.plan = self._plan(attack, n_steps)
+        self.context = AttackContext(
+            model=self.model,
+            seed=self.seed,
+            n_steps=n_steps,
+            max_queries=max_queries,
+            has_scores=self.attacked.response is not None,
+            ask=self._asker,
+            starts=self._starts,
+            draw=split_draw(self.attacked.splits, self.attacked.order, table.n_features),
+            whole_steps=threat.whole_steps,
+        )
         self.choices = threat.choices.those_that(self.attacked.accepts, threat.model, table)
 
     @property
     def blind(self):
         """Whether every attack only asks: what one of them misses says nothing about gradients."""
-        return all(attack.kind in ("noise", "black_box") for attack in self.plan)
+        return all(attack.only_asks for attack in self.plan)
 
     def run(self, rows, eps, *, plan=None, draw=0):
         """Attack the rows within their `eps` until each is broken or every attack in `plan` has failed.
@@ -225,7 +233,7 @@ class Evaluation:
             where = {"device": self.device, "dtype": self.dtype}
         ball = self.threat.ball(base, eps, rows, **where)
         y = torch.as_tensor(self.attacked.target[rows], device=where["device"])
-        found = attack.run(self, ball, y, trial)
+        found = attack.run(self.context, ball, y, trial)
         self.flat[rows[found.flat.cpu().numpy()]] = True
         return found.x.cpu().numpy(), found.broken.cpu().numpy()
 
@@ -241,7 +249,7 @@ class Evaluation:
         x = x if ball.snap is None else ball.snap(x, ball)
         return x.numpy(), np.ones(len(rows), dtype=bool)
 
-    def asker(self, ball):
+    def _asker(self, ball):
         """Return the function by which a black box asks about points around the rows of `ball`."""
         rows, base = ball.rows.numpy(), ball.centre.numpy().astype(self.table.matrix.dtype)
 
@@ -258,7 +266,7 @@ class Evaluation:
 
         return ask
 
-    def starts(self, ball, n_starts):
+    def _starts(self, ball, n_starts):
         """Return the nearest rows that are answered with another class, (n_starts, n, d)."""
         random = np.random.default_rng(self.seed)
         pool = random.permutation(len(self.table))[:_POOL]
@@ -270,20 +278,11 @@ class Evaluation:
         nearest = points[apart.topk(min(n_starts, len(pool)), dim=1, largest=False).indices.T]
         return torch.where(nearest.isnan(), ball.centre, nearest)
 
-    def _plan(self, attack):
+    def _plan(self, attack, n_steps):
         """Return the attacks to run, and make the model where one needs it."""
-        known = {**gradient_attacks(self.n_steps), **BLIND_ATTACKS}
-        wanted = [attack] if isinstance(attack, str) or callable(attack) else list(attack)
-        names = [name for item in wanted for name in (_WORST_CASE if item == "worst_case" else (item,))]
-        plan = [foreign(name) if callable(name) else known[name] for name in names]
-        # Two of the user's may share a name; the same of ours twice would only be the same work twice.
-        plan = list(dict.fromkeys(plan))
-        if any(attack.kind == "gradient" for attack in plan) and not self._make_model(
-            may_fail=any(isinstance(item, str) and item == "worst_case" for item in wanted)
-        ):
-            blind = [attack for attack in plan if attack.kind != "gradient"]
-            plan = list(dict.fromkeys([*blind, BLIND_ATTACKS["black_box"]]))
-        return unique_labels(plan)
+        plan, blind, may_be_blind = make_plan(attack, n_steps)
+        needs_model = any(attack.kind == "gradient" for attack in plan)
+        return plan if not needs_model or self._make_model(may_fail=may_be_blind) else blind
 
     def _make_model(self, *, may_fail):
         for dtype in model_dtypes(self.table.matrix, self.device):

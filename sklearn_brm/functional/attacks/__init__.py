@@ -3,7 +3,7 @@
 from . import noise
 from .balls import Ball, shrink_l1, shrink_l2
 from .black_box import random_search, ray_search
-from .gradient import Found, aim, apgd, linear_radius, pgd, probe, rounding_share
+from .gradient import Found, aim, apgd, linear_radius, pgd, probe, rounding_of_lead, rounding_share
 from .losses import best_wrong_classes, cross_entropy, margin, plain_cross_entropy, targeted_margin
 from .minimum_norm import minimum_norm
 
@@ -23,6 +23,7 @@ __all__ = [
     "probe",
     "random_search",
     "ray_search",
+    "rounding_of_lead",
     "rounding_share",
     "shrink_l1",
     "shrink_l2",

@@ -41,6 +41,12 @@ class Found:
         none = torch.zeros(len(ball), dtype=torch.bool, device=ball.centre.device)
         return cls(ball.centre.clone(), none, none.clone())
 
+    @classmethod
+    def points(cls, ball: Ball, x: Tensor) -> "Found":
+        """Return points of which only the estimator itself will say whether they break their rows."""
+        found = cls.nothing(ball)
+        return cls(x if ball.snap is None else ball.snap(x, ball), ~found.broken, found.flat)
+
     def record(self, index: Tensor, x: Tensor, hit: Tensor) -> None:
         """Keep the points `x` of the rows `index` where `hit`."""
         self.x[index[hit]] = x[hit]
