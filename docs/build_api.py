@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 import sklearn_brm
-from sklearn_brm import datasets, functional, penalties
+from sklearn_brm import attacks, datasets, functional, penalties
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# Reference
@@ -21,7 +21,7 @@ def reference():
     """Return the text of the page."""
     names = [name for name in sklearn_brm.__all__ if name != "functional"]
     parts = [HEAD, "## sklearn_brm", *(entry(sklearn_brm, name) for name in names)]
-    for module in (penalties, datasets):
+    for module in (penalties, attacks, datasets):
         name = module.__name__
         parts += [f'## <a id="{name.split(".")[-1]}"></a>{name}', inspect.getdoc(module)]
         parts += [entry(module, name) for name in module.__all__]

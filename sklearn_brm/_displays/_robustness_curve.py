@@ -55,7 +55,8 @@ class RobustnessCurveDisplay:
     below: a box over few rows is that of the weakest. The marker on its median is that of the curve.
 
     The band around a curve is `RobustnessCurve.interval`, within which another draw of rows may put it; it is
-    one for the share of all rows, and not drawn with ``relative=True``.
+    one for the share of all rows, and not drawn with ``relative=True``. With ``certify=True`` a dashed line
+    is the share that is proven to stand; what is hatched lies between what attacks break and what none can.
 
     Examples
     --------
@@ -208,6 +209,7 @@ class RobustnessCurveDisplay:
             style["label"] = f"{name} (clean {curve.clean_accuracy:.2f})"
             lines += ax.plot(eps, accuracy, **(style | kwargs))
             self._plot_band(ax, curve, lines[-1])
+            self._plot_gap(ax, curve, lines[-1], is_log)
         ax.set_xscale("log" if is_log else "linear")
         share = "of rows right when clean" if self.relative else "of all rows"
         ax.set(xlabel=self._eps_label(), ylabel=f"accuracy under attack (share {share})", ylim=(-0.02, 1.02))
@@ -220,6 +222,19 @@ class RobustnessCurveDisplay:
             return
         shown = curve.eps > 0
         ax.fill_between(curve.eps[shown], *curve.interval[:, shown], color=line.get_color(), alpha=0.12, lw=0)
+
+    def _plot_gap(self, ax, curve, line, is_log):
+        """Hatch what lies between the attacks and what is proven, down to a dashed line."""
+        if curve.certified_accuracy is None:
+            return
+        below = curve.certified_accuracy
+        below = below / curve.clean_accuracy if self.relative and curve.clean_accuracy else below
+        above = curve.relative_accuracy if self.relative else curve.accuracy
+        shown = (curve.eps > 0) | (not is_log)
+        color = line.get_color()
+        ax.plot(curve.eps[shown], below[shown], "--", color=color, lw=1, label=f"{line.get_label()}, proven")
+        gap = {"facecolor": "none", "edgecolor": color, "alpha": 0.5, "hatch": "////", "lw": 0}
+        ax.fill_between(curve.eps[shown], below[shown], above[shown], **gap)
 
     def _plot_boxes(self, ax, curves):
         broken = {name: _critical_norms(curve) for name, curve in curves.items()}

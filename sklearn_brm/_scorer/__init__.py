@@ -1,5 +1,7 @@
 """Attack any fitted classifier in its raw input space, and score it by what is left."""
 
+from ._attacks import Attack, AttackContext
+from ._certificates import Certificates, NotCertifiableError, certified_radii, certify
 from ._doubts import RobustnessWarning
 from ._foreign import from_art, from_foolbox
 from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve, curve_of_predictions
@@ -11,12 +13,18 @@ from ._threat_model import ThreatModel
 __all__ = [
     "AdversarialExamples",
     "AdversarialScorer",
+    "Attack",
+    "AttackContext",
+    "Certificates",
     "CriticalPerturbations",
+    "NotCertifiableError",
     "RobustnessCurve",
     "RobustnessWarning",
     "Table",
     "ThreatModel",
     "adversarial_examples",
+    "certified_radii",
+    "certify",
     "common_radii",
     "critical_perturbations",
     "curve_of_predictions",

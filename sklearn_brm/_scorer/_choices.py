@@ -82,7 +82,7 @@ class Choices:
             The place among the copies of the same row, rising: the most promising come first.
         """
         (index, copies, spent), found = (np.arange(len(X)), X, np.zeros(len(X))), []
-        width = np.where(self._n_reachable(X) <= _MOST_TRIED, _MOST_TRIED, _BEAM)
+        width = np.where(self._n_reachable(X, _MOST_TRIED) <= _MOST_TRIED, _MOST_TRIED, _BEAM)
         for _ in np.unique(self.feature):
             index, copies, spent = self._extended(X, index, copies, spent)
             if len(index) == 0:
@@ -97,8 +97,30 @@ class Choices:
         order, rank = _by_rank(index, lead)
         return copies[order], index[order], rank
 
-    def _n_reachable(self, X):
-        """Return how many rows each row of `X` may become, at most: costs are taken for the smallest ones."""
+    def all_bases(self, X, at_most):
+        """Return all that each row of `X` may become, itself included, and which rows may be too much.
+
+        Returns
+        -------
+        base : ndarray of shape (n, n_features)
+        index : ndarray of int of shape (n,)
+            Which rows of `X` they are copies of.
+        too_many : ndarray of bool of shape (len(X),)
+            Rows that may become more than `at_most` others, of which no copy is made.
+        """
+        too_many = self._n_reachable(X, at_most) > at_most
+        index = np.flatnonzero(~too_many)
+        copies, spent, found = X[index], np.zeros(len(index)), [(X, np.arange(len(X)))]
+        for _ in np.unique(self.feature):
+            index, copies, spent = self._extended(X, index, copies, spent)
+            found.append((copies, index))
+        return *(np.concatenate(parts) for parts in zip(*found)), too_many
+
+    def _n_reachable(self, X, at_most):
+        """Return how many rows each row of `X` may become, at most: costs are taken for the smallest ones.
+
+        Beyond `at_most` they are not counted.
+        """
         legal, columns = self.legal(X), np.unique(self.feature)
         cheapest = np.sort([self.cost[self.feature == j].min() for j in columns])
         n_changes = int((cheapest.cumsum() <= self.budget * (1 + _SLACK)).sum())
@@ -108,7 +130,7 @@ class Choices:
         for j in columns:
             n_values = legal[:, self.feature == j].sum(axis=1, keepdims=True)
             by_changes[:, 1:] += by_changes[:, :-1] * n_values
-            np.minimum(by_changes, _MOST_TRIED + 1, out=by_changes)
+            np.minimum(by_changes, at_most + 1, out=by_changes)
         return by_changes[:, 1:].sum(axis=1)
 
     def _extended(self, X, index, copies, spent):

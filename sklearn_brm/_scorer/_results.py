@@ -126,6 +126,8 @@ class CriticalPerturbations:
         How many points around this row a black box asked the estimator about.
     n_changes : ndarray of int of shape (n_samples,)
         How many categories, booleans and missing values of the row are others.
+    radius_lower : ndarray of shape (n_samples,) or None
+        Largest radius that is proven to change nothing, where that was asked for; at most `radius`.
     """
 
     radius: np.ndarray
@@ -135,6 +137,7 @@ class CriticalPerturbations:
     attack: np.ndarray
     n_queries: np.ndarray
     n_changes: np.ndarray
+    radius_lower: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,9 @@ class RobustnessCurve:
     interval : ndarray of shape (2, n_eps) or None
         Ends of the 95% interval of Clopper and Pearson for `accuracy` on the population that the rows are
         drawn from. It knows the luck of the draw of rows, not a better attack.
+    certified_accuracy : ndarray of shape (n_eps,) or None
+        Share of all rows that are right and proven to stand at this radius, where that was asked for: what a
+        better attack would leave lies between it and `accuracy`.
     """
 
     eps: np.ndarray
@@ -168,6 +174,7 @@ class RobustnessCurve:
     radius: np.ndarray
     l2_norm: np.ndarray
     interval: np.ndarray | None = None
+    certified_accuracy: np.ndarray | None = None
 
 
 def examples_at(evaluation, eps):
@@ -191,8 +198,8 @@ def examples_at(evaluation, eps):
     )
 
 
-def critical_from(evaluation, radii):
-    """Return what a search for radii found as `CriticalPerturbations`."""
+def critical_from(evaluation, radii, radius_lower=None):
+    """Return what a search for radii found, and what was proven, as `CriticalPerturbations`."""
     l2_norm = np.where(np.isinf(radii.radius), np.inf, _l2(evaluation, radii.X))
     return CriticalPerturbations(
         radius=radii.radius,
@@ -202,11 +209,12 @@ def critical_from(evaluation, radii):
         attack=_labels(radii.by),
         n_queries=evaluation.n_queries.copy(),
         n_changes=evaluation.threat.n_changes(radii.X, evaluation.table.matrix),
+        radius_lower=radius_lower,
     )
 
 
-def curve_from(evaluation, radii, eps, weight):
-    """Return the `RobustnessCurve` that radii per row mean."""
+def curve_from(evaluation, radii, eps, weight, certified=None):
+    """Return the `RobustnessCurve` that radii per row mean, and rows that are `certified` at each radius."""
     right, place = evaluation.attacked.right, np.searchsorted(eps, radii.radius)
     radius = np.where(right, np.append(eps, np.inf)[place], 0.0)
     standing = right[:, None] & (radius[:, None] > eps[None])
@@ -220,6 +228,7 @@ def curve_from(evaluation, radii, eps, weight):
         radius=radius,
         l2_norm=np.where(np.isinf(radius), np.inf, _l2(evaluation, radii.X)),
         interval=np.array(share_interval(accuracy, np.ones(len(right)) if weight is None else weight)),
+        certified_accuracy=None if certified is None else np.average(certified, axis=0, weights=weight),
     )
 
 

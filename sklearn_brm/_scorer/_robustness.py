@@ -3,10 +3,14 @@
 import numpy as np
 
 from .._base import check_choice, check_number, parameter_error
+from ._certificates import Prover
 from ._checks import check_grid, check_weight, make_evaluation
 from ._doubts import warn_about
 from ._radius import bisect, climb_grid, look_again, paper_grid, spanning_grid
 from ._results import critical_from, curve_from, examples_at
+
+# How close to come to the radii that are proven, relative to them.
+_TOL = 1e-3
 
 
 def adversarial_examples(
@@ -113,6 +117,7 @@ def critical_perturbations(
     threat=None,
     method="bisect",
     max_eps=None,
+    certify=False,
     attack="worst_case",
     n_steps=50,
     n_restarts=1,
@@ -139,6 +144,8 @@ def critical_perturbations(
         Largest radius to look at, for ``method="bisect"``. None is the distance across the data.
     threat : see AdversarialScorer
         What an attacker may do.
+    certify : bool, default=False
+        Whether to prove radii from below too, as `certified_radii` does.
     n_steps, n_restarts, max_queries, batch_size, device, random_state : see AdversarialScorer
         The effort, per radius tried.
     verbose : int, default=0
@@ -152,11 +159,12 @@ def critical_perturbations(
     Raises
     ------
     ValueError
-        As `adversarial_examples`.
+        As `adversarial_examples`; NotCertifiableError as `certify`.
 
     See Also
     --------
     robustness_curve : Accuracy at many radii.
+    certified_radii : Radii below which nothing breaks a row.
 
     Notes
     -----
@@ -190,6 +198,7 @@ def critical_perturbations(
     """
     owner = "critical_perturbations"
     check_choice(owner, "method", method, ("bisect", "grid"))
+    check_choice(owner, "certify", certify, (True, False))
     check_number(owner, "max_eps", max_eps, "(0, inf)", also=(None,))
     eps = _check_used(owner, "eps", eps, "method='grid'", method == "grid")
     max_eps = _check_used(owner, "max_eps", max_eps, "method='bisect'", method == "bisect")
@@ -210,6 +219,7 @@ def critical_perturbations(
         random_state=random_state,
         verbose=verbose,
     )
+    prover = Prover(evaluation) if certify else None
     if method == "grid":
         grid = paper_grid(evaluation.plan) if eps is None else eps
         radii, _ = climb_grid(evaluation, grid)
@@ -217,7 +227,7 @@ def critical_perturbations(
     else:
         max_eps = evaluation.threat.reach if max_eps is None else float(max_eps)
         radii = bisect(evaluation, max_eps=max_eps)
-    found = critical_from(evaluation, radii)
+    found = critical_from(evaluation, radii, prover.radii(max_eps, _TOL) if prover else None)
     warn_about(evaluation, eps=max_eps, standing=np.isinf(found.radius))
     return found
 
@@ -230,6 +240,7 @@ def robustness_curve(
     eps=None,
     threat=None,
     method="bisect",
+    certify=False,
     attack="worst_case",
     n_steps=50,
     n_restarts=1,
@@ -257,6 +268,8 @@ def robustness_curve(
         every row at every radius, as the paper does.
     threat : see AdversarialScorer
         What an attacker may do.
+    certify : bool, default=False
+        Whether to compute the share of rows too that bounds prove to stand, see `certify` without its search.
     n_steps, n_restarts, max_queries, batch_size, device, random_state : see AdversarialScorer
         The effort, per radius tried.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -297,6 +310,7 @@ def robustness_curve(
     """
     owner = "robustness_curve"
     check_choice(owner, "method", method, ("bisect", "grid"))
+    check_choice(owner, "certify", certify, (True, False))
     if eps is not None:
         eps = check_grid(owner, eps)
     evaluation = make_evaluation(
@@ -315,6 +329,7 @@ def robustness_curve(
         verbose=verbose,
     )
     weight = check_weight(sample_weight, evaluation.table)
+    prover = Prover(evaluation) if certify else None
     if method == "grid":
         eps = paper_grid(evaluation.plan) if eps is None else eps
         radii, n_standing = climb_grid(evaluation, eps, every_row=True)
@@ -326,7 +341,7 @@ def robustness_curve(
         eps = spanning_grid([evaluation]) if eps is None else eps
         radii = bisect(evaluation, grid=eps, max_eps=eps[-1])
         evaluation.findings.weaker_at_larger_eps = look_again(evaluation, radii, eps)
-    curve = curve_from(evaluation, radii, eps, weight)
+    curve = curve_from(evaluation, radii, eps, weight, prover.certified(eps) if prover else None)
     evaluation.findings.smallest_eps = eps[0], bool((curve.radius <= eps[0]).all())
     warn_about(evaluation, eps=eps[-1], standing=np.isinf(curve.radius))
     return curve
@@ -335,7 +350,7 @@ def robustness_curve(
 def common_radii(estimators, X, y, parameters):
     """Return the radii that `robustness_curve` would choose, with these parameters, for all estimators."""
     effort = robustness_curve.__kwdefaults__ | parameters
-    for name in ("eps", "method", "sample_weight"):
+    for name in ("eps", "method", "certify", "sample_weight"):
         del effort[name]
     # A generator given as random_state shall not advance before the curves are computed.
     effort["random_state"] = 0

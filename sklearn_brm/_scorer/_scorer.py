@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state, resample
 from sklearn.utils.metadata_routing import UNUSED
 
 from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
+from ._certificates import NotCertifiableError, Prover
 from ._checks import check_weight, make_evaluation
 from ._doubts import RobustnessWarning, doubts
 from ._intervals import share_interval
@@ -21,6 +22,7 @@ _METRICS = (
     "relative_accuracy",
     "attack_success_rate",
     "median_critical_perturbation",
+    "certified_accuracy",
     "all",
 )
 
@@ -47,6 +49,9 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         - ``"attack_success_rate"``: 1 minus that; larger is worse.
         - ``"median_critical_perturbation"``: median, over the rows that are right when clean, of the smallest
           radius that breaks them.
+        - ``"certified_accuracy"``: share of rows that are right and that bounds prove to stand, see
+          `certify`, without its search and without any attack: the robust accuracy is no lower. NaN, with a
+          warning, where nothing can be proven of the estimator.
         - ``"all"``: a dict of all these, of ``"accuracy"``, and of ``"robust_accuracy_low"`` and
           ``"robust_accuracy_high"``, the ends of the 95% interval of Clopper and Pearson, for a search with
           several metrics.
@@ -188,8 +193,11 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             return evaluation, weight, *self._attack(evaluation)
 
         evaluation, weight, standing, radius = with_smaller_batches(self, attack, self.batch_size)
-        self._warn(evaluation, standing)
         values = _metrics(evaluation.attacked.right, standing, radius, weight)
+        if self.metric in ("certified_accuracy", "all"):
+            values["certified_accuracy"] = self._certified_accuracy(evaluation, weight)
+        if self.metric != "certified_accuracy":
+            self._warn(doubts(evaluation, eps=self.eps, standing=standing))
         return values if self.metric == "all" else values[self.metric]
 
     def _subsample(self, X, y, sample_weight, random_state):
@@ -210,8 +218,20 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         options.update(random_state=random_state, batch_size=batch_size)
         return make_evaluation(self, estimator, X, y, **options)
 
+    def _certified_accuracy(self, evaluation, weight):
+        """Return the share of rows that bounds certify, NaN where they say nothing about the estimator."""
+        try:
+            certified = Prover(evaluation).certified([self.eps])[:, 0]
+        except NotCertifiableError as error:
+            if self.metric == "certified_accuracy":
+                self._warn({"uncertified": f"certified_accuracy is NaN. {error}"})
+            return np.nan
+        return float(np.average(certified, weights=weight))
+
     def _attack(self, evaluation):
         """Return which rows stand at eps, and, where the metric needs it, the smallest radius of each."""
+        if self.metric == "certified_accuracy":
+            return evaluation.attacked.right, None
         found = examples_at(evaluation, self.eps)
         standing, radius = found.outcome == "standing", None
         if self.metric in ("median_critical_perturbation", "all"):
@@ -223,10 +243,9 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             standing &= radius > self.eps
         return standing, radius
 
-    def _warn(self, evaluation, standing):
+    def _warn(self, messages):
         """Warn about every kind of doubt once, so that a grid search is not drowned in them."""
         told = self.__dict__.setdefault("_told", set())
-        messages = doubts(evaluation, eps=self.eps, standing=standing)
         news = [text for kind, text in messages.items() if kind not in told]
         told.update(messages)
         if news:
