@@ -6,13 +6,18 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import (
     AdversarialScorer,
@@ -281,6 +286,203 @@ def test_art_is_given_a_classifier_of_gradients_or_of_answers(monkeypatch, gradi
         assert (scores.argmax(dim=1).numpy() == model.predict(rows) - 1).all()
     else:
         np.testing.assert_array_equal(function(rows.astype(np.float32)), np.eye(2)[labels - 1])
+
+
+class Answers:
+    """An estimator of which only the answers can be had, by a function of rows."""
+
+    def __init__(self, predict):
+        self.predict = predict
+
+
+def apart(radii):
+    """Return a radius in the widest gap between those in the middle."""
+    radii = np.sort(radii)
+    gap = np.argmax(radii[20:80] / radii[19:79]) + 19
+    return np.sqrt(radii[gap] * radii[gap + 1])
+
+
+def test_a_value_that_the_estimator_does_not_know_is_left_out_and_the_others_are_tried():
+    frame = pd.DataFrame({"kind": ["a", "b"] * 10, "size": np.linspace(0, 1, 20)})
+    encode = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
+    model = make_pipeline(encode, LogisticRegression()).fit(frame, frame["kind"])
+    threat = ThreatModel(reference_X=frame.replace({"kind": {"a": "never trained on"}}))
+    found = adversarial_examples(model, frame, frame["kind"], eps=0.0, threat=threat, attack="fgsm")
+    assert found.X["kind"].tolist() == ["b", "a"] * 10
+
+
+def test_a_budget_of_five_queries_is_kept_where_there_are_only_answers():
+    model, rows, labels, _ = binary()
+    found = adversarial_examples(
+        Answers(model.predict), rows, labels, eps=0.01, random_state=0, max_queries=5
+    )
+    assert 0 < found.n_queries.max() <= 5
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("increasing", 1), ("decreasing", -1)])
+@pytest.mark.filterwarnings("ignore:All .* rows that stand are of class:sklearn_brm.RobustnessWarning")
+def test_columns_that_only_grow_or_only_fall_make_a_linear_model_as_robust_as_that(direction, sign):
+    model, rows, labels, _ = binary()
+    # What one unit of each column adds to the score of the wrong class, where it may move that way.
+    slope = np.where(labels == 2, -1, 1)[:, None] * sign * model.coef_
+    radii = np.abs(model.decision_function(rows)) / slope.clip(min=0).sum(axis=1)
+    right = model.predict(rows) == labels
+    eps = apart(radii[right])
+    threat = ThreatModel(**{direction: [0, 1, 2, 3]})
+    found = adversarial_examples(model, rows, labels, eps=eps, threat=threat, attack="pgd", random_state=0)
+    np.testing.assert_array_equal(found.outcome == "standing", right & (radii > eps))
+    assert ((found.X - rows) * sign >= 0).all()
+    words = {"increasing": "only grows", "decreasing": "only falls"}[direction]
+    assert [row[5] for row in threat.describe(rows).rows] == [words] * 4
+
+
+def test_rows_that_stand_at_the_width_of_the_data_are_told_at_the_largest_radius_and_not_below_it():
+    rows = np.linspace(0, 0.5, 40)[:, None]
+    model, labels = Answers(lambda X: np.zeros(len(X))), np.zeros(40)
+    attack = {"attack": "random", "random_state": 0}
+    with pytest.warns(RobustnessWarning, match="40 of 40 rows still stand at eps=0.5, as far as from one"):
+        adversarial_examples(model, rows, labels, eps=0.5, **attack)
+    with pytest.warns(RobustnessWarning, match="40 of 40 rows still stand at eps=0.7, as far as from one"):
+        robustness_curve(model, rows, labels, eps=[0.1, 0.2, 0.7], **attack)
+    # Warnings are errors in tests.
+    adversarial_examples(model, rows, labels, eps=0.49, **attack)
+    robustness_curve(model, rows, labels, eps=[0.1, 0.2, 0.49], **attack)
+
+
+def test_a_curve_skips_no_radius_between_two_that_are_far_apart():
+    model, rows, labels, radii = binary()
+    grid = np.array([1e-3, 0.8, 0.9])
+    curve = robustness_curve(model, rows, labels, eps=grid, attack="fgsm", random_state=0)
+    assert ((radii > 0.45) & (radii < 0.8)).sum() > 10
+    expected = np.where(radii > 0, np.append(grid, np.inf)[np.searchsorted(grid, radii)], 0)
+    np.testing.assert_array_equal(curve.radius, expected)
+
+
+def test_radii_that_a_second_look_finds_smaller_are_kept_and_counted():
+    def predict(X):
+        return ((X[:, 0] > 0.09) & (X[:, 0] < 0.11)) | (X[:, 0] > 0.95)
+
+    grid, rows = [0.1, 0.2, 0.5, 0.6, 1.0], np.zeros((40, 1))
+    with pytest.warns(RobustnessWarning) as caught:
+        curve = robustness_curve(
+            Answers(predict),
+            rows,
+            np.zeros(40, dtype=bool),
+            eps=grid,
+            attack=lambda estimator, X, y: X + 10,
+            random_state=0,
+        )
+    n_smaller = (curve.radius == 0.1).sum()
+    assert set(curve.radius) == {0.1, 1.0}
+    assert f"accuracy rises with eps by up to {n_smaller} of 20 rows" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("function", [adversarial_examples, critical_perturbations, robustness_curve])
+def test_progress_is_shown_only_where_that_is_asked_for(function, capsys):
+    model, rows, labels, _ = binary()
+    options = {"attack": ["fgsm", "pgd"], "random_state": 0}
+    function(model, rows[:10], labels[:10], **options)
+    assert capsys.readouterr() == ("", "")
+    function(model, rows[:10], labels[:10], verbose=1, **options)
+    assert "Attacking" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("max_eps", [0, -1.0, np.nan, "big"])
+def test_a_largest_radius_that_is_none_is_refused(max_eps):
+    model, rows, labels, _ = binary()
+    message = (
+        rf"'max_eps' parameter of critical_perturbations must be a float in \(0, inf\).* Got {max_eps!r}"
+    )
+    with pytest.raises(ValueError, match=message):
+        critical_perturbations(model, rows, labels, max_eps=max_eps)
+
+
+def test_columns_without_names_on_one_side_are_aligned_by_their_place():
+    frame = pd.DataFrame({"size": np.linspace(0, 1, 6), "kind": list("abcabc")})
+    for rows in (frame, frame.to_numpy()):
+        described = [
+            ThreatModel(reference_X=reference, scale="range", bounds="data").describe(rows[:2]).rows
+            for reference in (frame, frame.to_numpy())
+        ]
+        assert described[0] == described[1]
+        assert [row[1:] for row in described[0]] == [
+            ("number", "1", "0", "1", ""),
+            ("category", "", "", "", "3 values"),
+        ]
+
+
+@pytest.mark.parametrize("dtype", [float, int])
+def test_what_is_kept_of_an_array_are_the_least_the_middle_and_the_largest_values(dtype):
+    rows = np.array([[3, 10], [1, 30], [2, 20], [5, 50], [4, 40]], dtype=dtype)
+    kept = ThreatModel.from_data(rows).reference_X
+    assert kept.tolist() == [[1, 10], [3, 30], [5, 50]]
+    assert kept.dtype == dtype
+
+
+@pytest.mark.parametrize(("clean", "changed"), [(0.0, np.nan), (np.nan, 0.0)])
+def test_a_projection_that_loses_or_fills_values_breaks_nothing_unless_missing_values_may_change(
+    clean, changed
+):
+    rows = np.full((30, 2), 0.5)
+    rows[:20, 0] = clean
+    model = Answers(lambda X: np.isnan(X[:, 0]))
+    options = {"eps": 0.1, "max_queries": 8, "random_state": 0}
+
+    def project(X, X_clean):
+        X[:, 0] = changed
+        return X
+
+    for rules, outcome in (({"project": project}, "standing"), ({"missing": "any"}, "broken")):
+        found = adversarial_examples(model, rows, model.predict(rows), threat=ThreatModel(**rules), **options)
+        assert set(found.outcome) == {outcome}
+
+
+@pytest.mark.parametrize(
+    ("norm", "scale", "words"),
+    [
+        (np.inf, None, "largest change of a feature, raw units"),
+        (2, "std", "Euclidean length, in standard deviations"),
+        (1, "iqr", "sum of changes, in interquartile ranges"),
+        (np.inf, "range", "largest change of a feature, in ranges"),
+        (2, 0.5, "Euclidean length, in units of scale"),
+    ],
+)
+def test_what_eps_measures_is_said_in_words(norm, scale, words):
+    assert ThreatModel(norm, scale=scale).size_words() == words
+
+
+def test_a_column_without_any_value_is_not_taken_for_whole_numbers():
+    rows = np.column_stack([np.linspace(0, 1, 20), np.full(20, np.nan)])
+    threat = ThreatModel.from_data(rows)
+    assert [row[1] for row in threat.describe().rows] == ["number", "number"]
+    later = np.nan_to_num(rows, nan=0.5)
+    model = LogisticRegression().fit(later, later[:, 0] > 0.5)
+    assert len(adversarial_examples(model, later, later[:, 0] > 0.5, threat=threat, attack="fgsm").X) == 20
+
+
+def test_trees_are_asked_about_the_nearest_float32_on_either_side_of_every_split():
+    class Constant(DecisionTreeClassifier):
+        """Scores as its tree does, but answers always the same, so that nobody stops asking."""
+
+        def predict(self, X):
+            return np.zeros(len(X), dtype=int)
+
+        def predict_proba(self, X):
+            asked.update(np.ravel(X).tolist())
+            return super().predict_proba(X)
+
+    asked, random = set(), np.random.RandomState(0)
+    rows = random.rand(60, 1)
+    model = Constant(random_state=0).fit(rows, random.randint(2, size=60))
+    adversarial_examples(
+        model, rows, np.zeros(60), eps=0.9, attack="black_box", random_state=0, max_queries=200
+    )
+    splits = model.tree_.threshold[model.tree_.feature == 0]
+    nearest = np.float32(splits)
+    below = np.where(nearest <= splits, nearest, np.nextafter(nearest, np.float32(-1)))
+    above = np.where(nearest > splits, nearest, np.nextafter(nearest, np.float32(2)))
+    assert (nearest > splits).sum() > 5
+    assert {*below.tolist(), *above.tolist()} <= asked
 
 
 # The attacks as formulas
