@@ -759,3 +759,12 @@ def test_a_stream_that_overflows_is_refused_and_leaves_the_units_as_they_were(di
         encoder.set_params(learning_rate=1e200).partial_fit(digits[0])
     np.testing.assert_array_equal(encoder.components_, before)
     assert encoder.n_updates_ == 1
+
+
+@pytest.mark.parametrize(("power", "exponent"), [(None, 3), (1.0, 3), (100.0, 200)])
+def test_the_largest_radius_is_that_whose_highest_power_is_a_finite_number(digits, power, exponent):
+    finite = np.finfo(np.float64)
+    largest = (finite.max * finite.eps) ** (1 / exponent)
+    WTAEncoder(4, power=power, radius=0.999 * largest, max_iter=0).fit(digits[0])
+    with pytest.raises(ValueError, match=re.escape(f", {largest:.3g}], where radius")):
+        WTAEncoder(4, power=power, radius=1.001 * largest, max_iter=0).fit(digits[0])
