@@ -323,7 +323,8 @@ def write_table(decided):
             survivors.append([f"{mutant.file}:{line}", change, reasons.get((mutant.file, change), "")])
     killed, survived = (sum(total[i] for total in totals.values()) for i in (0, 1))
     text = ["# Small errors that the tests notice", ""]
-    text += [f"{killed} of {killed + survived} are killed, by `python tests/mutants.py`.", ""]
+    places = ", ".join(f"`{target}/`" for target in TARGETS)
+    text += [f"{killed} of {killed + survived} in {places} are killed, by `python tests/mutants.py`.", ""]
     text += ["| file | killed | survived |", "| --- | --- | --- |"]
     text += [f"| {file} | {total[0]} | {total[1]} |" for file, total in sorted(totals.items())]
     text += ["", "| survivor | change | reason |", "| --- | --- | --- |"]
