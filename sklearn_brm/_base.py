@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.utils import check_random_state
 from tqdm.auto import tqdm
 
 # What the allocators say that have no exception class of their own: Apple's, the processor's, cuBLAS'.
@@ -119,6 +120,20 @@ def callable_or(*choices):
 def any_device(owner, name, value):
     """Check a parameter that names a device: the rule of the parameter `device`."""
     resolve_device(owner, value)
+
+
+def any_seed(owner, name, value):
+    """Check a parameter that seeds random numbers: the rule of the parameter `random_state`."""
+    seeded_generator(owner, value, name)
+
+
+def seeded_generator(owner, seed, name="random_state"):
+    """Return the NumPy `RandomState` that a parameter `random_state` stands for."""
+    try:
+        return check_random_state(seed)
+    except (TypeError, ValueError):
+        rule = "an int in [0, 2**32 - 1], a RandomState instance or None"
+        raise parameter_error(owner, name, rule, seed) from None
 
 
 def check_parameters(owner):

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from .._base import (
     DocLinkMixin,
     any_device,
+    any_seed,
     apply_in_batches,
     as_tensor,
     callable_or,
@@ -28,6 +28,7 @@ from .._base import (
     one_of,
     parameter_error,
     resolve_device,
+    seeded_generator,
     torch_generator,
     with_plain_numbers,
     with_smaller_batches,
@@ -214,6 +215,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             "class_weight": class_weights,
             "callbacks": skorch_callbacks,
             "device": any_device,
+            "random_state": any_seed,
             "verbose": integer("[0, inf)", True, False),
             "warm_start": one_of(True, False),
         }
@@ -536,7 +538,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         rows, is_chunk = (X, self._encode(y), weight), not settings.knows_all_rows
         if weight is not None:
             rows = keep_weighted(*rows, normalize=not is_chunk)
-        random_state = check_random_state(self.random_state)
+        random_state = seeded_generator(self, self.random_state)
         generators = torch_generator(random_state), torch_generator(random_state)
         train, valid = rows, None
         if self.early_stopping:

@@ -5,10 +5,17 @@ import numbers
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import as_numbers, as_tensor, check_choice, check_number, parameter_error, resolve_device
+from .._base import (
+    as_numbers,
+    as_tensor,
+    check_choice,
+    check_number,
+    parameter_error,
+    resolve_device,
+    seeded_generator,
+)
 from .._bridge import NotConvertibleError, to_torch
 from .._device import compute_dtype
 from .._scorer import Table
@@ -435,7 +442,7 @@ def _given_directions(directions, steps, random_state):
     n_features = len(steps)
     if isinstance(directions, str):
         check_choice(_OWNER, "directions", directions, (None, "random"))
-        return check_random_state(random_state).normal(size=(2, n_features)) * (steps > 0)
+        return seeded_generator(_OWNER, random_state).normal(size=(2, n_features)) * (steps > 0)
     rule = f"None, 'random' or two independent directions, of shape (2, {n_features})"
     given = as_numbers(_OWNER, "directions", directions, rule)
     is_sound = given.shape == (2, n_features) and np.isfinite(given).all()

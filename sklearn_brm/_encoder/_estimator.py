@@ -7,13 +7,13 @@ from types import MappingProxyType
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.nn.functional import pad
 
 from .._base import (
     DocLinkMixin,
     any_device,
+    any_seed,
     apply_in_batches,
     as_tensor,
     callable_or,
@@ -25,6 +25,7 @@ from .._base import (
     one_of,
     progress,
     resolve_device,
+    seeded_generator,
     with_smaller_batches,
 )
 from .._device import compute_dtype
@@ -232,6 +233,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             "prune": one_of(False, "mixture"),
             "precision": one_of(*_PRODUCT_DTYPES),
             "device": any_device,
+            "random_state": any_seed,
             "verbose": integer("[0, inf)", True, False),
             "warm_start": one_of(True, False),
         }
@@ -303,7 +305,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         self : WTAEncoder
         """
-        again = self.warm_start and hasattr(self, "components_")
+        check_parameters(self)
+        again = bool(self.warm_start) and hasattr(self, "components_")
         X, rows = self._check_rows(X, again)
         learner, random_state = with_smaller_batches(
             self, partial(self._learn_in_epochs, rows, again), self._rows_per_update()
@@ -337,6 +340,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         -------
         self : WTAEncoder
         """
+        check_parameters(self)
         again = hasattr(self, "components_")
         _, rows = self._check_rows(X, again)
         learner, n_placed = with_smaller_batches(
@@ -409,8 +413,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return None if self.power is None else float(self.power)
 
     def _check_rows(self, X, again):
-        """Check the parameters and `X`; return it, and its rows as the units see them."""
-        check_parameters(self)
+        """Check `X`; return it, and its rows as the units see them."""
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
         check_radius(type(self).__name__, X.dtype, **self._scales())
         return X, self._with_constant(X, known=again)
@@ -439,7 +442,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _learn_in_epochs(self, X, again, batch_size):
         """Learn from all rows, over and over; return the learner, and the random state for what follows."""
-        random_state = check_random_state(self.random_state)
+        random_state = seeded_generator(self, self.random_state)
         feed = self._feed(X)
         W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
         updates_per_epoch = math.ceil(len(feed) / batch_size)
@@ -510,7 +513,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if again:
             W, n_placed = self._learned_weights(feed), self._n_placed
         elif not isinstance(self.init, str) or self.init == "normal":
-            W, n_placed = self._starting_weights(feed, check_random_state(self.random_state)), n_units
+            W, n_placed = self._starting_weights(feed, seeded_generator(self, self.random_state)), n_units
         else:
             W, n_placed = torch.zeros(n_units, feed.n_features, dtype=feed.dtype, device=feed.device), 0
         if n_placed < n_units:

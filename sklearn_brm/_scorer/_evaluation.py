@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
-from .._base import as_tensor, progress, resolve_device
+from .._base import as_tensor, progress, resolve_device, seeded_generator
 from .._bridge import NotConvertibleError
 from ..functional.attacks import linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
@@ -69,7 +68,7 @@ class Evaluation:
     ):
         self.owner, self.table, self.threat, self.verbose = owner, table, threat, verbose
         self.n_restarts, self.batch_size = n_restarts, batch_size
-        self.seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        self.seed = int(seeded_generator(owner, random_state).randint(np.iinfo(np.int32).max))
         self.device = resolve_device(owner, device)
         self.attacked = AttackedEstimator(
             owner, estimator, table, y, free=threat.free, values=threat.values, batch_size=batch_size

@@ -5,10 +5,10 @@ import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, resample
+from sklearn.utils import resample
 from sklearn.utils.metadata_routing import UNUSED
 
-from .._base import DocLinkMixin, check_choice, check_number, with_smaller_batches
+from .._base import DocLinkMixin, check_choice, check_number, seeded_generator, with_smaller_batches
 from ._certificates import NotCertifiableError, Prover
 from ._checks import check_weight, make_evaluation
 from ._doubts import RobustnessWarning, doubts
@@ -182,7 +182,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         check_choice(self, "metric", self.metric, _METRICS)
         check_number(self, "max_samples", self.max_samples, "[1, inf)", kind=numbers.Integral, also=(None,))
         # One generator for both uses: an instance given as random_state must advance.
-        random_state = check_random_state(self.random_state)
+        random_state = seeded_generator(self, self.random_state)
         X, y, sample_weight = self._subsample(X, y, sample_weight, random_state)
         drawn_so_far = random_state.get_state()
 

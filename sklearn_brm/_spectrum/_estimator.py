@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_brm._base import (
@@ -18,6 +17,7 @@ from sklearn_brm._base import (
     parameter_error,
     progress,
     resolve_device,
+    seeded_generator,
 )
 from sklearn_brm._device import float64_device
 
@@ -337,7 +337,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             n_constant = int((rows == rows[0]).all(dim=0).sum())
             line = self._measure(sample_eigenvalues(rows.to(device)), n_constant)
         if self.n_bootstrap:
-            rng = check_random_state(self.random_state)
+            rng = seeded_generator(self, self.random_state)
             self._bootstrap(bootstrap_exponent, rows.to(device), line, rng=rng)
 
     def _measure_covariance(self):
@@ -348,7 +348,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         return self._measure(covariance.eigenvalues(), n_constant)
 
     def _fit_repeats(self, rows, repeat):
-        random_state = check_random_state(self.random_state)
+        random_state = seeded_generator(self, self.random_state)
         eigenvalues = cv_pca(rows, repeat, n_shuffles=int(self.n_shuffles), rng=random_state).mean(axis=0)
         line = self._measure(eigenvalues, n_constant=0)
         if self.n_bootstrap:

@@ -5,10 +5,17 @@ import numbers
 from functools import partial
 
 import numpy as np
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_brm._base import as_tensor, check_choice, check_number, progress, resolve_device
+from sklearn_brm._base import (
+    as_tensor,
+    check_choice,
+    check_number,
+    progress,
+    resolve_device,
+    seeded_generator,
+)
 from sklearn_brm._spectrum._estimator import METHODS, PowerLawSpectrum, check_window
 from sklearn_brm.functional.spectra import (
     StreamingCovariance,
@@ -102,12 +109,11 @@ def pipeline_spectra(
     """
     check_choice(_OWNER, "white_noise", white_noise, (True, False))
     widths = _check_parameters(widths, window, noise_window, method, verbose)
-    check_choice(_OWNER, "white_noise", white_noise, (True, False))
     device = resolve_device(_OWNER, device)
     check_is_fitted(pipeline)
     array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2, input_name="X")
     windows = {"data": window, "white noise": window if noise_window is None else noise_window}
-    rng = check_random_state(random_state)
+    rng = seeded_generator(_OWNER, random_state)
     makers = {"data": lambda rows: rows, "white noise": partial(_white_noise, rng=rng)}
     records = []
     for source in windows if white_noise else ["data"]:
