@@ -44,6 +44,8 @@ from sklearn_brm import (
     TradeOffDisplay,
     WTAEncoder,
     adversarial_examples,
+    certified_radii,
+    certify,
     critical_perturbations,
     datasets,
     from_art,
@@ -610,6 +612,8 @@ CALLS = {
         lambda: AdversarialScorer(**TINY), "score", "estimator", "X", "y"
     ),
     "adversarial_examples": lambda: both(adversarial_examples, rows("estimator", "X", "y", **TINY)),
+    "certify": lambda: both(certify, rows("estimator", "X", "y", eps=0.1, time_limit=0, random_state=0)),
+    "certified_radii": lambda: both(certified_radii, rows("estimator", "X", "y")),
     "critical_perturbations": lambda: both(critical_perturbations, rows("estimator", "X", "y", **TINY)),
     "critical_perturbations, grid": lambda: both(
         critical_perturbations, rows("estimator", "X", "y", method="grid", eps=[0.1, 1.0], **TINY)
@@ -754,8 +758,8 @@ def scratch(tmp_path, monkeypatch):
 
 
 def test_every_public_name_is_called_wrongly():
-    results = {"AdversarialExamples", "CriticalPerturbations", "RobustnessCurve"}
-    kinds = {"NotConvertibleError", "RobustnessWarning", "SpectrumWarning"}
+    results = {"AdversarialExamples", "Certificates", "CriticalPerturbations", "RobustnessCurve"}
+    kinds = {"NotCertifiableError", "NotConvertibleError", "RobustnessWarning", "SpectrumWarning"}
     called = {name.split(".")[0].split(",")[0] for name in CALLS}
     assert set(sklearn_brm.__all__) - results - kinds == called - set(datasets.__all__) - set(PENALTY_NAMES)
     assert set(datasets.__all__) <= called
