@@ -5,6 +5,12 @@ import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
@@ -13,6 +19,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import (
     AdversarialScorer,
@@ -42,6 +49,13 @@ def network(cancer, n_units=25):
     return model.fit(cancer[0], cancer[1])
 
 
+TREES = {
+    "tree": DecisionTreeClassifier(max_depth=6, random_state=0),
+    "forest": RandomForestClassifier(10, max_depth=5, random_state=0),
+    "boosted": GradientBoostingClassifier(n_estimators=15, random_state=0),
+    "histograms": HistGradientBoostingClassifier(max_iter=15, random_state=0),
+    "scaled": make_pipeline(StandardScaler(), ExtraTreesClassifier(10, max_depth=5, random_state=0)),
+}
 MODELS = {
     "logistic": LogisticRegression(),
     "ridge": RidgeClassifier(),
@@ -108,6 +122,32 @@ def test_a_network_of_one_hidden_layer_is_decided_row_by_row(cancer):
     bare = certify(model, *cancer[2:], eps=0.3, time_limit=0)
     assert bare.certified_accuracy < proven.certified_accuracy
     assert not bare.complete.all()
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2.0, 1.0])
+@pytest.mark.parametrize("name", TREES)
+def test_trees_are_decided_and_no_attack_is_better_than_the_search(cancer, name, norm):
+    model = TREES[name].fit(cancer[0], cancer[1])
+    threat, eps = ThreatModel.from_data(cancer[0], norm=norm, fixed=[2]), {np.inf: 0.3, 2: 0.6, 1: 0.9}[norm]
+    proven = certify(model, *cancer[2:], eps=eps, threat=threat, time_limit=10)
+    found = adversarial_examples(model, *cancer[2:], eps=eps, threat=threat, random_state=0)
+    assert proven.complete.mean() > 0.95
+    assert not (proven.certified & (found.outcome != "standing")).any()
+    assert proven.certified_accuracy <= found.robust_accuracy
+    bare = certify(model, *cancer[2:], eps=eps, threat=threat, time_limit=0)
+    assert (bare.certified <= proven.certified).all()
+    assert (bare.margin_lower[bare.certified] > 0).all()
+
+
+def test_several_classes_of_trees_and_radii_below_those_that_break():
+    X, y = load_iris(return_X_y=True)
+    model = RandomForestClassifier(8, max_depth=4, random_state=0).fit(X[::2], y[::2])
+    radii = certified_radii(model, X[1::2], y[1::2])
+    broken = critical_perturbations(model, X[1::2], y[1::2], random_state=0).radius
+    right = model.predict(X[1::2]) == y[1::2]
+    assert (radii[~right] == 0).all()
+    assert (radii[right] > 0).mean() > 0.9
+    assert (radii <= broken).all()
 
 
 def test_the_margin_is_never_below_its_bound(cancer):

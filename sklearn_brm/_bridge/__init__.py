@@ -11,6 +11,7 @@ from ._registry import (
     to_torch,
 )
 from ._verify import mismatch, one_column_per_class
+from .tree_ensembles import read_trees, tree_ensemble
 
 __all__ = [
     "CodedInputs",
@@ -19,7 +20,9 @@ __all__ = [
     "convert_coded",
     "mismatch",
     "one_column_per_class",
+    "read_trees",
     "register_converter",
     "register_torch_function",
     "to_torch",
+    "tree_ensemble",
 ]

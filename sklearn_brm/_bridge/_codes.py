@@ -23,6 +23,9 @@ class Lookup(Layer):
         What each code adds to `base`, and after them what a missing value adds.
     """
 
+    # Codes do not move inside a box.
+    constant_in_a_box = True
+
     def __init__(self, base, codes, changes):
         super().__init__(base=base, codes=codes, changes=changes)
 
@@ -35,7 +38,7 @@ class Lookup(Layer):
         return found
 
     def interval(self, lower, upper):
-        """Return the outputs twice, since codes do not move inside a box."""
+        """Return the outputs twice."""
         output = self(lower)
         return output, output
 

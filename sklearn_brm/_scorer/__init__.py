@@ -1,9 +1,10 @@
 """Attack any fitted classifier in its raw input space, and score it by what is left."""
 
 from ._attacks import Attack, AttackContext
-from ._certificates import Certificates, NotCertifiableError, certified_radii, certify
+from ._certificates import Certificates, certified_radii, certify
 from ._doubts import RobustnessWarning
 from ._foreign import from_art, from_foolbox
+from ._provers import NotCertifiableError
 from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve, curve_of_predictions
 from ._robustness import adversarial_examples, common_radii, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer

@@ -3,9 +3,9 @@
 import numpy as np
 
 from .._base import check_choice, check_number, parameter_error
-from ._certificates import Prover
 from ._checks import check_grid, check_weight, make_evaluation
 from ._doubts import warn_about
+from ._provers import prover_of
 from ._radius import bisect, climb_grid, look_again, paper_grid, spanning_grid
 from ._results import critical_from, curve_from, examples_at
 
@@ -219,7 +219,7 @@ def critical_perturbations(
         random_state=random_state,
         verbose=verbose,
     )
-    prover = Prover(evaluation) if certify else None
+    prover = prover_of(evaluation) if certify else None
     if method == "grid":
         grid = paper_grid(evaluation.plan) if eps is None else eps
         radii, _ = climb_grid(evaluation, grid)
@@ -329,7 +329,7 @@ def robustness_curve(
         verbose=verbose,
     )
     weight = check_weight(sample_weight, evaluation.table)
-    prover = Prover(evaluation) if certify else None
+    prover = prover_of(evaluation) if certify else None
     if method == "grid":
         eps = paper_grid(evaluation.plan) if eps is None else eps
         radii, n_standing = climb_grid(evaluation, eps, every_row=True)

@@ -9,10 +9,10 @@ from sklearn.utils import resample
 from sklearn.utils.metadata_routing import UNUSED
 
 from .._base import DocLinkMixin, check_choice, check_number, seeded_generator, with_smaller_batches
-from ._certificates import NotCertifiableError, Prover
 from ._checks import check_weight, make_evaluation
 from ._doubts import RobustnessWarning, doubts
 from ._intervals import share_interval
+from ._provers import NotCertifiableError, prover_of
 from ._radius import bisect
 from ._results import examples_at
 from ._table import Table
@@ -221,7 +221,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
     def _certified_accuracy(self, evaluation, weight):
         """Return the share of rows that bounds certify, NaN where they say nothing about the estimator."""
         try:
-            certified = Prover(evaluation).certified([self.eps])[:, 0]
+            certified = prover_of(evaluation).certified([self.eps])[:, 0]
         except NotCertifiableError as error:
             if self.metric == "certified_accuracy":
                 self._warn({"uncertified": f"certified_accuracy is NaN. {error}"})

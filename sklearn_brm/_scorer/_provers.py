@@ -1,0 +1,301 @@
+"""What proves that rows stand: bounds of layers and of trees, and searches where bounds leave a row open."""
+
+import time
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+
+from .._bridge import NotConvertibleError, read_trees, tree_ensemble
+from ..functional import leaves
+from ..functional.attacks import rounding_of_lead
+from ..functional.bounds import margin_bounds
+from ..functional.layers import Columnwise, Concat, Linear, LogSoftmax, Monotone, UnboundedError, layers_of
+from ..functional.mixed_integer import ReluNetwork, least_margin
+from ._checks import make_evaluation
+
+# A row is certified a little beyond eps, by more than the rounding that an attack is allowed.
+_BEYOND = 1e-9
+# Rows whose bounds are computed at a time.
+_ROWS = 128
+# A row whose categories may make more rows of it is not certified.
+_MOST_BASES = 4096
+# Effort of the attack that finds rows for which no proof need be sought.
+_EFFORT = {"n_steps": 50, "n_restarts": 1, "max_queries": 200}
+# By how much the solver of programmes may miss its constraints and its answer, and more.
+_SOLVER_TOLERANCE = 1e-5
+
+
+class NotCertifiableError(ValueError):
+    """An estimator, or a step inside it, of which nothing can be proven."""
+
+
+def make_prover(owner, estimator, X, y, *, threat, batch_size, random_state=None):
+    """Return what proves rows of an estimator, or raise NotCertifiableError with the reason."""
+    make = partial(
+        make_evaluation,
+        owner,
+        estimator,
+        X,
+        y,
+        threat=threat,
+        batch_size=batch_size,
+        device="cpu",
+        random_state=random_state,
+        **_EFFORT,
+    )
+    if tree_ensemble(estimator) is not None:
+        return TreeProver(make(attack="black_box"))
+    with _telling_what_is_in_the_way():
+        return LayerProver(make(attack="apgd_margin"))
+
+
+def prover_of(evaluation):
+    """Return what proves the rows of an evaluation, or raise NotCertifiableError with the reason."""
+    is_trees = tree_ensemble(evaluation.attacked.estimator) is not None
+    return (TreeProver if is_trees else LayerProver)(evaluation)
+
+
+@contextmanager
+def _telling_what_is_in_the_way():
+    try:
+        yield
+    except (NotConvertibleError, UnboundedError) as error:
+        raise NotCertifiableError(f"Nothing can be proven of this estimator: {error}") from error
+
+
+class Prover:
+    """Bounds of the margins of an estimator, row by row, and what they prove.
+
+    A subclass has ``_bounds(base, rows, eps)``, which returns the least margins and what rounding may take of
+    them, ``_attack(rows, eps)``, which tells the rows that are broken without ado, and ``_search(row, eps,
+    slack, time_limit)``, which returns a bound and whether the answer is known.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    """
+
+    # Whether bounds are reached, so that a row which they leave open is broken.
+    exact = False
+
+    def __init__(self, evaluation):
+        self.attacked, self.threat, self.evaluation = evaluation.attacked, evaluation.threat, evaluation
+        self.rows = np.flatnonzero(self.attacked.right)
+
+    def decide(self, eps, time_limit):
+        """Return what `Certificates` holds, at one radius."""
+        n = len(self.attacked.y)
+        margin, complete = np.full(n, np.nan), ~self.attacked.right
+        method = np.full(n, "clean", dtype=object)
+        lead, slack = self._margins(self.rows, np.full(len(self.rows), eps))
+        proven = lead > slack
+        margin[self.rows], method[self.rows] = lead, "bounds"
+        certified = np.zeros(n, dtype=bool)
+        certified[self.rows] = proven
+        complete[self.rows] = proven | self.exact
+        left = np.flatnonzero(~complete)
+        if len(left) and time_limit > 0:
+            broken = self._attack(left, eps)
+            complete[left[broken]], method[left[broken]] = True, "attack"
+            slack, left = dict(zip(self.rows, slack)), left[~broken]
+            ends = time.monotonic() + n * time_limit
+            # Of what a row becomes by changes of categories nothing is searched.
+            for i, row in enumerate([] if len(self.evaluation.choices) else left):
+                # What earlier rows left over is shared by those to come.
+                share = (ends - time.monotonic()) / (len(left) - i)
+                bound, decided = self._search(row, eps, slack[row], share)
+                margin[row] = max(margin[row], bound)
+                certified[row] = decided and bound > slack[row]
+                complete[row] |= decided
+                method[row] = "branch_and_bound" if decided else "bounds"
+        return certified, margin, complete, method.astype(str)
+
+    def certified(self, eps):
+        """Return which rows bounds alone certify at each of the rising radii `eps`, (n_samples, n_eps)."""
+        certified, rows = np.zeros((len(self.attacked.y), len(eps)), dtype=bool), self.rows
+        for i, radius in enumerate(eps):
+            lead, slack = self._margins(rows, np.full(len(rows), radius))
+            rows = rows[lead > slack]
+            certified[rows, i] = True
+        return certified
+
+    def radii(self, largest, tol):
+        """Return the largest radius that is proven, row by row."""
+        low, high = np.zeros(len(self.rows)), np.full(len(self.rows), np.inf)
+        eps = np.full(len(self.rows), largest / 64)
+        open_ = np.arange(len(self.rows))
+        while len(open_):
+            lead, slack = self._margins(self.rows[open_], eps[open_])
+            proven = lead > slack
+            low[open_[proven]], high[open_[~proven]] = eps[open_[proven]], eps[open_[~proven]]
+            eps = np.where(np.isinf(high), np.minimum(2 * eps, largest), (low + high) / 2)
+            done = (low >= largest) | (high - low <= tol * low) | (high <= tol * largest * 1e-3)
+            open_ = open_[~done[open_]]
+        radii = np.zeros(len(self.attacked.y))
+        radii[self.rows] = low
+        return radii
+
+    def _margins(self, rows, eps):
+        """Return the least margin of each row within its `eps`, and what rounding may take of it."""
+        lead, slack = np.full(len(rows), np.inf), np.zeros(len(rows))
+        base, index, too_many = self._bases(rows)
+        for start in range(0, len(index), _ROWS):
+            part = slice(start, start + _ROWS)
+            bound, rounding = self._bounds(base[part], rows[index[part]], eps[index[part]])
+            np.minimum.at(lead, index[part], bound)
+            np.maximum.at(slack, index[part], rounding)
+        lead[too_many] = -np.inf
+        return lead, slack
+
+    def _bases(self, rows):
+        """Return all that the rows may become by changes of categories alone, and which are too much."""
+        X, choices = self.evaluation.table.matrix[rows], self.evaluation.choices
+        if not len(choices):
+            return X, np.arange(len(rows)), np.zeros(len(rows), dtype=bool)
+        return choices.all_bases(X, _MOST_BASES)
+
+    def _clean(self, row, eps):
+        """Return one row in the form that many are asked about in."""
+        return self.evaluation.table.matrix[[row]], np.array([row]), np.array([eps])
+
+    def _ball(self, base, rows, eps):
+        return self.threat.ball(base, eps * (1 + _BEYOND), rows, device="cpu", dtype=torch.float64)
+
+    def _box(self, ball):
+        """Return the smallest box around each ball, cut by the bounds: two arrays."""
+        reach = ball.unit_to_raw(ball.eps[:, None].expand_as(ball.centre))
+        return [ball.clip(ball.centre + sign * reach).numpy() for sign in (-1, 1)]
+
+    def _breaks(self, x, row, eps):
+        """Whether the estimator itself answers wrongly at a point, or near it inside the ball."""
+        base, rows = self.evaluation.table.matrix[[row]], np.array([row])
+        X, good = self.threat.settle(x[None], base, eps, rows)
+        return bool(good[0]) and bool(self.attacked.broken(X, rows)[0])
+
+
+class LayerProver(Prover):
+    """Linear bounds of an estimator that has become a torch module.
+
+    Raises
+    ------
+    NotCertifiableError
+        If the estimator does not become a module, or that computes something else.
+    """
+
+    def __init__(self, evaluation):
+        super().__init__(evaluation)
+        with _telling_what_is_in_the_way():
+            module, n_wrong = self.attacked.differentiable(device=torch.device("cpu"), dtype=torch.float64)
+        if n_wrong:
+            raise NotCertifiableError(
+                "Nothing can be proven of this estimator: what it becomes in torch answers otherwise for "
+                f"{n_wrong} of {len(evaluation.table)} rows."
+            )
+        self.module = module
+        self.network = ReluNetwork.of(module, evaluation.table.n_features)
+        layers = [layer for layer in layers_of(module) if not isinstance(layer, LogSoftmax)]
+        self.exact = all(map(_is_linear, layers))
+        if self.threat.norm == np.inf and hasattr(layers[-1], "exact_in_a_box"):
+            self.exact |= all(isinstance(layer, Columnwise | Monotone) for layer in layers[:-1])
+        rules = self.threat.rules
+        self.exact &= not (rules.discrete or rules.relations or rules.project is not None)
+
+    def _bounds(self, base, rows, eps):
+        ball = self._ball(base, rows, eps)
+        y = torch.as_tensor(self.attacked.target[rows])
+        with _telling_what_is_in_the_way():
+            bounds = margin_bounds(self.module, ball, y).amin(dim=1)
+        x = ball.centre.clone().requires_grad_()
+        with torch.enable_grad():
+            scores = self.module(x)
+            rest = scores.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+            margin = scores.gather(1, y[:, None])[:, 0] - rest
+            (slope,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
+        slope = torch.zeros_like(x) if slope is None else slope
+        slack = rounding_of_lead(x.detach(), slope, scores.detach(), ball.roundoff)
+        return bounds.numpy(), slack.numpy()
+
+    def _attack(self, rows, eps):
+        return self.evaluation.run(rows, np.full(len(rows), eps))[1]
+
+    def _search(self, row, eps, slack, time_limit):
+        """Return a lower bound of the margin of one row, and whether the answer is known now."""
+        if self.network is None or self.threat.norm != np.inf:
+            return -np.inf, False
+        ends, own = time.monotonic() + time_limit, self.attacked.target[row]
+        (low,), (high,) = self._box(self._ball(*self._clean(row, eps)))
+        worst, needed = np.inf, slack + _SOLVER_TOLERANCE
+        for other in np.argsort(-self._scores(row)):
+            if other == own:
+                continue
+            direction = np.zeros(len(self.network.c))
+            direction[own], direction[other] = 1, -1
+            left = max(ends - time.monotonic(), 1e-3)
+            bound, x = least_margin(self.network, direction, low, high, below=needed, time_limit=left)
+            worst = min(worst, bound)
+            if bound < needed:
+                broken = x is not None and self._breaks(x, row, eps)
+                return worst, broken
+        return worst, True
+
+    def _scores(self, row):
+        rows = torch.as_tensor(self.evaluation.table.matrix[[row]], dtype=torch.float64)
+        with torch.no_grad():
+            return self.module(rows)[0].numpy()
+
+
+def _is_linear(layer):
+    """Whether a layer is a linear function of the numbers; codes do not move inside a ball."""
+    if isinstance(layer, Concat):
+        return all(map(_is_linear, [one for part in layer.parts for one in layers_of(part)]))
+    return isinstance(layer, Linear) or hasattr(layer, "constant_in_a_box")
+
+
+class TreeProver(Prover):
+    """The worst leaves of a sum of trees, and the search over leaves that meet.
+
+    Raises
+    ------
+    NotCertifiableError
+        If the trees, as they were read, answer otherwise than the estimator.
+    """
+
+    def __init__(self, evaluation):
+        super().__init__(evaluation)
+        with _telling_what_is_in_the_way():
+            self.trees = read_trees(self.attacked.estimator)
+        predicted = self.attacked.classes[self.trees.predict(evaluation.table.matrix.astype(float))]
+        if n_wrong := int((predicted != self.attacked.predicted).sum()):
+            raise NotCertifiableError(
+                "Nothing can be proven of this estimator: its trees, as they were read, answer otherwise for "
+                f"{n_wrong} of {len(predicted)} rows."
+            )
+
+    def _verdicts(self, base, rows, eps, time_limit):
+        ball = self._ball(base, rows, eps)
+        region = leaves.Region(
+            *self._box(ball), ball.centre.numpy(), ball.eps.numpy(), self.threat.norm, self.threat.unit
+        )
+        return leaves.search(self.trees, region, self.attacked.target[rows], time_limit=time_limit)
+
+    def _bounds(self, base, rows, eps):
+        found = self._verdicts(base, rows, eps, time_limit=0)
+        # A tie is not lost where it falls to the row's class, nor won where it does not.
+        margin, tiny = found.margin_lower, np.finfo(float).tiny
+        margin = np.where(found.certified, margin.clip(min=tiny), margin.clip(max=0))
+        return margin, np.zeros(len(rows))
+
+    def _attack(self, rows, eps):
+        return np.zeros(len(rows), dtype=bool)
+
+    def _search(self, row, eps, slack, time_limit):
+        base, rows, radius = self._clean(row, eps)
+        found = self._verdicts(base, rows, radius, time_limit)
+        margin = float(found.margin_lower[0])
+        if found.certified[0]:
+            return max(margin, np.finfo(float).tiny), True
+        if not found.broken[0]:
+            return margin, False
+        return margin, self._breaks(leaves.breaking_point(found, base.astype(float))[0], row, eps)
