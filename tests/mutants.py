@@ -36,7 +36,7 @@ TREE = FOLDER / "tree"
 TARGETS = ("functional", "_encoder", "_scorer")
 TESTS = ("plasticity", "penalties", "attacks", "constraints", "spectra", "scorer", "robustness", "encoder")
 TESTS += ("scorer_mutants", "spectrum", "mistakes", "rounding", "threat_model", "table_mistakes")
-TESTS += ("encoder_learning",)
+TESTS += ("encoder_learning", "smoothing")
 
 COMPARISONS = {"Lt": "LtE GtE", "LtE": "Lt Gt", "Gt": "GtE LtE", "GtE": "Gt Lt", "Eq": "NotEq", "NotEq": "Eq"}
 COMPARISONS |= {"Is": "IsNot", "IsNot": "Is", "In": "NotIn", "NotIn": "In"}

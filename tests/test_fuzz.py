@@ -39,6 +39,7 @@ from sklearn_brm import (
     RegularizedClassifier,
     RobustnessCurveDisplay,
     SharedArray,
+    SmoothedClassifier,
     SpectrumDisplay,
     ThreatModel,
     TradeOffDisplay,
@@ -513,6 +514,7 @@ def fitted(name):
     return models[name].fit(X, y)
 
 
+SMOOTHED = {"estimator": LogisticRegression(), "n_samples": 5, "n_selection": 2, "random_state": 0}
 TINY = {"n_steps": 2, "max_queries": 4, "random_state": 0}
 ENCODER = {"n_components": 4, "max_iter": 2, "random_state": 0}
 CLASSIFIER = {"hidden_layer_sizes": (3,), "max_iter": 2, "tol": None, "random_state": 0}
@@ -560,6 +562,15 @@ def new_classifier():
 
 def new_spectrum():
     return PowerLawSpectrum().fit(X)
+
+
+def new_smoothed():
+    return SmoothedClassifier(**SMOOTHED).fit(X, y)
+
+
+def vote(**words):
+    """Fit under noise, and answer."""
+    return SmoothedClassifier(**words).fit(X, y).predict(X)
 
 
 def both(call, make_words):
@@ -611,6 +622,10 @@ CALLS = {
     "AdversarialScorer.score": lambda: method(
         lambda: AdversarialScorer(**TINY), "score", "estimator", "X", "y"
     ),
+    "SmoothedClassifier": lambda: (SmoothedClassifier, vote, SMOOTHED),
+    "SmoothedClassifier.fit": lambda: method(lambda: SmoothedClassifier(**SMOOTHED), "fit", "X", "y"),
+    "SmoothedClassifier.predict": lambda: method(new_smoothed, "predict", "X"),
+    "SmoothedClassifier.certified_radius": lambda: method(new_smoothed, "certified_radius", "X", "y"),
     "adversarial_examples": lambda: both(adversarial_examples, rows("estimator", "X", "y", **TINY)),
     "certify": lambda: both(certify, rows("estimator", "X", "y", eps=0.1, time_limit=0, random_state=0)),
     "certified_radii": lambda: both(certified_radii, rows("estimator", "X", "y")),

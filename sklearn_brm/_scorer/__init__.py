@@ -8,6 +8,7 @@ from ._provers import NotCertifiableError
 from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve, curve_of_predictions
 from ._robustness import adversarial_examples, common_radii, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer
+from ._smoothing import SmoothedClassifier
 from ._table import Table
 from ._threat_model import ThreatModel
 
@@ -21,6 +22,7 @@ __all__ = [
     "NotCertifiableError",
     "RobustnessCurve",
     "RobustnessWarning",
+    "SmoothedClassifier",
     "Table",
     "ThreatModel",
     "adversarial_examples",

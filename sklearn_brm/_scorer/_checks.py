@@ -35,11 +35,11 @@ def check_attack(owner, attack):
             raise parameter_error(owner, "attack", rule, item)
 
 
-def check_weight(sample_weight, table):
+def check_weight(sample_weight, table, owner="scoring"):
     """Return weights of the rows as an array, or None."""
     if sample_weight is None:
         return None
-    weight = as_numbers("scoring", "sample_weight", sample_weight, f"{len(table)} numbers")
+    weight = as_numbers(owner, "sample_weight", sample_weight, f"{len(table)} numbers")
     if weight.shape != (len(table),) or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(
             f"sample_weight must be {len(table)} finite numbers, none negative. "

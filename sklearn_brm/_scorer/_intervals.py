@@ -28,7 +28,13 @@ def share_interval(share, weight, confidence=CONFIDENCE):
     if n == 0:
         return share * np.nan, share * np.nan
     hits, tail = share * n, (1 - confidence) / 2
+    low = lowest_share(hits, n, tail)
     with np.errstate(invalid="ignore"):
-        low = np.where(hits <= 0, 0.0, beta.ppf(tail, hits, n - hits + 1))
         high = np.where(hits >= n, 1.0, beta.ppf(1 - tail, hits + 1, n - hits))
     return low[()], high[()]
+
+
+def lowest_share(hits, n, tail):
+    """Return the bound below which the true share lies with probability `tail` at most, given the hits."""
+    with np.errstate(invalid="ignore"):
+        return np.where(hits <= 0, 0.0, beta.ppf(tail, hits, n - hits + 1))
