@@ -1,8 +1,8 @@
 """Bounds from below: are they ever wrong, how tight are they, and what do they cost?
 
 `python benchmarks/bench_certificates.py sound` certifies rows of fitted pipelines of every kind and asks each
-about points around them; `tight` puts bounds and attacks side by side on three tables. Without a word both run.
-Tables go to ``results/certificates_*.md``.
+about points around them; `tight` puts bounds and attacks side by side on three tables. Without a word both
+run. Tables go to ``results/certificates_*.md``.
 """
 
 import argparse
@@ -160,8 +160,8 @@ def tight():
         ["table", "penalty", "eps", "attacked", "bounds", "with search", "ms/row attack", "bounds", "search"],
         rows,
         notes=[
-            "One hidden layer of 100 units, 60 epochs; all rows of the test quarter; L-inf; breast cancer and",
-            "wine standardised, digits in [0, 1]. The search has 1 s per row on average.",
+            "One hidden layer of 100 units, 60 epochs; all rows of the test quarter; L-inf; breast cancer",
+            "and wine standardised, digits in [0, 1]. The search has 1 s per row on average.",
         ],
     )
 
