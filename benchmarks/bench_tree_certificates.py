@@ -115,8 +115,8 @@ def main():
         table,
         notes=[
             "Breast cancer, standardised; trained on every second row; the first 100 of the others; L-inf.",
-            f"Seconds are for all 100 rows; search and Veritas have {TIME_LIMIT} s per row, and rows that",
-            "Veritas leaves open count as standing. Every broken row was checked: the estimator answers",
+            f"Seconds are for all 100 rows; search and Veritas have {TIME_LIMIT} s per row, and what",
+            "Veritas leaves open counts as standing. Every broken row was checked: the estimator answers",
             "wrongly at the point that the search gives.",
         ],
     )

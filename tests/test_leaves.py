@@ -432,6 +432,35 @@ class TestSearch:
         np.testing.assert_array_equal(points[:, 0], X[verdicts.broken, 0])
         assert (model.predict(points) != y[verdicts.broken]).all()
 
+    @pytest.mark.parametrize("norm", NORMS)
+    def test_whole_numbers_are_tried_alone(self, norm):
+        n_freed = 0
+        for kind in ("forest", "boosting", "histogram boosting", "scaled forest"):
+            X, y = table(16)
+            X[:, 0] = np.round(X[:, 0] * 0.4)
+            model, trees = fitted(kind, 0, X, y)
+            trees, whole = trees.as_float64(), np.array([True, False])
+            free = ball(X, 1.7, norm)
+            region = Region(free.lower, free.upper, X, 1.7, norm, whole=whole)
+            verdicts = search(trees, region, y, time_limit=60)
+            broken = []
+            for i in range(len(X)):
+                steps = np.arange(np.ceil(free.lower[i, 0]), free.upper[i, 0] + 1e-9)
+                parts = [
+                    cells(trees, *(np.where(whole, step, v) for v in (free.lower[i], free.upper[i])), X[i])
+                    for step in steps
+                ]
+                points = np.vstack([np.where(whole, step, part) for step, part in zip(steps, parts)])
+                points = points[np.linalg.norm(points - X[i], norm, axis=1) <= 1.7]
+                broken.append((model.predict(points) != y[i]).any())
+            clear = np.abs(verdicts.margin_lower) > 1e-9
+            np.testing.assert_array_equal(verdicts.broken[clear], np.array(broken)[clear])
+            np.testing.assert_array_equal(verdicts.certified[clear], ~np.array(broken)[clear])
+            points = breaking_point(verdicts, X)[verdicts.broken]
+            assert (points[:, 0] == np.round(points[:, 0])).all()
+            n_freed += (verdicts.certified & search(trees, free, y, time_limit=60).broken).sum()
+        assert n_freed > 0
+
     def test_rows_with_more_leaves_than_it_takes_keep_the_sum(self, monkeypatch):
         X, y = table(11, 4)
         trees = fitted("forest", 0, X, y)[1]

@@ -153,6 +153,16 @@ class TreeEnsemble:
         -------
         lower, upper : ndarray of shape (m, n_features)
         """
+        if len(self.leaf) * self.n_features > _CHUNK:
+            return self._boxes(leaves, sure)
+        lower, upper = self._all_boxes[sure]
+        return lower[leaves], upper[leaves]
+
+    @cached_property
+    def _all_boxes(self):
+        return [self._boxes(np.arange(len(self.leaf)), sure) for sure in (False, True)]
+
+    def _boxes(self, leaves, sure):
         low, high = (self.sure_low, self.sure_high) if sure else (self.may_low, self.may_high)
         lower = np.full((len(leaves), self.n_features), -np.inf)
         upper = np.full((len(leaves), self.n_features), np.inf)
@@ -166,6 +176,10 @@ class TreeEnsemble:
             lower[rows, columns] = np.maximum(lower[rows, columns], low[nodes])
             upper[rows, columns] = np.minimum(upper[rows, columns], high[nodes])
             nodes = self.parent[nodes]
+
+    def of_columns(self, columns: np.ndarray) -> "TreeEnsemble":
+        """Return the same trees of some columns, rising, among which are all that they look at."""
+        return replace(self, feature=np.searchsorted(columns, self.feature), n_features=len(columns))
 
     def as_float64(self) -> "TreeEnsemble":
         """Return the same trees for what is promised of float64 rows alone."""
@@ -214,6 +228,8 @@ class Region:
         inf, 2 or 1.
     scale : ndarray of shape (d,) or None
         What one unit is in each feature; 0 where it can't move. None means 1 everywhere.
+    whole : ndarray of bool of shape (d,) or None
+        Features that take whole numbers only. None means none.
     """
 
     lower: np.ndarray
@@ -222,10 +238,19 @@ class Region:
     eps: np.ndarray | float | None = None
     norm: float = math.inf
     scale: np.ndarray | None = None
+    whole: np.ndarray | None = None
 
     def __post_init__(self):
         if not math.isinf(self.norm) and (self.centre is None or self.eps is None):
             raise ValueError(f"norm={self.norm} needs 'centre' and 'eps': a box says nothing about the ball.")
+
+    def of_columns(self, columns: np.ndarray) -> "Region":
+        """Return the region in some columns."""
+        centre = None if self.centre is None else self.centre[:, columns]
+        scale = None if self.scale is None else np.asarray(self.scale)[columns]
+        whole = None if self.whole is None else np.asarray(self.whole)[columns]
+        lower, upper = self.lower[:, columns], self.upper[:, columns]
+        return replace(self, lower=lower, upper=upper, centre=centre, scale=scale, whole=whole)
 
     def radius(self, row: int) -> float:
         """Return eps of one row with room for the rounding of distances; inf where the region is a box."""
@@ -238,6 +263,11 @@ class Region:
         """Return what boxes have in common with the box of one row; missing features are 0."""
         missing = np.isnan(self.lower[row])
         lower, upper = np.maximum(lower, self.lower[row]), np.minimum(upper, self.upper[row])
+        if self.whole is not None:
+            lower, upper = (
+                np.where(self.whole, np.ceil(lower), lower),
+                np.where(self.whole, np.floor(upper), upper),
+            )
         return np.where(missing, 0.0, lower), np.where(missing, 0.0, upper)
 
     def gaps(self, row: int, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
@@ -332,22 +362,27 @@ def search(ensemble: TreeEnsemble, region: Region, y: np.ndarray, *, time_limit:
     H. Chen, H. Zhang, S. Si, Y. Li, D. Boning and C.-J. Hsieh, Robustness verification of tree-based models,
     NeurIPS 2019. L. Devos, W. Meert and J. Davis, Versatile verification of tree ensembles, ICML 2021.
     """
-    y, reachable = np.asarray(y), _reachable(ensemble, region)
+    y, columns = np.asarray(y), np.unique(ensemble.feature)
+    lower, upper = region.lower.astype(float), region.upper.astype(float)
+    ensemble, region = ensemble.of_columns(columns), region.of_columns(columns)
+    reachable = _reachable(ensemble, region)
     bounds = _sums_of_worst_leaves(ensemble, reachable, y)
-    certified, broken = np.zeros(len(y), dtype=bool), np.zeros(len(y), dtype=bool)
-    lower, upper = np.full(region.lower.shape, np.nan), np.full(region.lower.shape, np.nan)
+    certified, boxes = np.zeros(len(y), dtype=bool), {}
     for i, label in enumerate(y):
-        rivals = [j for j in np.argsort(bounds[i]) if bounds[i, j] <= ensemble._edges(label, j)[0]]
+        above = {j: ensemble._edges(label, j)[0] for j in range(bounds.shape[1]) if j != label}
+        rivals = [j for j in np.argsort(bounds[i]) if j != label and bounds[i, j] <= above[j]]
         if rivals and time_limit > 0:
             deadline = time.perf_counter() + time_limit
             leaves = np.flatnonzero(reachable[i])
             box = _search_row(ensemble, region, i, leaves, label, rivals, bounds[i], deadline)
             if box is not None:
-                broken[i], (lower[i], upper[i]) = True, box
-        certified[i] = all(
-            bounds[i, j] > ensemble._edges(label, j)[0] for j in range(bounds.shape[1]) if j != label
-        )
-    return Verdicts(bounds.min(axis=1) / ensemble.divisor, certified & ~broken, broken, lower, upper)
+                boxes[i] = box
+        certified[i] = i not in boxes and all(bounds[i, j] > edge for j, edge in above.items())
+    broken = np.isin(np.arange(len(y)), list(boxes))
+    lower[~broken], upper[~broken] = np.nan, np.nan
+    for i, box in boxes.items():
+        lower[i, columns], upper[i, columns] = box
+    return Verdicts(bounds.min(axis=1) / ensemble.divisor, certified, broken, lower, upper)
 
 
 def breaking_point(verdicts: Verdicts, centre: np.ndarray) -> np.ndarray:
@@ -440,7 +475,15 @@ _MOST32 = float(np.finfo(np.float32).max)
 
 
 def _starts(groups):
-    return np.flatnonzero(np.diff(groups, prepend=-1))
+    """Return where each of several rising numbers begins."""
+    begins = np.ones(len(groups), dtype=bool)
+    np.not_equal(groups[1:], groups[:-1], out=begins[1:])
+    return np.flatnonzero(begins)
+
+
+def _sizes(starts, n):
+    """Return how long groups with these beginnings are among n."""
+    return np.append(starts[1:], n)[: len(starts)] - starts
 
 
 def _chunks(n_rows, width):
@@ -459,12 +502,14 @@ def _units(scale):
 def _reachable(ensemble, region):
     """Return the leaves that the region of each row may reach, of shape (n, n_leaves)."""
     reached = ensemble.reached(region.lower, region.upper)
-    if math.isinf(region.norm):
+    is_box = math.isinf(region.norm)
+    if is_box and region.whole is None:
         return reached
     for i in range(len(reached)):
         leaves = np.flatnonzero(reached[i])
         low, high = region.cut(i, *ensemble.boxes(leaves))
-        reached[i, leaves] = region.distances(i, low, high) <= region.radius(i)
+        is_inside = (low <= high).all(axis=1)
+        reached[i, leaves] = is_inside & (is_box or region.distances(i, low, high) <= region.radius(i))
     return reached
 
 
@@ -518,7 +563,7 @@ def _telling_leaves(ensemble, leaves, gains):
     starts = _starts(tree)
     least = np.minimum.reduceat(gains, starts)
     tells = least < np.maximum.reduceat(gains, starts)
-    return leaves[np.repeat(tells, np.diff([*starts, len(leaves)]))], least[~tells].sum()
+    return leaves[np.repeat(tells, _sizes(starts, len(leaves)))], least[~tells].sum()
 
 
 def _sure_box(ensemble, region, row, leaves):
@@ -615,7 +660,7 @@ class _Cliques:
             starts = _starts(self.tree[state])
             if len(starts) < self.n_trees:
                 return state[:0], None, dropped
-            together = self.compatible[np.ix_(state, state)]
+            together = self.compatible[state[:, None], state]
             worst = np.minimum.reduceat(np.where(together, gains[state], np.inf), starts, axis=1)
             sums = constant + worst.sum(axis=1)
             keep = sums <= above
@@ -640,7 +685,7 @@ class _Cliques:
     def _greedy(self, state, sums, starts):
         """Return leaves that meet, those with the lowest sums chosen first, or None."""
         alive, is_open = np.ones(len(state), dtype=bool), np.ones(len(state), dtype=bool)
-        sizes, chosen = np.diff([*starts, len(state)]), []
+        sizes, chosen = _sizes(starts, len(state)), []
         group = np.repeat(np.arange(len(starts)), sizes)
         while (free := alive & is_open).any():
             best = np.where(free, sums, np.inf).argmin()
@@ -658,20 +703,20 @@ class _Cliques:
         if self.gaps is None or not len(state):
             return state
         starts = _starts(self.tree[state])
-        decided = state[starts[np.diff([*starts, len(state)]) == 1]]
+        decided = state[starts[_sizes(starts, len(state)) == 1]]
         together = np.maximum(self.gaps[state], self.gaps[decided].max(axis=0, initial=0))
         return state[np.linalg.norm(together, self.norm, axis=1) <= self.radius]
 
     def _meet(self, leaves):
         """Return whether leaves have a point of the region in common."""
-        if not self.compatible[np.ix_(leaves, leaves)].all():
+        if not self.compatible[leaves[:, None], leaves].all():
             return False
         return self.gaps is None or np.linalg.norm(self.gaps[leaves].max(axis=0), self.norm) <= self.radius
 
     def _branch(self, state, sums):
         """Return (bound, state) for every leaf of the tree whose best has the highest bound, lowest first."""
         starts = _starts(self.tree[state])
-        sizes = np.diff([*starts, len(state)])
+        sizes = _sizes(starts, len(state))
         best = np.where(sizes > 1, np.minimum.reduceat(sums, starts), -np.inf)
         tree = np.flatnonzero(best == best.max())
         tree = tree[sizes[tree].argmin()]
@@ -682,7 +727,7 @@ class _Cliques:
 
 def _argmin_per_group(values, starts):
     """Return the position of the least value of each group."""
-    order = np.lexsort((values, np.repeat(np.arange(len(starts)), np.diff([*starts, len(values)]))))
+    order = np.lexsort((values, np.repeat(np.arange(len(starts)), _sizes(starts, len(values)))))
     return order[starts]
 
 
