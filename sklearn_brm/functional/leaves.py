@@ -30,6 +30,7 @@ _FEW_DROPPED = 0.9
 _TIE = float(np.finfo(float).smallest_subnormal)
 # Distances are compared with this relative room for their own rounding, per column.
 _ROUNDOFF = 4 * float(np.finfo(float).eps)
+_MOST32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -469,9 +470,6 @@ def nearest_wrong_leaf(
             radii[i] = distances[best] / (1 + _ROUNDOFF * (4 + X.shape[1]))
             points[i] = np.where(np.isnan(X[i]), np.nan, np.clip(X[i], low[best], high[best]))
     return radii, points
-
-
-_MOST32 = float(np.finfo(np.float32).max)
 
 
 def _starts(groups):
