@@ -16,8 +16,8 @@ from _common import HERE, median_times, write_table
 from sklearn.model_selection import train_test_split
 
 from sklearn_brm import ThreatModel, adversarial_examples
-from sklearn_brm._scorer._table import Table
-from sklearn_brm._scorer._threat import resolve_threat
+from sklearn_brm._robustness._table import Table
+from sklearn_brm._robustness._threat import resolve_threat
 
 sys.path.insert(0, str(HERE.parent / "examples"))
 from robust_table import problems, some_of_each_class

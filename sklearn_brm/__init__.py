@@ -13,7 +13,7 @@ from ._displays import (
     TradeOffDisplay,
 )
 from ._encoder import WTAEncoder
-from ._scorer import (
+from ._robustness import (
     AdversarialExamples,
     AdversarialScorer,
     Certificates,

@@ -1,6 +1,6 @@
 """What an attack of your own is made of: see `Attack`."""
 
-from ._scorer import Attack, AttackContext
+from ._robustness import Attack, AttackContext
 from .functional.attacks import Ball, Found, cross_entropy, margin
 
 __all__ = ["Attack", "AttackContext", "Ball", "Found", "cross_entropy", "margin"]

@@ -23,7 +23,7 @@ PLACES = {
     "attacks": (4, "attacks"),
     "_spectrum": (1, "measuring"),
     "_bridge": (2, "bridge"),
-    "_scorer": (3, "attacking"),
+    "_robustness": (3, "robustness"),
     "_displays": (4, "displays"),
     "__init__": (5, "top"),
 }
@@ -93,9 +93,11 @@ def test_nothing_private_of_scikit_learn_is_imported(module):
 
 def test_the_guard_sees_an_upward_import(tmp_path, monkeypatch):
     (tmp_path / "functional").mkdir()
-    (tmp_path / "functional" / "bad.py").write_text("def f():\n    from .._scorer import AdversarialScorer\n")
+    (tmp_path / "functional" / "bad.py").write_text(
+        "def f():\n    from .._robustness import AdversarialScorer\n"
+    )
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
-    with pytest.raises(AssertionError, match=r"functional/bad.py imports \['_scorer'\]"):
+    with pytest.raises(AssertionError, match=r"functional/bad.py imports \['_robustness'\]"):
         test_imports_point_down_or_stay_in_their_room("functional/bad.py")
 
 

@@ -258,7 +258,7 @@ def test_weighted_medians_are_those_of_repeated_rows(model):
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
 def test_the_weighted_median_equals_numpys_of_repeated_values(n):
-    from sklearn_brm._scorer._scorer import _median
+    from sklearn_brm._robustness._scorer import _median
 
     random = np.random.default_rng(n)
     for _ in range(50):

@@ -31,8 +31,8 @@ from sklearn_brm import (
     from_foolbox,
     robustness_curve,
 )
-from sklearn_brm._scorer._evaluation import Evaluation
-from sklearn_brm._scorer._trees import split_draw, split_points
+from sklearn_brm._bridge.tree_splits import split_draw, split_points
+from sklearn_brm._robustness._evaluation import Evaluation
 from sklearn_brm.functional.attacks import Ball
 
 X, y = load_breast_cancer(return_X_y=True)

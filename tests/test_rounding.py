@@ -25,8 +25,8 @@ from sklearn_brm import (
     adversarial_examples,
     critical_perturbations,
 )
-from sklearn_brm._scorer._attacked import AttackedEstimator
-from sklearn_brm._scorer._table import Table
+from sklearn_brm._robustness._attacked import AttackedEstimator
+from sklearn_brm._robustness._table import Table
 
 NORMS = [np.inf, 2, 1]
 

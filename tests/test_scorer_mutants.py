@@ -29,9 +29,9 @@ from sklearn_brm import (
     from_foolbox,
     robustness_curve,
 )
-from sklearn_brm._scorer._doubts import _several
-from sklearn_brm._scorer._table import Table
-from sklearn_brm._scorer._threat import resolve_threat
+from sklearn_brm._robustness._doubts import _several
+from sklearn_brm._robustness._table import Table
+from sklearn_brm._robustness._threat import resolve_threat
 from sklearn_brm.functional.attacks import (
     Ball,
     apgd,

@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_brm import SmoothedClassifier, ThreatModel, adversarial_examples
-from sklearn_brm._scorer._intervals import lowest_share
+from sklearn_brm._robustness._intervals import lowest_share
 
 
 class Asked(ClassifierMixin, BaseEstimator):

@@ -39,8 +39,8 @@ from sklearn_brm import (
     critical_perturbations,
     robustness_curve,
 )
-from sklearn_brm._scorer._intervals import share_interval
-from sklearn_brm._scorer._trees import split_points
+from sklearn_brm._bridge.tree_splits import split_points
+from sklearn_brm._robustness._intervals import share_interval
 
 QUICK = {"n_steps": 20, "max_queries": 200, "random_state": 0}
 FEW = {"n_steps": 5, "max_queries": 20, "random_state": 0}

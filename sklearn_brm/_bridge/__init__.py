@@ -12,6 +12,7 @@ from ._registry import (
 )
 from ._verify import mismatch, one_column_per_class
 from .tree_ensembles import read_trees, tree_ensemble
+from .tree_splits import split_draw, split_points
 
 __all__ = [
     "CodedInputs",
@@ -23,6 +24,8 @@ __all__ = [
     "read_trees",
     "register_converter",
     "register_torch_function",
+    "split_draw",
+    "split_points",
     "to_torch",
     "tree_ensemble",
 ]

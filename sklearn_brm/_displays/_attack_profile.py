@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 
 from .._base import check_number, parameter_error
-from .._scorer import AdversarialExamples, adversarial_examples
+from .._robustness import AdversarialExamples, adversarial_examples
 from ._style import PALETTE, check_axes, resolve_axes
 
 _OWNER = "AttackProfileDisplay"

@@ -18,7 +18,7 @@ from .._base import (
 )
 from .._bridge import NotConvertibleError, to_torch
 from .._device import compute_dtype
-from .._scorer import Table
+from .._robustness import Table
 from ..functional.jacobians import jacobian_norms
 from ._style import AREAS, check_axes, legend_above, resolve_axes
 

@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 
 from .._base import as_numbers, check_choice, parameter_error
-from .._scorer import ThreatModel, common_radii, curve_of_predictions, robustness_curve
+from .._robustness import ThreatModel, common_radii, curve_of_predictions, robustness_curve
 from ._style import MARKERS, check_axes, legend_above, resolve_axes, spans_decades
 
 _OWNER = "RobustnessCurveDisplay"

@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 
 from .._base import parameter_error
-from .._scorer import AdversarialScorer, ThreatModel
+from .._robustness import AdversarialScorer, ThreatModel
 from ..functional.fronts import pareto_front
 from ._style import check_axes, legend_above, resolve_axes
 

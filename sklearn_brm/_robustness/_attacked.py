@@ -9,11 +9,10 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
-from .._bridge import CodedInputs, convert_coded, mismatch, one_column_per_class
+from .._bridge import CodedInputs, convert_coded, mismatch, one_column_per_class, split_points
 from .._device import compute_dtype
 from ..functional.attacks import noise, rounding_share
 from ..functional.layers import Select, sequence
-from ._trees import split_points
 
 # Share of rows whose label the estimator never saw, as of a rare class in cross-validation, that may be.
 _FEW_STRANGE = 0.1

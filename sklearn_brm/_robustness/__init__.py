@@ -4,9 +4,9 @@ from ._attacks import Attack, AttackContext
 from ._certificates import Certificates, certified_radii, certify
 from ._doubts import RobustnessWarning
 from ._foreign import from_art, from_foolbox
+from ._functions import adversarial_examples, common_radii, critical_perturbations, robustness_curve
 from ._provers import NotCertifiableError
 from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve, curve_of_predictions
-from ._robustness import adversarial_examples, common_radii, critical_perturbations, robustness_curve
 from ._scorer import AdversarialScorer
 from ._smoothing import SmoothedClassifier
 from ._table import Table

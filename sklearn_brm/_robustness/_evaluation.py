@@ -6,12 +6,11 @@ import numpy as np
 import torch
 
 from .._base import as_tensor, progress, resolve_device, seeded_generator
-from .._bridge import NotConvertibleError
+from .._bridge import NotConvertibleError, split_draw
 from ..functional.attacks import linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
 from ._attacks import AttackContext, make_plan
 from ._table import Table
-from ._trees import split_draw
 
 # Rows among which a black box looks for other classes.
 _POOL = 500
