@@ -88,3 +88,9 @@ def pytest_collection_modifyitems(config, items):
     seed = config.getoption("--shuffle")
     if seed is not None:
         random.Random(seed).shuffle(items)
+
+
+@pytest.fixture
+def on_the_processor(monkeypatch):
+    """Let "auto" mean the processor, where the same bits are promised; a GPU adds up in any order."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

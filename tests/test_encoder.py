@@ -257,6 +257,7 @@ def test_a_radius_whose_powers_overflow_or_vanish_is_refused_with_the_limits(dig
 
 
 @pytest.mark.parametrize("norm", [3, 50])
+@pytest.mark.usefixtures("on_the_processor")
 def test_an_int_for_the_radius_is_the_float(digits, norm):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -348,6 +349,7 @@ def test_chunks_of_any_size_learn_as_well_as_the_whole(digits):
 # Few features
 
 
+@pytest.mark.usefixtures("on_the_processor")
 def test_beside_few_features_stands_a_constant_of_the_median_length_and_beside_many_none(digits):
     X = make_blobs(200, 4, random_state=0)[0]
     encoder = WTAEncoder(10, random_state=0).fit(X)
@@ -405,6 +407,7 @@ def test_the_precision_of_the_data_is_kept(digits, dtype):
     assert encoder.transform(X.astype(np.float16)).dtype == np.float64
 
 
+@pytest.mark.usefixtures("on_the_processor")
 def test_memory_maps_and_read_only_arrays_are_neither_changed_nor_refused(digits, tmp_path):
     X = digits[0]
     path = tmp_path / "X.npy"
@@ -455,6 +458,7 @@ def test_fit_needs_three_times_its_components_and_four_batches_of_activations_be
 
 
 @pytest.mark.parametrize("turn", [np.s_[::-1], np.s_[:, ::-1]])
+@pytest.mark.usefixtures("on_the_processor")
 def test_arrays_that_run_backwards_are_encoded_like_their_copies(digits, turn):
     X, init = digits[0][:200][turn], digits[0][:10][::-1]
     found, expected = (
@@ -491,6 +495,7 @@ def test_arrays_that_run_backwards_are_encoded_like_their_copies(digits, turn):
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.usefixtures("on_the_processor")
 def test_numbers_of_numpy_do_what_those_of_python_do(digits, name, value):
     X = digits[0][:300]
     options = {"n_components": 10, "max_iter": 2, "random_state": 0}
@@ -502,6 +507,7 @@ def test_numbers_of_numpy_do_what_those_of_python_do(digits, name, value):
     np.testing.assert_array_equal(found.transform(X), expected.transform(X))
 
 
+@pytest.mark.usefixtures("on_the_processor")
 def test_the_same_seed_gives_the_same_bits_whatever_else_draws(digits, global_state_unchanged):
     first = WTAEncoder(20, max_iter=5, random_state=7).fit(digits[0])
     np.random.RandomState(0).normal(size=3)
@@ -509,6 +515,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_else_draws(digits, global_st
     np.testing.assert_array_equal(first.components_, second.components_)
 
 
+@pytest.mark.usefixtures("on_the_processor")
 def test_a_grid_search_in_two_processes_finds_the_same_as_in_one(digits):
     X, y = digits[0][:300], digits[1][:300]
     pipeline = make_pipeline(WTAEncoder(20, max_iter=3, random_state=0), LogisticRegression())
@@ -522,6 +529,7 @@ def test_a_grid_search_in_two_processes_finds_the_same_as_in_one(digits):
     np.testing.assert_array_equal(scores[0], scores[1])
 
 
+@pytest.mark.usefixtures("on_the_processor")
 def test_a_pickled_encoder_holds_arrays_and_encodes_the_same(encoder, digits):
     data = pickle.dumps(encoder)
     assert b"torch" not in data, "a machine without the device of the fit could not read it"
@@ -752,6 +760,7 @@ def test_columns_that_do_not_vary_do_not_make_others_look_large(scales, n_consta
         warn_of_dead(units(slice(50)), X, X)
 
 
+@pytest.mark.usefixtures("on_the_processor")
 def test_a_stream_that_overflows_is_refused_and_leaves_the_units_as_they_were(digits):
     encoder = WTAEncoder(4, random_state=0).partial_fit(digits[0][:100])
     before = encoder.components_.copy()
