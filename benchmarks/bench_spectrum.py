@@ -1,4 +1,4 @@
-"""Speed and memory of PowerLawSpectrum beside NumPy and scikit-learn, and the coverage of its intervals.
+"""Speed and memory of PowerLawSpectrum beside NumPy and scikit-learn, and how far its answers are right.
 
 python benchmarks/bench_spectrum.py            # all tables, about five minutes on two cores
 python benchmarks/bench_spectrum.py --small    # a minute, to see that it runs
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,7 @@ def child(call, n_samples, chunk_size):
         for first in range(0, n_samples, chunk_size):
             row = first % STREAM_ROWS
             spectrum.partial_fit(X[row : row + chunk_size])
+        spectrum.measure()
     exponent = spectrum.exponent_
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_MB
     print(time.perf_counter() - start, peak - before, exponent)
@@ -162,6 +164,34 @@ def coverage_table(n_draws, n_features, n_bootstrap=200):
     )
 
 
+def laws_table(n_draws, n_features):
+    ranks = np.arange(1, n_features + 1)
+    spectra = {
+        "power_law": 1 / ranks,
+        "exponential": np.exp(-ranks / 20),
+        "broken_power_law": np.where(ranks < 15, ranks**-0.5, 15**1.5 * ranks**-2.0),
+    }
+    rows = []
+    for law, per_feature, window in product(spectra, (3, 10, 100), ("auto", (1, 30))):
+        best, leads = [], []
+        for seed in range(n_draws):
+            X = np.random.default_rng(seed).normal(size=(per_feature * n_features, n_features))
+            comparison = PowerLawSpectrum(window, device="cpu").fit(X * spectra[law] ** 0.5).compare_laws()
+            best.append(comparison.best)
+            others = min(value for name, value in comparison.criteria.items() if name != law)
+            leads.append(others - comparison.criteria[law])
+        counts = [best.count(name) for name in spectra]
+        lead = f"{np.median(leads):+.0f} ({min(leads):+.0f} to {max(leads):+.0f})"
+        rows.append((law, per_feature, window, *counts, lead))
+    write_table(
+        "spectrum_laws",
+        f"The law that is named best, for Gaussian data with {n_features} features, {n_draws} draws",
+        ["true law", "samples per feature", "window", *spectra, "lead of the true law"],
+        rows,
+        notes=["Lead: the smallest criterion of the other laws less that of the true one, median and range."],
+    )
+
+
 def images_table():
     X, _ = load_cifar10("test")
     X /= np.linalg.norm(X, ord=3, axis=1, keepdims=True)
@@ -183,7 +213,7 @@ HEADER_IMAGES = ["rows", "window", "method", "exponent", "asked for"]
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="small arrays, to see that it runs")
-    parser.add_argument("--only", choices=["one_shot", "streaming", "coverage", "images"])
+    parser.add_argument("--only", choices=["one_shot", "streaming", "coverage", "laws", "images"])
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -195,6 +225,7 @@ def main():
         "one_shot": lambda: one_shot_table(*((1000, 300) if small else (10_000, 3072))),
         "streaming": lambda: streaming_table(20_000 if small else 1_000_000, [100, 1000, 10_000]),
         "coverage": lambda: coverage_table(5 if small else 100, 60),
+        "laws": lambda: laws_table(5 if small else 50, 100),
     }
     if have_images():
         tables["images"] = images_table

@@ -8,7 +8,7 @@ from sklearn_brm.functional.spectra import (
     _covariance,
     bootstrap_exponent,
     choose_window,
-    compare_models,
+    compare_laws,
     cv_pca,
     density_to_rank_exponent,
     effective_rank,
@@ -218,8 +218,9 @@ def test_exponents_without_a_counterpart_are_refused():
 )
 def test_the_information_criterion_picks_the_law_that_made_the_spectrum(law, spectrum):
     noise = np.exp(0.1 * np.random.default_rng(0).normal(size=200))
-    criterion = compare_models(spectrum * noise, (1, 200))
-    assert min(criterion, key=criterion.get) == law
+    comparison = compare_laws(spectrum * noise, (1, 200))
+    assert comparison.best == law
+    assert set(comparison.criteria) == {"power_law", "exponential", "broken_power_law"}
 
 
 def test_the_information_criterion_of_a_line_is_the_textbooks():
@@ -229,8 +230,14 @@ def test_the_information_criterion_of_a_line_is_the_textbooks():
     log_likelihood = stats.norm.logpdf(residuals, scale=residuals.std()).sum()
     # The Gaussian likelihood's constant, n (log 2 pi + 1), is common to all laws and left out.
     expected = 3 * np.log(200) - 2 * log_likelihood - 200 * (np.log(2 * np.pi) + 1)
-    assert compare_models(values, (1, 200))["power_law"] == pytest.approx(expected, rel=1e-9)
-    assert np.isnan(compare_models(values, (1, 3))["broken_power_law"])
+    assert compare_laws(values, (1, 200)).criteria["power_law"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_laws_with_more_parameters_than_eigenvalues_are_not_best():
+    comparison = compare_laws(RANKS**-1.2, (1, 4))
+    assert np.isnan(comparison.criteria["broken_power_law"])
+    assert comparison.best == "power_law"
+    assert compare_laws(RANKS**-1.2, (1, 3)).best is None
 
 
 def test_effective_rank_and_participation_ratio_count_equal_eigenvalues():

@@ -24,7 +24,7 @@ from sklearn_brm import (
     WTAEncoder,
     pipeline_spectra,
 )
-from sklearn_brm.functional.spectra import compare_models, cv_pca, fit_power_law
+from sklearn_brm.functional.spectra import compare_laws, cv_pca, fit_power_law
 
 LARGEST = 1e-10  # of the largest eigenvalue
 
@@ -68,7 +68,9 @@ def test_a_stream_gives_the_eigenvalues_of_pca_whatever_its_chunks(n_chunks):
     for chunk in np.array_split(X, n_chunks):
         spectrum.partial_fit(chunk)
     assert spectrum.n_samples_seen_ == 2000
-    assert_same_eigenvalues(spectrum.eigenvalues_, PCA(svd_solver="full").fit(X).explained_variance_)
+    assert_same_eigenvalues(
+        spectrum.measure().eigenvalues_, PCA(svd_solver="full").fit(X).explained_variance_
+    )
 
 
 @pytest.mark.parametrize("n_chunks", [1, 7, 1000, 2000], ids="{} chunks".format)
@@ -78,7 +80,7 @@ def test_a_mean_of_a_million_standard_deviations_does_not_hurt(n_chunks):
     for chunk in np.array_split(X, n_chunks):
         spectrum.partial_fit(chunk)
     expected = PCA(svd_solver="full").fit(X).explained_variance_
-    assert_same_eigenvalues(spectrum.eigenvalues_, expected, 1e-6)
+    assert_same_eigenvalues(spectrum.measure().eigenvalues_, expected, 1e-6)
     assert_same_eigenvalues(PowerLawSpectrum().fit(X).eigenvalues_, expected, 1e-6)
 
 
@@ -165,17 +167,22 @@ def test_the_torch_form_is_the_identity_with_a_gradient():
             ValueError,
             "The 'device' parameter of PowerLawSpectrum .* Got 'abacus' instead.",
         ),
+        ({"random_state": "dice"}, ValueError, "The 'random_state' parameter of PowerLawSpectrum"),
         ({"verbose": -1}, ValueError, "The 'verbose' parameter"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 def test_bad_parameters_are_refused_before_any_work(parameters, error, message, call):
+    X = power_law_data(60, 12, 1.0)
+    streamed = PowerLawSpectrum().partial_fit(X).set_params(**parameters)
+    with pytest.raises(error, match=message):
+        streamed.measure()
     spectrum = PowerLawSpectrum(**parameters)
     if call == "partial_fit":
         message = message.replace("n_samples=60, ", "")
     with pytest.raises(error, match=message):
-        getattr(spectrum, call)(power_law_data(60, 12, 1.0))
+        getattr(spectrum, call)(X)
     assert not hasattr(spectrum, "n_samples_seen_")
 
 
@@ -238,7 +245,7 @@ def test_other_numbers_are_measured_in_float64(dtype):
 def test_a_doubtful_exponent_is_said_to_be_one(spectrum, X, message, call):
     spectrum = copy.copy(spectrum)
     with pytest.warns(SpectrumWarning, match=message):
-        getattr(spectrum, call)(X).exponent_  # noqa: B018
+        spectrum.fit(X) if call == "fit" else spectrum.partial_fit(X).measure()
 
 
 def test_one_warning_names_all_doubts():
@@ -248,42 +255,86 @@ def test_one_warning_names_all_doubts():
     assert str(caught[0].message).count(";") >= 2
 
 
-def test_partial_fit_warns_of_nothing_before_a_result_is_asked_for():
+def test_measure_gives_every_result_of_fit():
     X = power_law_data(300, 12, 1.0)
-    spectrum = PowerLawSpectrum(window=(1, 10)).partial_fit(X[:1])
-    assert not hasattr(spectrum, "exponent_"), "one row has no covariance"
-    spectrum.partial_fit(X[1:])
-    assert spectrum.exponent_ == pytest.approx(PowerLawSpectrum(window=(1, 10)).fit(X).exponent_, rel=1e-10)
+    fitted = PowerLawSpectrum(window=(1, 10)).fit(X)
+    streamed = PowerLawSpectrum(window=(1, 10)).partial_fit(X[:1]).partial_fit(X[1:]).measure()
+    results = {name for name in vars(fitted) if name.endswith("_")}
+    assert {"r2_", "exponent_stderr_", "effective_rank_", "window_"} < results
+    assert results == {name for name in vars(streamed) if name.endswith("_")}
+    for name in results:
+        np.testing.assert_allclose(getattr(streamed, name), getattr(fitted, name), rtol=1e-9)
+
+
+def test_asking_a_stream_for_its_results_computes_nothing():
+    # Measuring this would warn, and warnings are errors here.
+    spectrum = PowerLawSpectrum().partial_fit(power_law_data(20, 12, 1.0))
+    before = set(vars(spectrum))
+    for name in ("r2_", "eigenvalues_", "exponent_"):
+        assert not hasattr(spectrum, name)
+        with pytest.raises(
+            AttributeError, match=rf"no attribute '{name}': call measure\(\) after partial_fit"
+        ):
+            getattr(spectrum, name)
+    with pytest.raises(AttributeError, match=r"call measure\(\) after partial_fit"):
+        spectrum.compare_laws()
+    assert "PowerLawSpectrum" in spectrum._repr_html_()
+    np.testing.assert_array_equal(spectrum.transform(np.ones((2, 12))), np.ones((2, 12)))
+    assert set(vars(spectrum)) == before
+
+
+def test_more_rows_remove_results_and_measure_brings_them_back_without_an_interval():
+    X = power_law_data(400, 12, 1.0)
+    spectrum = PowerLawSpectrum((1, 10), n_bootstrap=3, random_state=0).fit(X[:200])
+    assert hasattr(spectrum, "exponent_interval_")
+    spectrum.partial_fit(X[200:])
+    assert not hasattr(spectrum, "exponent_")
+    spectrum.measure()
+    assert spectrum.exponent_ == pytest.approx(PowerLawSpectrum((1, 10)).fit(X).exponent_, rel=1e-10)
+    with pytest.raises(AttributeError, match=r"no attribute 'exponent_interval_'$"):
+        spectrum.exponent_interval_  # noqa: B018
+
+
+def test_measure_takes_another_window_for_the_same_rows():
+    X = power_law_data(400, 12, 1.0)
+    spectrum = PowerLawSpectrum((1, 10), n_bootstrap=3, random_state=0).fit(X)
+    spectrum.set_params(window=(1, 9), method="weighted")
+    expected = PowerLawSpectrum((1, 9), method="weighted")
+    for measured in (spectrum.measure, lambda: expected.fit(X)):
+        with pytest.warns(SpectrumWarning, match="the window holds 9 eigenvalues"):
+            measured()
+    assert spectrum.exponent_ == expected.exponent_
+    assert not hasattr(spectrum, "exponent_interval_"), "it was that of the other window"
 
 
 def test_partial_fit_goes_on_from_fit_and_fit_starts_anew():
     X = power_law_data(400, 12, 1.0)
     spectrum = PowerLawSpectrum(window=(1, 10)).fit(X[:200])
     half = spectrum.eigenvalues_
-    spectrum.partial_fit(X[200:])
+    spectrum.partial_fit(X[200:]).measure()
     assert_same_eigenvalues(spectrum.eigenvalues_, PCA(svd_solver="full").fit(X).explained_variance_)
     np.testing.assert_array_equal(spectrum.fit(X[:200]).eigenvalues_, half)
 
 
-def test_partial_fit_cannot_go_on_from_a_fit_that_kept_no_covariance():
+@pytest.mark.parametrize("call", ["partial_fit", "measure"])
+def test_neither_goes_on_from_a_fit_that_kept_no_covariance(call):
     X = power_law_data(10, 12, 1.0)
     with pytest.warns(SpectrumWarning):
         spectrum = PowerLawSpectrum(window=(1, 5)).fit(X)
-    with pytest.raises(
-        ValueError, match=r"partial_fit cannot go on from a fit on .* fewer rows than features"
-    ):
-        spectrum.partial_fit(X)
+    with pytest.raises(ValueError, match=rf"{call} cannot go on from a fit on .* fewer rows than features"):
+        spectrum.measure() if call == "measure" else spectrum.partial_fit(X)
+    assert hasattr(spectrum, "exponent_"), "what was measured stays"
 
 
+@pytest.mark.parametrize("copied", [lambda spectrum: pickle.loads(pickle.dumps(spectrum)), copy.deepcopy])
 @pytest.mark.parametrize("state", ["fitted", "streaming"])
-def test_a_pickle_measures_and_streams_on(state):
+def test_a_pickle_measures_and_streams_on(state, copied):
     X = power_law_data(400, 12, 1.0)
     spectrum = PowerLawSpectrum(window=(1, 10))
     spectrum.fit(X[:200]) if state == "fitted" else spectrum.partial_fit(X[:200])
-    data = pickle.dumps(spectrum)
-    assert b"torch" not in data, "a machine without the device of the fit could not read it"
-    loaded = pickle.loads(data)
-    assert loaded.exponent_ == spectrum.exponent_
+    assert b"torch" not in pickle.dumps(spectrum), "a machine without the device of the fit could not read it"
+    loaded = copied(spectrum)
+    assert loaded.measure().exponent_ == spectrum.measure().exponent_
     loaded.partial_fit(X[200:])
     assert loaded.n_samples_seen_ == 400
     assert spectrum.n_samples_seen_ == 200
@@ -296,7 +347,9 @@ def test_nothing_is_known_before_fit():
     with pytest.raises(NotFittedError):
         spectrum.transform([[1.0, 2.0]])
     with pytest.raises(NotFittedError):
-        spectrum.goodness()
+        spectrum.compare_laws()
+    with pytest.raises(NotFittedError):
+        spectrum.measure()
 
 
 def test_n_components_keeps_the_leading_eigenvalues():
@@ -308,9 +361,12 @@ def test_n_components_keeps_the_leading_eigenvalues():
     assert leading.effective_rank_ == everything.effective_rank_
 
 
-def test_goodness_compares_the_laws_in_the_window():
-    spectrum = PowerLawSpectrum(window=(2, 20)).fit(power_law_data(400, 30, 1.0))
-    assert spectrum.goodness() == compare_models(spectrum.eigenvalues_, (2, 20))
+def test_the_best_law_is_that_of_the_data_in_the_window():
+    spectrum = PowerLawSpectrum(window=(1, 20)).fit(power_law_data(4000, 60, 1.0))
+    assert spectrum.compare_laws().best == "power_law"
+    assert spectrum.compare_laws() == compare_laws(spectrum.eigenvalues_, (1, 20))
+    rows = np.random.default_rng(0).normal(size=(400, 30)) * np.exp(-np.arange(30) / 8)
+    assert PowerLawSpectrum(window=(2, 20)).fit(rows).compare_laws().best == "exponential"
 
 
 def test_the_interval_repeats_with_the_seed_and_covers_the_truth():
@@ -454,8 +510,15 @@ def test_frames_lone_estimators_and_plain_classifiers_are_measured():
         ),
         ({"widths": [1.5]}, TypeError, "The 'widths' parameter of pipeline_spectra"),
         ({"window": (3, 2)}, ValueError, "The 'window' parameter of pipeline_spectra"),
-        ({"noise_window": "all"}, ValueError, "The 'noise_window' parameter of pipeline_spectra"),
+        (
+            {"noise_window": "all"},
+            ValueError,
+            "The 'noise_window' parameter of pipeline_spectra must be 'auto', None or .* Got 'all'",
+        ),
         ({"method": None}, TypeError, "The 'method' parameter of pipeline_spectra"),
+        ({"white_noise": None}, TypeError, "The 'white_noise' parameter of pipeline_spectra"),
+        ({"random_state": "dice"}, ValueError, "The 'random_state' parameter of pipeline_spectra"),
+        ({"verbose": -1}, ValueError, "The 'verbose' parameter of pipeline_spectra"),
         ({"device": "abacus"}, ValueError, "The 'device' parameter of pipeline_spectra"),
     ],
     ids=str,
@@ -500,7 +563,7 @@ def test_arrays_that_run_backwards_are_measured_like_their_copies(turn):
         lambda rows: PowerLawSpectrum().fit(rows),
         lambda rows: PowerLawSpectrum().fit(rows[:4]),
         lambda rows: PowerLawSpectrum(random_state=0).fit(rows, X_repeat=rows),
-        lambda rows: PowerLawSpectrum().partial_fit(rows),
+        lambda rows: PowerLawSpectrum().partial_fit(rows).measure(),
     ):
         np.testing.assert_allclose(fit(X).eigenvalues_, fit(copy).eigenvalues_, rtol=1e-12)
     pca = PCA(3).fit(copy)
@@ -544,5 +607,6 @@ def test_data_too_small_for_their_squares_are_refused():
 
 def test_one_row_has_no_spectrum_yet():
     spectrum = PowerLawSpectrum().partial_fit(np.ones((1, 3)))
-    with pytest.raises(AttributeError, match="no attribute 'exponent_': a spectrum takes two rows or more"):
-        spectrum.exponent_  # noqa: B018
+    with pytest.raises(ValueError, match=r"A spectrum takes 2 rows or more\. Got 1 row in all calls"):
+        spectrum.measure()
+    assert not hasattr(spectrum, "exponent_")

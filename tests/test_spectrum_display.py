@@ -64,6 +64,14 @@ def test_an_estimator_is_drawn_with_its_interval(X):
         SpectrumDisplay.from_estimator(PowerLawSpectrum())
 
 
+def test_a_stream_is_drawn_once_it_is_measured(X):
+    stream = PowerLawSpectrum((1, 15)).partial_fit(X)
+    with pytest.raises(AttributeError, match=r"'eigenvalues_': call measure\(\) after partial_fit"):
+        SpectrumDisplay.from_estimator(stream)
+    fitted = SpectrumDisplay.from_estimator(PowerLawSpectrum((1, 15)).fit(X))
+    assert labels(SpectrumDisplay.from_estimator(stream.measure())) == labels(fitted)
+
+
 def test_widths_share_a_colour_that_fades_from_the_widest(X):
     model = StandardScaler().fit(X)
     table = pipeline_spectra(model, X, widths=[10, 20], window=(1, 8), random_state=0)

@@ -3,11 +3,10 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_brm.functional.spectra import PowerLawFit, fit_power_law
-
 from .._base import as_numbers, check_choice, parameter_error
 from .._spectrum import PowerLawSpectrum
-from .._spectrum._estimator import METHODS, check_window
+from .._spectrum._rules import check_window, known_method
+from ..functional.spectra import PowerLawFit, fit_power_law
 from ._style import check_axes, legend_above, resolve_axes
 
 # Opacity of the narrowest of several spectra that fade; the widest is drawn in full.
@@ -72,7 +71,7 @@ class SpectrumDisplay:
         Parameters
         ----------
         estimator : PowerLawSpectrum or dict of str to PowerLawSpectrum
-            Fitted, by name if there are several.
+            Fitted, or measured after `partial_fit`; by name if there are several.
         fading : bool, default=False
             Whether the spectra share one colour that fades from the last.
         ax : matplotlib Axes, default=None
@@ -93,7 +92,7 @@ class SpectrumDisplay:
             rule = "a fitted PowerLawSpectrum or a dict of such by name"
             raise parameter_error(owner, "estimator", rule, estimator)
         for one in estimators.values():
-            check_is_fitted(one, "eigenvalues_")
+            check_is_fitted(one)
         display = cls(
             eigenvalues={name: one.eigenvalues_ for name, one in estimators.items()},
             fits={name: _fit_of(one) for name, one in estimators.items()},
@@ -139,8 +138,8 @@ class SpectrumDisplay:
         owner = f"{cls.__name__}.from_eigenvalues"
         check_axes(owner, ax)
         check_choice(owner, "fading", fading, (True, False))
-        check_choice(owner, "method", method, METHODS)
-        check_window(owner, window)
+        known_method(owner, "method", method)
+        check_window(owner, "window", window)
         spectra = eigenvalues if isinstance(eigenvalues, dict) else {"spectrum": eigenvalues}
         rule = "an array or a dict of one or more by name"
         if not spectra:

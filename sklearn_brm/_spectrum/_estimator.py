@@ -1,32 +1,34 @@
 """PowerLawSpectrum: measure how fast the covariance eigenvalues of a representation fall."""
 
-import numbers
 import warnings
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_brm._base import (
+from .._base import (
     DocLinkMixin,
+    any_device,
+    any_seed,
     as_tensor,
-    check_choice,
-    check_number,
+    check_parameters,
+    integer,
+    number,
     parameter_error,
     progress,
     resolve_device,
     seeded_generator,
 )
-from sklearn_brm._device import float64_device
-
+from .._device import float64_device
 from ..functional.layers import sequence
 from ..functional.spectra import (
     StreamingCovariance,
     bootstrap_cv_exponent,
     bootstrap_exponent,
-    compare_models,
+    compare_laws,
     cv_pca,
     effective_rank,
     fit_power_law,
@@ -34,16 +36,14 @@ from ..functional.spectra import (
     participation_ratio,
     sample_eigenvalues,
 )
+from ._rules import check_window, known_method
 
 _DTYPES = [np.float64, np.float32]
-METHODS = ("ols", "weighted", "robust")
-# Results of a measurement; partial_fit removes them, and they come back when one is asked for.
+# What partial_fit removes; measure brings back all but those of the resampled rows.
 _MEASURED = (
     "eigenvalues_",
     "exponent_",
     "exponent_stderr_",
-    "exponent_interval_",
-    "exponent_bias_",
     "intercept_",
     "r2_",
     "window_",
@@ -51,6 +51,7 @@ _MEASURED = (
     "effective_rank_",
     "participation_ratio_",
 )
+_RESAMPLED = ("exponent_interval_", "exponent_bias_")
 _FEW_POINTS = 10
 
 
@@ -136,7 +137,8 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
     The exponent is that of eigenvalue against rank, alpha in [1]_; an exponent gamma of the *density* of
     eigenvalues is 1 + 1/alpha, see :func:`~sklearn_brm.functional.spectra.rank_to_density_exponent`.
 
-    `partial_fit` keeps one n_features x n_features matrix and decomposes it when a result is first asked for.
+    `partial_fit` keeps one n_features x n_features matrix, and `measure` decomposes it: results of a stream
+    are there from the call of `measure` to that of the next `partial_fit`.
 
     The same data, in the same chunks, give the same bits on the same kind of processor with the same number
     of threads; with another number, products are summed in another order, and results agree to rounding.
@@ -157,6 +159,20 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
     >>> round(spectrum.exponent_, 1), spectrum.window_
     (1.0, (1, 50))
     """
+
+    _parameter_rules = MappingProxyType(
+        {
+            "window": check_window,
+            "method": known_method,
+            "n_components": integer("[1, inf)", None),
+            "confidence": number("(0, 1)"),
+            "n_bootstrap": integer("[0, inf)"),
+            "n_shuffles": integer("[1, inf)"),
+            "device": any_device,
+            "random_state": any_seed,
+            "verbose": integer("[0, inf)", True, False),
+        }
+    )
 
     def __init__(
         self,
@@ -199,10 +215,10 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         self : PowerLawSpectrum
             The fitted estimator.
         """
-        device = self._check_parameters()
+        check_parameters(self)
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
         self._check_shape(*X.shape)
-        rows = as_tensor(X)
+        rows, device = as_tensor(X), self._device()
         repeat = None if X_repeat is None else as_tensor(self._check_repeat(X, X_repeat), device=device)
         self._forget_results()
         self.n_samples_seen_ = len(X)
@@ -214,11 +230,10 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         return self
 
     def partial_fit(self, X, y=None):
-        """Add rows to the covariance; results follow when they are asked for.
+        """Add rows to the covariance, of which `measure` then makes the results.
 
         Chunks of any size give the spectrum of all rows together, to rounding. `fit` starts anew, and
-        `partial_fit` goes on from it. No rows are kept to resample: there is no interval, whatever
-        `n_bootstrap`.
+        `partial_fit` goes on from it, without its results, which would be those of fewer rows.
 
         Parameters
         ----------
@@ -230,22 +245,49 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         Returns
         -------
         self : PowerLawSpectrum
-            The estimator.
+            The estimator, without results until `measure` is called.
         """
-        device = self._check_parameters()
+        check_parameters(self)
         first_call = not hasattr(self, "n_samples_seen_")
         X = validate_data(self, X, dtype=_DTYPES, reset=first_call)
         self._check_shape(None, X.shape[1])
+        device = self._device()
         if first_call:
             self._covariance = StreamingCovariance(X.shape[1], device=device)
-        elif self._covariance is None:
-            raise ValueError(
-                "partial_fit cannot go on from a fit on repeats or on fewer rows than features, which keeps "
-                "no covariance. Call partial_fit on all chunks, or fit on all rows."
-            )
+        covariance = self._kept_covariance("partial_fit")
         self._forget_results()
-        self._covariance.to(device).update(as_tensor(X, device=device))
-        self.n_samples_seen_ = self._covariance.n_samples
+        covariance.to(device).update(as_tensor(X, device=device))
+        self.n_samples_seen_ = covariance.n_samples
+        return self
+
+    def measure(self):
+        """Measure the spectrum of all rows so far, from the covariance that `partial_fit` has collected.
+
+        Call it after the last chunk, or after any chunk: more may follow. Called after another `window`,
+        `method` or `n_components` was set, it measures the same rows anew. No rows are kept to resample:
+        there is no interval, whatever `n_bootstrap`, and that of a `fit` is removed.
+
+        Returns
+        -------
+        self : PowerLawSpectrum
+            The estimator with its results.
+
+        Raises
+        ------
+        ValueError
+            With fewer than two rows, or after a `fit` on repeats or on fewer rows than features, which keeps
+            no covariance.
+        """
+        check_parameters(self)
+        check_is_fitted(self, "n_samples_seen_")
+        covariance = self._kept_covariance("measure").to(self._device())
+        if covariance.n_samples < 2:
+            raise ValueError(
+                "A spectrum takes 2 rows or more. Got 1 row in all calls of partial_fit instead."
+            )
+        self._check_shape(covariance.n_samples, self.n_features_in_)
+        self._forget_results()
+        self._measure_covariance()
         return self
 
     def transform(self, X):
@@ -264,28 +306,26 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         check_is_fitted(self)
         return validate_data(self, X, dtype=_DTYPES, reset=False)
 
-    def goodness(self):
-        """Compare the power law with other laws in the same window.
+    def compare_laws(self):
+        """Compare the power law with other laws for the same eigenvalues, those in `window_`.
+
+        Finite samples bend a power law, so that a broken one may be best by a small lead.
 
         Returns
         -------
-        criterion : dict of str to float
-            Bayesian information criterion of "power_law", "exponential" and "broken_power_law"; the smallest
-            fits best. See :func:`~sklearn_brm.functional.spectra.compare_models`.
+        comparison : LawComparison
+            `best`, the name of the law that describes the eigenvalues best, and `criteria`, the Bayesian
+            information criterion of "power_law", "exponential" and "broken_power_law", by which the smallest
+            is best. See :func:`~sklearn_brm.functional.spectra.compare_laws`.
         """
         check_is_fitted(self)
-        return compare_models(self.eigenvalues_, self.window_)
+        return compare_laws(self.eigenvalues_, self.window_)
 
     def __getattr__(self, name):
-        # Only names that are missing come here: after partial_fit, results wait until someone looks.
-        covariance = self.__dict__.get("_covariance")
-        waiting = covariance is not None and covariance.n_samples > 1 and "eigenvalues_" not in self.__dict__
-        if name in _MEASURED and waiting:
-            self._measure_covariance()
-            return getattr(self, name)
-        few = name in _MEASURED and covariance is not None and covariance.n_samples < 2
-        why = ": a spectrum takes two rows or more" if few else ""
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{why}")
+        # Only names that are missing come here. Nothing is computed: `hasattr` and displays ask, too.
+        waiting = name in _MEASURED and "n_samples_seen_" in self.__dict__
+        advice = ": call measure() after partial_fit" if waiting else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{advice}")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -295,14 +335,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
     def _as_torch(self, *, device, dtype):
         return sequence()
 
-    def _check_parameters(self):
-        check_window(self, self.window)
-        check_choice(self, "method", self.method, METHODS)
-        check_number(self, "n_components", self.n_components, "[1, inf)", kind=numbers.Integral, also=(None,))
-        check_number(self, "confidence", self.confidence, "(0, 1)")
-        check_number(self, "n_bootstrap", self.n_bootstrap, "[0, inf)", kind=numbers.Integral)
-        check_number(self, "n_shuffles", self.n_shuffles, "[1, inf)", kind=numbers.Integral)
-        check_number(self, "verbose", self.verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
+    def _device(self):
         return float64_device(resolve_device(self, self.device))
 
     def _check_shape(self, n_samples, n_features):
@@ -323,8 +356,16 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             )
         return X_repeat
 
+    def _kept_covariance(self, call):
+        if self._covariance is None:
+            raise ValueError(
+                f"{call} cannot go on from a fit on repeats or on fewer rows than features, which keeps no "
+                "covariance. Call partial_fit on all chunks, or fit on all rows."
+            )
+        return self._covariance
+
     def _forget_results(self):
-        for name in _MEASURED:
+        for name in (*_MEASURED, *_RESAMPLED):
             self.__dict__.pop(name, None)
 
     def _fit_rows(self, rows, device):
@@ -335,7 +376,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             line = self._measure_covariance()
         else:
             n_constant = int((rows == rows[0]).all(dim=0).sum())
-            line = self._measure(sample_eigenvalues(rows.to(device)), n_constant)
+            line = self._store_results(sample_eigenvalues(rows.to(device)), n_constant)
         if self.n_bootstrap:
             rng = seeded_generator(self, self.random_state)
             self._bootstrap(bootstrap_exponent, rows.to(device), line, rng=rng)
@@ -345,12 +386,12 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         # The mean of equal numbers is right to rounding only.
         rounding = 10 * torch.finfo(torch.float64).eps * covariance.mean.abs()
         n_constant = int((covariance.variances() <= rounding**2).sum())
-        return self._measure(covariance.eigenvalues(), n_constant)
+        return self._store_results(covariance.eigenvalues(), n_constant)
 
     def _fit_repeats(self, rows, repeat):
         random_state = seeded_generator(self, self.random_state)
         eigenvalues = cv_pca(rows, repeat, n_shuffles=int(self.n_shuffles), rng=random_state).mean(axis=0)
-        line = self._measure(eigenvalues, n_constant=0)
+        line = self._store_results(eigenvalues, n_constant=0)
         if self.n_bootstrap:
             self._bootstrap(bootstrap_cv_exponent, rows, repeat, line, rng=random_state)
 
@@ -366,7 +407,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         self.exponent_interval_ = bootstrap.interval
         self.exponent_bias_ = bootstrap.bias
 
-    def _measure(self, eigenvalues, n_constant):
+    def _store_results(self, eigenvalues, n_constant):
         """Store and return what follows from the eigenvalues, and warn of what makes it doubtful."""
         kept = eigenvalues[: self.n_components]
         sizes = {"n_samples": self.n_samples_seen_, "n_features": self.n_features_in_}
@@ -405,15 +446,3 @@ def _doubts(fit, *, n_samples, n_features, n_eigenvalues, n_constant):
         yield f"{n_left_out} eigenvalues in the window are not positive and were left out"
     if fit.n_points < _FEW_POINTS:
         yield f"the window holds {fit.n_points} eigenvalues where {_FEW_POINTS} are few (widen it)"
-
-
-def check_window(owner, window, name="window"):
-    """Raise unless `window` is "auto" or two ranks."""
-    rule = "'auto' or (first, last) with ints 1 <= first < last, counted from 1"
-    if isinstance(window, str) and window == "auto":
-        return
-    if not isinstance(window, (tuple, list)):
-        raise parameter_error(owner, name, rule, window)
-    integers = all(isinstance(end, numbers.Integral) and not isinstance(end, bool) for end in window)
-    if len(window) != 2 or not integers or not 1 <= window[0] < window[1]:
-        raise parameter_error(owner, name, rule, window, ValueError)

@@ -3,30 +3,54 @@
 import copy
 import numbers
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_brm._base import (
+from .._base import (
+    any_device,
+    any_seed,
     as_tensor,
-    check_choice,
     check_number,
+    integer,
+    one_of,
     progress,
     resolve_device,
     seeded_generator,
 )
-from sklearn_brm._spectrum._estimator import METHODS, PowerLawSpectrum, check_window
-from sklearn_brm.functional.spectra import (
+from ..functional.spectra import (
     StreamingCovariance,
     effective_rank,
     fit_power_law,
     participation_ratio,
     scatter_eigenvalues,
 )
+from ._estimator import PowerLawSpectrum
+from ._rules import check_window, known_method
 
 _OWNER = "pipeline_spectra"
 _CHUNK_ROWS = 4096
+
+
+def _check_widths(owner, name, value):
+    for width in _as_list(value):
+        check_number(owner, name, width, "[1, inf)", kind=numbers.Integral)
+
+
+_PARAMETER_RULES = MappingProxyType(
+    {
+        "widths": _check_widths,
+        "window": check_window,
+        "noise_window": partial(check_window, also=(None,)),
+        "method": known_method,
+        "white_noise": one_of(True, False),
+        "device": any_device,
+        "random_state": any_seed,
+        "verbose": integer("[0, inf)", True, False),
+    }
+)
 
 
 def pipeline_spectra(
@@ -107,8 +131,17 @@ def pipeline_spectra(
     >>> list(zip(table["step"], table["source"], table["width"]))[:3]
     [('input', 'data', 64), ('pca', 'data', 10), ('pca', 'data', 30)]
     """
-    check_choice(_OWNER, "white_noise", white_noise, (True, False))
-    widths = _check_parameters(widths, window, noise_window, method, verbose)
+    _check_parameters(
+        widths=widths,
+        window=window,
+        noise_window=noise_window,
+        method=method,
+        white_noise=white_noise,
+        device=device,
+        random_state=random_state,
+        verbose=verbose,
+    )
+    widths = sorted({int(width) for width in _as_list(widths)})
     device = resolve_device(_OWNER, device)
     check_is_fitted(pipeline)
     array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2, input_name="X")
@@ -127,14 +160,13 @@ def pipeline_spectra(
     return {column: [record[column] for record in records] for column in records[0]}
 
 
-def _check_parameters(widths, window, noise_window, method, verbose):
-    check_window(_OWNER, window)
-    if noise_window is not None:
-        check_window(_OWNER, noise_window, "noise_window")
-    check_choice(_OWNER, "method", method, METHODS)
-    check_number(_OWNER, "verbose", verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
-    widths = [] if widths is None else list(np.atleast_1d(widths))
-    return sorted({int(check_number(_OWNER, "widths", w, "[1, inf)", kind=numbers.Integral)) for w in widths})
+def _check_parameters(**parameters):
+    for name, rule in _PARAMETER_RULES.items():
+        rule(_OWNER, name, parameters[name])
+
+
+def _as_list(widths):
+    return [] if widths is None else list(np.atleast_1d(widths))
 
 
 def _white_noise(rows, rng):

@@ -1,35 +1,37 @@
 """Covariance spectra: streamed covariances, power-law fits, resampling and cross-validated PCA."""
 
-from sklearn_brm.functional.spectra._covariance import (
+from ._covariance import (
     StreamingCovariance,
     effective_rank,
     participation_ratio,
     sample_eigenvalues,
     scatter_eigenvalues,
 )
-from sklearn_brm.functional.spectra._cross_validation import cv_pca
-from sklearn_brm.functional.spectra._power_law import (
+from ._cross_validation import cv_pca
+from ._power_law import (
+    LawComparison,
     PowerLawFit,
-    compare_models,
+    compare_laws,
     density_to_rank_exponent,
     fit_power_law,
     rank_to_density_exponent,
 )
-from sklearn_brm.functional.spectra._resampling import (
+from ._resampling import (
     ExponentBootstrap,
     bootstrap_cv_exponent,
     bootstrap_exponent,
 )
-from sklearn_brm.functional.spectra._window import choose_window, last_trusted_rank
+from ._window import choose_window, last_trusted_rank
 
 __all__ = [
     "ExponentBootstrap",
+    "LawComparison",
     "PowerLawFit",
     "StreamingCovariance",
     "bootstrap_cv_exponent",
     "bootstrap_exponent",
     "choose_window",
-    "compare_models",
+    "compare_laws",
     "cv_pca",
     "density_to_rank_exponent",
     "effective_rank",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_brm.functional.spectra._covariance import centre, lower_product
+from ._covariance import centre, lower_product
 
 
 def cv_pca(

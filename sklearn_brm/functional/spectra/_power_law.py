@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from sklearn_brm.functional.spectra._window import check_spectrum, choose_window
+from ._window import check_spectrum, choose_window
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,24 @@ class PowerLawFit:
     def predict(self, ranks: ArrayLike) -> np.ndarray:
         """Return the fitted eigenvalues at 1-based `ranks`."""
         return np.exp(self.intercept - self.exponent * np.log(np.asarray(ranks, dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class LawComparison:
+    """How well laws describe the same eigenvalues.
+
+    Attributes
+    ----------
+    best : str or None
+        Name of the law with the smallest criterion; None where the window has too few positive eigenvalues
+        for any.
+    criteria : dict of str to float
+        Bayesian information criterion of "power_law", "exponential" and "broken_power_law"; NaN where the
+        window has too few positive eigenvalues for the law.
+    """
+
+    best: str | None
+    criteria: dict[str, float]
 
 
 def fit_power_law(
@@ -105,13 +123,13 @@ def fit_power_law(
     return PowerLawFit(-slope, stderr, intercept, r2, (first, last), len(ranks))
 
 
-def compare_models(eigenvalues: ArrayLike, window: tuple[int, int]) -> dict[str, float]:
-    """Bayesian information criterion of three laws for the eigenvalues in a window; the smallest fits best.
+def compare_laws(eigenvalues: ArrayLike, window: tuple[int, int]) -> LawComparison:
+    """Compare three laws for the eigenvalues in a window by their Bayesian information criterion.
 
     All are least-squares fits of log eigenvalue with independent Gaussian residuals: a straight line in log
     rank ("power_law"), a straight line in rank ("exponential"), and two straight lines in log rank that meet
     at a fitted rank ("broken_power_law"). Neighbouring eigenvalues are not independent, so that small
-    differences mean little.
+    differences mean little, and finite samples bend the eigenvalues of a power law towards a broken one.
 
     Parameters
     ----------
@@ -121,8 +139,15 @@ def compare_models(eigenvalues: ArrayLike, window: tuple[int, int]) -> dict[str,
 
     Returns
     -------
-    criterion : dict of str to float
-        NaN where the window has too few positive eigenvalues for the law.
+    comparison : LawComparison
+        Which law is best, and the criteria.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_brm.functional.spectra import compare_laws
+    >>> compare_laws(np.exp(-np.arange(100) / 20), window=(1, 100)).best
+    'exponential'
     """
     values = check_spectrum(eigenvalues)
     ranks = _positive_ranks(values, *_check_window(window))
@@ -131,11 +156,13 @@ def compare_models(eigenvalues: ArrayLike, window: tuple[int, int]) -> dict[str,
     joints = np.unique(np.geomspace(1, max(len(ranks), 1), 50).astype(int))
     joints = x[joints[(joints >= 3) & (joints <= len(ranks) - 4)]]
     broken = [_bic([one, x, (x - joint).clip(min=0)], y, n_extra=1) for joint in joints]
-    return {
+    criteria = {
         "power_law": _bic([one, x], y),
         "exponential": _bic([one, ranks], y),
         "broken_power_law": min(broken, default=np.nan),
     }
+    known = [law for law in criteria if not np.isnan(criteria[law])]
+    return LawComparison(min(known, key=criteria.get, default=None), criteria)
 
 
 def rank_to_density_exponent(alpha: float) -> float:

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_brm.functional.spectra._covariance import (
+from ._covariance import (
     centre,
     lower_product,
     negligible,
     scatter_eigenvalues,
 )
-from sklearn_brm.functional.spectra._cross_validation import cv_pca
-from sklearn_brm.functional.spectra._power_law import PowerLawFit, fit_power_law
+from ._cross_validation import cv_pca
+from ._power_law import PowerLawFit, fit_power_law
 
 # More rounds recover the tail of the population's spectrum more sharply and more noisily; four balance.
 _N_ROUNDS = 4

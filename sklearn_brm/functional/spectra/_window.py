@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_brm.functional.spectra._covariance import negligible
+from ._covariance import negligible
 
 # Candidate ends of a window, evenly spaced in log rank.
 _N_EDGES = 24
