@@ -461,6 +461,22 @@ class TestSearch:
             n_freed += (verdicts.certified & search(trees, free, y, time_limit=60).broken).sum()
         assert n_freed > 0
 
+    @pytest.mark.parametrize(("norm", "eps", "stands"), [(2, 0.9, True), (2, 1.1, False), (1, 1.7, True)])
+    def test_leaves_that_meet_in_pairs_inside_the_ball_need_not_meet_there_together(self, norm, eps, stands):
+        labels = np.repeat([0, 0, 1], [10, 3, 7])
+        trees = []
+        for j in range(3):
+            X = np.zeros((20, 3))
+            X[10:, j] = 1.2
+            trees.append(DecisionTreeClassifier().fit(X, labels))
+        forest = RandomForestClassifier(3, max_depth=1).fit(X, labels)
+        forest.estimators_ = trees
+        # Two moves of 0.6 leave class 0 in front, three do not.
+        assert list(forest.predict([[0.7, 0.7, 0], [0.7, 0.7, 0.7]])) == [0, 1]
+        verdicts = search(read_trees(forest), ball(np.zeros((1, 3)), eps, norm), np.array([0]))
+        assert verdicts.certified[0] == stands
+        assert verdicts.broken[0] != stands
+
     def test_rows_with_more_leaves_than_it_takes_keep_the_sum(self, monkeypatch):
         X, y = table(11, 4)
         trees = fitted("forest", 0, X, y)[1]
