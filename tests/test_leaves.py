@@ -465,15 +465,15 @@ class TestSearch:
     def test_leaves_that_meet_in_pairs_inside_the_ball_need_not_meet_there_together(self, norm, eps, stands):
         labels = np.repeat([0, 0, 1], [10, 3, 7])
         trees = []
-        for j in range(3):
-            X = np.zeros((20, 3))
+        for j in range(4):
+            X = np.zeros((20, 4))
             X[10:, j] = 1.2
             trees.append(DecisionTreeClassifier().fit(X, labels))
-        forest = RandomForestClassifier(3, max_depth=1).fit(X, labels)
+        forest = RandomForestClassifier(4, max_depth=1).fit(X, labels)
         forest.estimators_ = trees
         # Two moves of 0.6 leave class 0 in front, three do not.
-        assert list(forest.predict([[0.7, 0.7, 0], [0.7, 0.7, 0.7]])) == [0, 1]
-        verdicts = search(read_trees(forest), ball(np.zeros((1, 3)), eps, norm), np.array([0]))
+        assert list(forest.predict([[0.7, 0.7, 0, 0], [0.7, 0.7, 0.7, 0]])) == [0, 1]
+        verdicts = search(read_trees(forest), ball(np.zeros((1, 4)), eps, norm), np.array([0]))
         assert verdicts.certified[0] == stands
         assert verdicts.broken[0] != stands
 
