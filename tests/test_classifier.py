@@ -610,6 +610,30 @@ def test_batch_normalisation_is_merged_into_the_last_layer(table):
     assert np.isfinite(one_row.coefs_[-1]).all()
 
 
+class KeepsTheNetwork(Callback):
+    """Have the network at hand that was trained."""
+
+    def on_train_end(self, net, **kwargs):
+        self.network = net.module_.eval()
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("sizes", [(), (7,), (7, 5)])
+def test_the_weights_that_are_kept_are_those_of_the_network_that_was_trained(
+    table, sizes, standardize, batch_norm
+):
+    X, y = table[0] * [1, 10, 100, 0.1, 1, 1] + 5, table[1]
+    callback = KeepsTheNetwork()
+    options = {"standardize": standardize, "batch_norm": batch_norm, "callbacks": [callback]}
+    classifier = quick(sizes, **options, warm_start=True)
+    for rate in (0.01, 1e-30):
+        classifier.set_params(learning_rate=rate).fit(X, y)
+        rows = torch.tensor(X - (X.mean(axis=0) if standardize else 0.0))
+        expected = callback.network(rows)[0].detach()
+        np.testing.assert_allclose(classifier.decision_function(X), expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("power", [1.0, 2.0])
 def test_hidden_returns_what_the_layers_compute(table, power):
     X, y = table

@@ -105,16 +105,17 @@ def fold(network):
         What `unfold` needs to take the batch normalisation out of the last layer again.
     """
     coefs, intercepts = _to_arrays(network.weights), _to_arrays(network.biases)
+    norm = None
+    # First, since in a lone layer the scaled features are what is normalised.
+    if network.norm is not None:
+        norm = {name: _to_array(value) for name, value in network.norm.state_dict().items()}
+        gain, shift = _norm_as_affine(norm, network.norm.eps)
+        intercepts[-1] = intercepts[-1] + shift @ coefs[-1]
+        coefs[-1] = coefs[-1] * gain[:, None]
     if network.inverse_scale is not None:
         coefs[0] = coefs[0] * _to_array(network.inverse_scale)[:, None]
     if network.mean is not None:
         intercepts[0] = intercepts[0] - _to_array(network.mean) @ coefs[0]
-    if network.norm is None:
-        return coefs, intercepts, None
-    norm = {name: _to_array(value) for name, value in network.norm.state_dict().items()}
-    gain, shift = _norm_as_affine(norm, network.norm.eps)
-    intercepts[-1] = intercepts[-1] + shift @ coefs[-1]
-    coefs[-1] = coefs[-1] * gain[:, None]
     return coefs, intercepts, norm
 
 
@@ -123,15 +124,15 @@ def unfold(network, coefs, intercepts, norm):
     """Load what `fold` returned into `network`, which may centre and scale the features differently."""
     coefs = [coef.astype(np.float64) for coef in coefs]
     intercepts = [intercept.astype(np.float64) for intercept in intercepts]
+    if network.mean is not None:
+        intercepts[0] = intercepts[0] + _to_array(network.mean) @ coefs[0]
+    if network.inverse_scale is not None:
+        coefs[0] = coefs[0] / _to_array(network.inverse_scale)[:, None]
     if norm is not None and network.norm is not None:
         network.norm.load_state_dict({name: torch.as_tensor(value) for name, value in norm.items()})
         gain, shift = _norm_as_affine(norm, network.norm.eps)
         coefs[-1] = coefs[-1] / gain[:, None]
         intercepts[-1] = intercepts[-1] - shift @ coefs[-1]
-    if network.mean is not None:
-        intercepts[0] = intercepts[0] + _to_array(network.mean) @ coefs[0]
-    if network.inverse_scale is not None:
-        coefs[0] = coefs[0] / _to_array(network.inverse_scale)[:, None]
     for parameter, array in zip([*network.weights, *network.biases], [*coefs, *intercepts]):
         parameter.copy_(torch.as_tensor(array))
 
