@@ -6,9 +6,10 @@ from ._classifier.penalties import (
     Adversarial,
     Batch,
     InputGradient,
+    Interval,
     Jacobian,
     Penalty,
     Spectral,
 )
 
-__all__ = ["L1", "L2", "Adversarial", "Batch", "InputGradient", "Jacobian", "Penalty", "Spectral"]
+__all__ = ["L1", "L2", "Adversarial", "Batch", "InputGradient", "Interval", "Jacobian", "Penalty", "Spectral"]

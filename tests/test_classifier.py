@@ -27,10 +27,11 @@ from sklearn_brm._classifier._fitting import automatic_rate, rows_per_batch
 from sklearn_brm._classifier._network import Perceptron
 from sklearn_brm._classifier._rows import as_dataset
 from sklearn_brm._classifier._training import SlicingIterator, WeightedRows
+from sklearn_brm.functional.rectifier import rectify
 from sklearn_brm.functional.schedules import StepSchedule
-from sklearn_brm.penalties import L1, L2, Adversarial, InputGradient, Jacobian, Spectral
+from sklearn_brm.penalties import L1, L2, Adversarial, InputGradient, Interval, Jacobian, Spectral
 
-PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial"]
+PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial", "interval"]
 
 
 def quick(*args, **kwargs):
@@ -366,6 +367,12 @@ def test_an_unknown_recipe_is_refused():
         ({"penalty": Spectral(start=1.5)}, TypeError, r"'start' parameter .* must be an int in \[0, inf\)"),
         ({"penalty": InputGradient(3)}, TypeError, "'norm' parameter of InputGradient must be 1 or 2. Got 3"),
         ({"penalty": Adversarial(-0.1)}, ValueError, "'eps' parameter of Adversarial"),
+        ({"penalty": Interval("0.1")}, ValueError, "'eps' parameter of Interval .* Got '0.1' instead"),
+        ({"penalty": Interval(ramp=1)}, ValueError, r"'ramp' .* Interval must be a float in \[0, 1\). Got 1"),
+        ({"penalty": Interval(bounds=(1, 0))}, ValueError, r"'bounds' .* low < high. Got \(1, 0\) instead"),
+        ({"penalty": Interval(bounds=(0, np.nan))}, ValueError, "None or a tuple .low, high. of two floats"),
+        ({"penalty": Interval(bounds=1.0)}, ValueError, "'bounds' parameter of Interval .* Got 1.0 instead"),
+        ({"penalty": Interval(bounds="data")}, TypeError, "'bounds' .* of two floats.* Got 'data' instead"),
         ({"alpha": -1}, ValueError, r"'alpha' parameter .* must be a float in \[0, inf\) or 'auto'. Got -1"),
         ({"alpha": np.nan}, ValueError, "Got nan instead"),
         ({"alpha": True}, TypeError, "Got True instead"),
@@ -458,7 +465,9 @@ def test_training_is_the_same_with_and_without_autograd(table, monkeypatch, size
         np.testing.assert_allclose(curve, slow.penalties_[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize("penalty", [None, "l2", "jacobian", "spectral", "input_gradient", "adversarial"])
+@pytest.mark.parametrize(
+    "penalty", [None, "l2", "jacobian", "spectral", "input_gradient", "adversarial", "interval"]
+)
 def test_integer_weights_equal_repetition_for_full_batches(table, penalty):
     X, y = table
     weight = np.random.RandomState(0).randint(0, 4, size=len(X))
@@ -632,6 +641,10 @@ def test_the_weights_that_are_kept_are_those_of_the_network_that_was_trained(
         rows = torch.tensor(X - (X.mean(axis=0) if standardize else 0.0))
         expected = callback.network(rows)[0].detach()
         np.testing.assert_allclose(classifier.decision_function(X), expected, rtol=1e-9, atol=1e-9)
+        weights, biases = callback.network.layers_in_prediction()
+        for i, (weight, bias) in enumerate(zip(weights, biases)):
+            rows = (rectify(rows) if i else rows) @ weight + bias
+        torch.testing.assert_close(rows.detach(), expected)
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0])
@@ -829,6 +842,8 @@ def test_numbers_of_numpy_do_what_those_of_python_do(table, penalty, name, value
         (InputGradient, "norm", np.int64(1)),
         (Adversarial, "eps", np.float16(0.3)),
         (Adversarial, "n_steps", np.uint8(3)),
+        (Interval, "eps", np.float16(0.3)),
+        (Interval, "ramp", np.float32(0.3)),
     ],
 )
 def test_numbers_of_numpy_in_a_penalty_do_what_those_of_python_do(table, kind, name, value):

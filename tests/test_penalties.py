@@ -1,6 +1,6 @@
 """Every penalty against its definition: full Jacobians, eigendecompositions, finite differences."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from sklearn_brm.functional import penalties
 from sklearn_brm.functional.backpropagation import backpropagate
 from sklearn_brm.functional.rectifier import rectifier_slope, rectify
 from sklearn_brm.functional.schedules import SCHEDULES, ExponentialSchedule, StepSchedule
+from sklearn_brm.functional.worst_case import box_around, worst_scores
 
 SIZES = [(1, 3, 1, 2), (5, 4, 7, 3), (8, 10, 6, 10)]
 POWERS = [1.0, 1.3, 2.0, 3.0, 4.5]
@@ -339,3 +340,112 @@ def test_projections_are_on_normal_directions_of_length_one_from_the_generator()
         expected += 4 / 3 * shares.mean()
     found = penalties.jacobian_projected(X @ W.T @ V.T, X, 3, torch.Generator().manual_seed(0))
     torch.testing.assert_close(found, expected)
+
+
+def random_perceptron(sizes, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    weights = [torch.randn(shape, generator=generator, dtype=dtype) for shape in pairwise(sizes)]
+    return weights, [torch.randn(n, generator=generator, dtype=dtype) for n in sizes[1:]]
+
+
+def scores_of(X, weights, biases, power):
+    u = X @ weights[0] + biases[0]
+    for weight, bias in zip(weights[1:], biases[1:]):
+        u = rectify(u, power) @ weight + bias
+    return u if u.shape[1] > 1 else torch.cat([torch.zeros_like(u), u], dim=1)
+
+
+def worst_scores_by_loops(low, high, y, weights, biases, power):
+    """Interval arithmetic on one row, number by number; the last layer is subtracted before it is bounded."""
+    for layer, (W, b) in enumerate(zip(weights, biases)):
+        if layer == len(weights) - 1:
+            break
+        lower, upper = [], []
+        for unit in range(W.shape[1]):
+            ends = [sorted((W[i, unit] * low[i], W[i, unit] * high[i])) for i in range(len(low))]
+            lower.append(max(0, sum(end[0] for end in ends) + b[unit]) ** power)
+            upper.append(max(0, sum(end[1] for end in ends) + b[unit]) ** power)
+        low, high = lower, upper
+    if W.shape[1] == 1:
+        W, b = np.hstack([np.zeros_like(W), W]), np.concatenate([[0.0], b])
+    found = []
+    for other in range(W.shape[1]):
+        gaps = W[:, other] - W[:, y]
+        found.append(b[other] - b[y] + sum(max(g * lo, g * hi) for g, lo, hi in zip(gaps, low, high)))
+    return found
+
+
+@pytest.mark.parametrize("bounds", [(), (-0.5, 0.5)])
+@pytest.mark.parametrize("power", [1.0, 1.3, 2.0, 4.5])
+@pytest.mark.parametrize("sizes", [[4, 3], [4, 1], [4, 5, 3], [4, 5, 1], [4, 6, 5, 3]])
+def test_scores_at_worst_are_those_of_interval_arithmetic_number_by_number(sizes, power, bounds):
+    weights, biases = random_perceptron(sizes)
+    X = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64).clamp(-0.5, 0.5)
+    y = torch.arange(7) % max(2, sizes[-1])
+    found = worst_scores(*box_around(X, 0.2, *bounds), y, weights, biases, power)
+    ends = bounds or (-np.inf, np.inf)
+    low, high = (X - 0.2).clamp(*ends), (X + 0.2).clamp(*ends)
+    arrays = [W.numpy() for W in weights], [b.numpy() for b in biases]
+    expected = [
+        worst_scores_by_loops(*row, *arrays, power) for row in zip(low.tolist(), high.tolist(), y.tolist())
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("sizes", [[4, 3], [4, 1], [4, 5, 3], [4, 6, 5, 1]])
+def test_no_row_of_the_box_has_a_worse_score_and_a_linear_network_reaches_it_at_a_vertex(sizes, power):
+    weights, biases = random_perceptron(sizes)
+    X = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = torch.arange(7) % max(2, sizes[-1])
+    centre, radius = box_around(X, 0.3, -1.0, 1.0)
+    bound = worst_scores(centre, radius, y, weights, biases, power)
+    inside = 2 * torch.rand(50, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 1
+    vertices = torch.tensor(list(product([-1.0, 1.0], repeat=4)), dtype=torch.float64)
+    worst = torch.full_like(bound, -torch.inf)
+    for corner in torch.cat([vertices, inside]):
+        scores = scores_of(centre + corner * radius, weights, biases, power)
+        worst = torch.maximum(worst, scores - scores.gather(1, y[:, None]))
+    assert (worst <= bound + 1e-9).all()
+    assert (bound.gather(1, y[:, None]) == 0).all()
+    if len(sizes) == 2:
+        torch.testing.assert_close(worst, bound)
+
+
+def test_a_box_ends_at_the_bounds_and_a_row_outside_moves_only_towards_them():
+    X = torch.tensor([[0.0, 0.5, 0.95, -0.3, 1.05, 1.5]], dtype=torch.float64)
+    centre, radius = box_around(X, 0.1, 0.0, 1.0)
+    torch.testing.assert_close(centre - radius, X.new_tensor([[0.0, 0.4, 0.85, -0.3, 0.95, 1.4]]))
+    torch.testing.assert_close(centre + radius, X.new_tensor([[0.1, 0.6, 1.0, -0.2, 1.05, 1.5]]))
+    free_centre, free_radius = box_around(X, 0.1)
+    assert free_centre is X
+    assert free_radius.shape == (1, 6)
+    assert (free_radius == 0.1).all()
+
+
+def test_a_box_without_width_leaves_the_scores_and_float32_stays_float32():
+    weights, biases = random_perceptron([4, 5, 3], dtype=torch.float32)
+    X, y = torch.randn(7, 4, generator=torch.Generator().manual_seed(1)), torch.arange(7) % 3
+    found = worst_scores(*box_around(X, 0.0, -9.0, 9.0), y, weights, biases)
+    scores = scores_of(X, weights, biases, 1.0)
+    torch.testing.assert_close(found, scores - scores.gather(1, y[:, None]))
+    assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("bounds", [(), (-0.5, 0.5)])
+@pytest.mark.parametrize("power", [1.0, 2.0, 4.5])
+@pytest.mark.parametrize("sizes", [[4, 3], [4, 5, 1], [4, 6, 5, 3]])
+def test_gradients_of_the_loss_at_worst_agree_with_finite_differences(sizes, power, bounds):
+    weights, biases = random_perceptron(sizes)
+    parameters = [tensor.mul_(0.3).requires_grad_() for tensor in [*weights, *biases]]
+    X = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = torch.arange(7) % max(2, sizes[-1])
+
+    def loss():
+        scores = worst_scores(*box_around(X, 0.2, *bounds), y, weights, biases, power)
+        return torch.nn.functional.cross_entropy(scores, y)
+
+    loss().backward()
+    for parameter in parameters:
+        expected = central_differences(loss, parameter)
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-5, atol=1e-7)

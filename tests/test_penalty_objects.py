@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import scale
 
 from sklearn_brm import RegularizedClassifier
-from sklearn_brm.penalties import L1, L2, Adversarial, InputGradient, Jacobian, Penalty, Spectral
+from sklearn_brm.penalties import (
+    L1,
+    L2,
+    Adversarial,
+    InputGradient,
+    Interval,
+    Jacobian,
+    Penalty,
+    Spectral,
+)
 
 OBJECTS = [
     L1(1e-4, intercepts=True),
@@ -19,6 +29,7 @@ OBJECTS = [
     Spectral("preactivation", exponent=1.5, start=2),
     InputGradient(1),
     Adversarial(0.05, n_steps=2),
+    Interval(0.05, ramp=0.2, bounds=(0, 1)),
 ]
 
 
@@ -95,7 +106,7 @@ def test_alpha_replaces_the_strength_of_a_single_object_and_leaves_it_as_it_is(t
     np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
 
 
-@pytest.mark.parametrize("kind", [L1, L2, Jacobian, Spectral, InputGradient, Adversarial])
+@pytest.mark.parametrize("kind", [L1, L2, Jacobian, Spectral, InputGradient, Adversarial, Interval])
 def test_a_word_is_an_object_with_its_defaults(table, kind):
     word = {InputGradient: "input_gradient"}.get(kind, kind.__name__.lower())
     found, expected, listed = (quick((7,), penalty=p).fit(*table) for p in (word, kind(), (word,)))
@@ -186,3 +197,138 @@ def test_a_penalty_without_a_value_says_what_is_missing(table):
 def test_the_strength_of_a_users_penalty_is_checked(table):
     with pytest.raises(ValueError, match=r"'alpha' parameter of Orthogonality must be .* \[0, inf\). Got -1"):
         quick((4,), penalty=Orthogonality(-1)).fit(*table)
+
+
+class Shares(Penalty):
+    """Stores the share of training that batches are told, and adds a constant that grows with the epochs."""
+
+    def __init__(self, alpha=1.0, *, settles=0.0, found=None):
+        self.alpha = alpha
+        self.settles = settles
+        self.found = found
+
+    def is_settled(self, share):
+        return share >= self.settles
+
+    def value(self, batch):
+        if batch.share not in self.found:
+            self.found.append(batch.share)
+        return 0 * batch.scores.sum() + len(self.found)
+
+
+def test_a_penalty_knows_the_share_of_training_done_and_that_a_stream_has_none(table):
+    penalty = Shares(found=[])
+    classifier = quick((4,), penalty=[penalty], max_iter=4, warm_start=True).fit(*table)
+    assert penalty.found == [0.0, 0.25, 0.5, 0.75]
+    penalty.found.clear()
+    classifier.set_params(max_iter=2).fit(*table)
+    assert penalty.found == [0.0, 0.5]
+    penalty.found.clear()
+    for _ in range(2):
+        classifier.partial_fit(*table)
+    assert penalty.found == [1.0]
+
+
+@pytest.mark.parametrize(("settles", "n_epochs"), [(0.0, 5), (0.5, 15)])
+def test_training_stops_for_lack_of_improvement_only_where_penalties_are_settled(table, settles, n_epochs):
+    penalty = Shares(settles=settles, found=[])
+    options = {"max_iter": 20, "tol": 1e-4, "n_iter_no_change": 3, "learning_rate": 1e-30}
+    assert quick((4,), penalty=[penalty], **options).fit(*table).n_iter_ == n_epochs
+
+
+def test_early_stopping_keeps_no_weights_from_before_penalties_are_settled(table):
+    kept = []
+    for settles in (0.0, 0.75):
+        penalty = [Shares(settles=settles, found=[])]
+        options = {"max_iter": 4, "early_stopping": True, "learning_rate": 0.5, "schedule": falls_after_one}
+        kept.append(quick((4,), penalty=penalty, **options).fit(*table))
+    first, last = kept
+    assert first.validation_scores_ == last.validation_scores_
+    assert np.argmax(first.validation_scores_) < 3
+    assert (first.coefs_[0] != last.coefs_[0]).any()
+    assert last.score(*table) < first.score(*table)
+
+
+def falls_after_one(share):
+    """Return a rate that learns in the first epoch and destroys what it learned in the last."""
+    return {0.0: 0.1, 0.25: 0.0, 0.5: 0.0, 0.75: 1e3}[share]
+
+
+def loss_at_worst(classifier, X, y, eps, bounds=(-np.inf, np.inf), weight=None):
+    """Return the mean cross-entropy by interval arithmetic on the weights that the classifier shows."""
+    low, high = np.clip(X - eps, *bounds), np.clip(X + eps, *bounds)
+    *hidden, (V, c) = zip(classifier.coefs_, classifier.intercepts_)
+    for W, b in hidden:
+        ends = (np.maximum(W, 0), np.minimum(W, 0))
+        low, high = low @ ends[0] + high @ ends[1] + b, high @ ends[0] + low @ ends[1] + b
+        low, high = (np.maximum(end, 0) ** classifier.power for end in (low, high))
+    if V.shape[1] == 1:
+        V, c = np.hstack([np.zeros_like(V), V]), np.array([0.0, c[0]])
+    losses = []
+    for lower, upper, label in zip(low, high, y):
+        gaps = V - V[:, [label]]
+        worst = upper @ np.maximum(gaps, 0) + lower @ np.minimum(gaps, 0) + c - c[label]
+        losses.append(np.log(np.exp(worst).sum()))
+    return np.average(losses, weights=weight)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ((), {}),
+        ((7,), {}),
+        ((7,), {"standardize": False}),
+        ((7,), {"hidden_bias": False}),
+        ((7, 5), {"power": 1.5}),
+        ((7,), {"batch_norm": True}),
+        ((), {"batch_norm": True}),
+    ],
+)
+def test_the_interval_penalty_is_the_loss_at_worst_in_the_users_units(table, sizes, options, n_classes):
+    X, y = table[0], table[1] % n_classes
+    weight = np.linspace(0.5, 1.5, len(X))
+    penalty = Interval(0.02, ramp=0, bounds=(X.min(), X.max()), alpha=0.7)
+    options = options | {"batch_size": len(X), "warm_start": True}
+    classifier = quick(sizes, penalty=penalty, **options, learning_rate=0.01).fit(X, y, sample_weight=weight)
+    classifier.set_params(max_iter=1, learning_rate=1e-30).fit(X, y, sample_weight=weight)
+    expected = 0.7 * loss_at_worst(classifier, X, y, 0.02, penalty.bounds, weight)
+    assert classifier.penalties_["interval"][-1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_radius_and_strength_of_the_interval_penalty_grow_in_a_line_up_to_the_end_of_the_ramp(table):
+    X, y = table
+    options = {"max_iter": 8, "learning_rate": 1e-30, "batch_size": len(X), "tol": None}
+    classifier = quick((7,), penalty=Interval(0.04, ramp=0.5, alpha=2.0), **options).fit(X, y)
+    expected = [
+        2 * grown * loss_at_worst(classifier, X, y, 0.04 * grown)
+        for grown in (0, 0.25, 0.5, 0.75, 1, 1, 1, 1)
+    ]
+    np.testing.assert_allclose(classifier.penalties_["interval"], expected, rtol=1e-9)
+    chunk = quick((7,), penalty=Interval(0.04, alpha=2.0), learning_rate=1e-30, batch_size=len(X))
+    chunk.partial_fit(X, y, classes=[0, 1, 2])
+    expected = 2 * loss_at_worst(chunk, X, y, 0.04)
+    assert chunk.penalties_["interval"] == [pytest.approx(expected, rel=1e-9)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_interval_training_buys_proofs_and_keeps_the_precision(dtype):
+    X, y = load_breast_cancer(return_X_y=True)
+    X = scale(X).astype(dtype)
+    options = {"max_iter": 40, "tol": None, "random_state": 0}
+    proven = []
+    for penalty in (None, Interval(0.3)):
+        classifier = RegularizedClassifier((20,), penalty=penalty, **options).fit(X, y)
+        assert classifier.coefs_[0].dtype == dtype
+        losses = [loss_at_worst(classifier, X[[i]], y[[i]], 0.3) for i in range(len(X))]
+        proven.append(np.mean(np.array(losses) < np.log(2)))
+        assert classifier.score(X, y) > 0.94
+    assert proven[0] < 0.6
+    assert proven[1] > 0.8
+
+
+def test_a_search_chooses_radius_and_strength_of_the_interval_penalty(table):
+    grid = {"penalty__eps": [0.0, 0.02], "penalty__alpha": [0.5, 2.0]}
+    search = GridSearchCV(quick((7,), penalty=Interval(ramp=0.4)), grid, cv=2, n_jobs=2).fit(*table)
+    best = search.best_estimator_.penalty.get_params()
+    assert best == {"ramp": 0.4, "bounds": None, **{k[9:]: v for k, v in search.best_params_.items()}}

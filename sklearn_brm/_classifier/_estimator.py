@@ -51,7 +51,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     The loss is the cross-entropy plus any sum of penalties: on the weights, on the Jacobian of the
     representation or of the logits, on the spectrum of the representation, on the gradient of the loss with
-    respect to the input, or on adversarial examples.
+    respect to the input, on adversarial examples, or on the worst that a box around each row can hold.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         `WTAEncoder`.
     penalty : str, Penalty, list of such or None, default=None
         What is added to the loss: objects of `sklearn_brm.penalties`, or of a class of your own that derives
-        from `Penalty`. The words "l1", "l2", "jacobian", "spectral", "input_gradient" and "adversarial" stand
-        for an object with its defaults.
+        from `Penalty`. The words "l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial" and
+        "interval" stand for an object with its defaults.
     alpha : float or "auto", default="auto"
         Strength of the penalty where there is one, in place of its own `alpha`. "auto" leaves it to the
         penalty, and is all there is where `penalty` is None or a list.
@@ -97,7 +97,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Largest number of epochs.
     tol : float or None, default=1e-4
         Training stops when the loss (with `early_stopping` the validation accuracy) has not improved by `tol`
-        for more than `n_iter_no_change` epochs in a row. None trains for `max_iter` epochs.
+        for more than `n_iter_no_change` epochs in a row, not counting those in which a penalty still grows,
+        such as "interval". None trains for `max_iter` epochs.
     n_iter_no_change : int, default=10
         See `tol`.
     early_stopping : bool, default=False
@@ -156,8 +157,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     **Coordinates.** Every penalty is measured in the user's features, whatever `standardize` does inside:
     "l1" and "l2" on what `coefs_` shows (with `batch_norm`, before that is merged into the last layer),
-    Jacobians, input gradients and the radius of "adversarial" with respect to x as it was given. So a linear
-    classifier with "l2" has the optimum of ``LogisticRegression(C=1 / (2 * n_samples * alpha))``.
+    Jacobians, input gradients and the radii of "adversarial" and "interval" with respect to x as it was
+    given. So a linear classifier with "l2" has the optimum of ``LogisticRegression(C=1 / (2 * n_samples *
+    alpha))``.
     `standardize` changes the way to the optimum only: features are centred, which needs a first layer with
     intercept, and divided by their standard deviation or by the median one of all features, whichever is
     larger. A feature that hardly varies is thus never blown up: dividing every feature by its own deviation,

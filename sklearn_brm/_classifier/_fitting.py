@@ -192,6 +192,7 @@ def _make_monitor(settings, rate, first_epoch):
         # A constant rate is left to the callbacks, which may change it.
         rate=None if schedule is constant else rate_at,
         first_epoch=first_epoch,
+        knows_end=settings.knows_all_rows,
         tol=settings.tol,
         patience=settings.n_iter_no_change,
         verbose=settings.verbose,

@@ -57,16 +57,30 @@ class Perceptron(nn.Module):
 
     def last_weight(self):
         """Return the weights of the last layer as prediction applies them, batch normalisation included."""
-        weight = self.weights[-1]
-        if self.norm is None:
-            return weight
-        return weight * (self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt())[:, None]
+        return self.weights[-1] if self.norm is None else self.weights[-1] * self._norm_gain()[:, None]
 
     def intercepts(self):
         """Yield the biases, that of the first layer for features in the user's units."""
         first, *others = self.biases
         yield first if self.mean is None else first - self.mean @ self.first_weight()
         yield from others
+
+    def layers_in_prediction(self):
+        """Return weights and biases of each layer as prediction applies them to rows in the user's units.
+
+        The rows are centred, where the network centres; batch normalisation is merged into the last layer.
+        """
+        weights, biases = list(self.weights), list(self.biases)
+        if self.norm is not None:
+            shift = self.norm.bias - self.norm.running_mean * self._norm_gain()
+            biases[-1] = biases[-1] + shift @ weights[-1]
+            weights[-1] = self.last_weight()
+        if self.inverse_scale is not None:
+            weights[0] = weights[0] * self.inverse_scale[:, None]
+        return weights, biases
+
+    def _norm_gain(self):
+        return self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
 
     def scaled(self, X):
         """Return the rows as the first layer takes them."""

@@ -33,6 +33,8 @@ class Regularizer:
         Whether a gradient passes through the activations, and not only through the weights.
     differentiates_input : bool
         Whether the rows of a batch must require a gradient before the forward pass.
+    is_settled : bool
+        Whether no penalty will change by itself after the present epoch.
     """
 
     def __init__(self, penalties, network, generator):
@@ -42,16 +44,23 @@ class Regularizer:
         needs = {_needs(penalty, network) for penalty in self.penalties.values()}
         self.looks_inside = not needs <= {"weights"}
         self.differentiates_input = "input" in needs
-        self._terms = {}
+        self.is_settled = True
+        self._share, self._terms = 1.0, {}
         self._sums, self._n_rows = defaultdict(float), 0
 
     def batch(self, rows, y, weight, scores, preactivations, *, scaled=False):
         """Return what the penalties may look at."""
-        return Batch(self.network, rows, y, weight, scores, preactivations, self.generator, scaled)
+        seen = rows, y, weight, scores, preactivations
+        return Batch(self.network, *seen, self.generator, share=self._share, rows_are_scaled=scaled)
 
     @torch.no_grad()
-    def start_epoch(self, batches):
-        """Let each penalty look at all rows as the network, in evaluation mode, sees them."""
+    def start_epoch(self, batches, share):
+        """Let each penalty look at all rows as the network, in evaluation mode, sees them.
+
+        `share` is the share of the training that is done.
+        """
+        self._share = share
+        self.is_settled = all(penalty.is_settled(share) for penalty in self.penalties.values())
         self._terms = {
             label: penalty.start_epoch(self._seen(batches)) for label, penalty in self.penalties.items()
         }

@@ -312,6 +312,8 @@ class Monitor(Callback):
         Learning rate by the share of epochs done, in [0, 1); None leaves it alone.
     first_epoch : int
         Epochs trained before.
+    knows_end : bool
+        Whether the epochs are all there will be, and not one chunk of a stream.
     tol : float or None
         Least improvement that counts, of the loss or of the accuracy on the validation rows. None never
         stops.
@@ -320,10 +322,11 @@ class Monitor(Callback):
     verbose : int
     """
 
-    def __init__(self, owner, *, rate, first_epoch, tol, patience, verbose):
+    def __init__(self, owner, *, rate, first_epoch, knows_end, tol, patience, verbose):
         self.owner = owner
         self.rate = rate
         self.first_epoch = first_epoch
+        self.knows_end = knows_end
         self.tol = tol
         self.patience = patience
         self.verbose = verbose
@@ -350,13 +353,15 @@ class Monitor(Callback):
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Set the learning rate and let the penalties look at all rows."""
         self._n_right, self._n_seen = 0.0, 0.0
+        share = len(self.losses) / net.max_epochs
         if self.rate is not None:
-            rate = self.rate(len(self.losses) / net.max_epochs)
+            rate = self.rate(share)
             for group in net.optimizer_.param_groups:
                 group["lr"] = rate
         net.module_.eval()
         try:
-            net.regularizer.start_epoch(SlicingIterator(dataset_train, net.batch_size))
+            batches = SlicingIterator(dataset_train, net.batch_size)
+            net.regularizer.start_epoch(batches, share if self.knows_end else 1.0)
         except torch.linalg.LinAlgError as error:
             raise non_finite_error(self.owner, self.epoch + 1) from error
 
@@ -379,9 +384,9 @@ class Monitor(Callback):
         self.penalties.append(net.regularizer.end_epoch())
         self._bar.update()
         self._bar.set_postfix(loss=f"{loss:.4g}")
-        if self._n_seen == 0:
-            self._judge(-loss)
-        elif self._judge(self._validation_score()):
+        score = -loss if self._n_seen == 0 else self._validation_score()
+        # While a penalty grows, the loss rises though the training does what it shall.
+        if net.regularizer.is_settled and self._judge(score) and self._n_seen > 0:
             self.best_weights = copy.deepcopy(net.module_.state_dict())
 
     def _validation_score(self):

@@ -4,6 +4,7 @@ from ._adversarial import Adversarial
 from ._base import Penalty
 from ._batch import Batch
 from ._input_gradient import InputGradient
+from ._interval import Interval
 from ._jacobian import Jacobian
 from ._spectral import Spectral
 from ._weights import L1, L2
@@ -15,6 +16,7 @@ __all__ = [
     "Adversarial",
     "Batch",
     "InputGradient",
+    "Interval",
     "Jacobian",
     "Penalty",
     "Spectral",

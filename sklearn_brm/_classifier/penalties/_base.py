@@ -86,6 +86,19 @@ class Penalty(DocLinkMixin, BaseEstimator):
         """
         return self.value
 
+    def is_settled(self, share):
+        """Return whether the penalty has ceased to change by itself: True, if not overridden.
+
+        While it does, the loss may rise though nothing goes wrong. So `tol` and `early_stopping` judge only
+        epochs that all penalties are settled in.
+
+        Parameters
+        ----------
+        share : float
+            As in `Batch`.
+        """
+        return True
+
     def value(self, batch):
         """Return the penalty on a batch, without its strength.
 

@@ -39,6 +39,9 @@ class Batch:
         Of each layer, for features in the units of the user.
     losses : tensor of shape (n,)
         The cross-entropy of each row.
+    share : float
+        The share of the training that is done, in [0, 1), the same for all batches of an epoch: what a
+        `schedule` gets. 1 in `partial_fit`, which does not know what will come.
     rows, rows_are_scaled : tensor of shape (n, n_features) and bool
         What `X` is made of: the rows as training holds them, and whether they are divided by their scale.
     """
@@ -50,6 +53,7 @@ class Batch:
     scores: Tensor
     preactivations: Sequence[Tensor]
     generator: torch.Generator
+    share: float = 1.0
     rows_are_scaled: bool = False
 
     @cached_property

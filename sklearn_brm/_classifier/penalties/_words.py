@@ -6,6 +6,7 @@ from ..._base import parameter_error, with_plain_numbers
 from ._adversarial import Adversarial
 from ._base import Penalty
 from ._input_gradient import InputGradient
+from ._interval import Interval
 from ._jacobian import Jacobian
 from ._spectral import Spectral
 from ._weights import L1, L2
@@ -16,7 +17,7 @@ def label_of(penalty_type):
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", penalty_type.__name__).lower()
 
 
-WORDS = {label_of(kind): kind for kind in (L1, L2, Jacobian, Spectral, InputGradient, Adversarial)}
+WORDS = {label_of(kind): kind for kind in (L1, L2, Jacobian, Spectral, InputGradient, Adversarial, Interval)}
 _RULE = f"None, {', '.join(map(repr, WORDS))}, a Penalty or a list of such"
 
 
