@@ -15,6 +15,7 @@ PLACES = {
     "_device": (-1, "device"),
     "functional": (0, "functional"),
     "_base": (0, "base"),
+    "_memory": (0, "base"),
     "_sharing": (0, "sharing"),
     "datasets": (1, "datasets"),
     "_encoder": (1, "learning"),

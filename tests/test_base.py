@@ -10,7 +10,6 @@ from sklearn.base import BaseEstimator
 
 from sklearn_brm._base import (
     any_device,
-    apply_in_batches,
     as_tensor,
     callable_or,
     check_choice,
@@ -24,6 +23,7 @@ from sklearn_brm._base import (
     torch_generator,
     with_plain_numbers,
 )
+from sklearn_brm._memory import apply_in_batches
 
 
 class Owner:

@@ -15,10 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from sklearn_brm import AdversarialScorer, PowerLawSpectrum, RegularizedClassifier, WTAEncoder
-from sklearn_brm._base import resolve_device, with_smaller_batches
+from sklearn_brm._base import resolve_device
 from sklearn_brm._classifier import _estimator as classifier_module
 from sklearn_brm._classifier import _training
 from sklearn_brm._encoder import _estimator as encoder_module
+from sklearn_brm._memory import with_smaller_batches
 
 OUT_OF_MEMORY = "ran out of memory and starts again with {} rows"
 

@@ -16,13 +16,11 @@ from .._base import (
     DocLinkMixin,
     any_device,
     any_seed,
-    apply_in_batches,
     as_tensor,
     callable_or,
     check_choice,
     check_number,
     check_parameters,
-    dense,
     integer,
     number,
     one_of,
@@ -31,9 +29,9 @@ from .._base import (
     seeded_generator,
     torch_generator,
     with_plain_numbers,
-    with_smaller_batches,
 )
 from .._device import compute_dtype
+from .._memory import apply_in_batches, dense, with_smaller_batches
 from ..functional.layers import Affine, Rectifier, TwoColumns, sequence
 from ..functional.schedules import SCHEDULES
 from ._checks import class_weights, layer_sizes, skorch_callbacks

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from .._base import check_factor, with_smaller_batches
+from .._base import check_factor
 from .._device import compute_dtype
+from .._memory import with_smaller_batches
 from ..functional.schedules import SCHEDULES, constant
 from ._network import Perceptron, unfold
 from ._regularizer import Regularizer

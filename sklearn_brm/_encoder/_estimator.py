@@ -14,7 +14,6 @@ from .._base import (
     DocLinkMixin,
     any_device,
     any_seed,
-    apply_in_batches,
     as_tensor,
     callable_or,
     check_choice,
@@ -26,9 +25,9 @@ from .._base import (
     progress,
     resolve_device,
     seeded_generator,
-    with_smaller_batches,
 )
 from .._device import compute_dtype
+from .._memory import apply_in_batches, with_smaller_batches
 from ..functional.layers import Affine, Append, Rectifier, RowNorm, sequence
 from ..functional.plasticity import (
     PlasticLayer,

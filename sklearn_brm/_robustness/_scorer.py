@@ -8,7 +8,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import resample
 from sklearn.utils.metadata_routing import UNUSED
 
-from .._base import DocLinkMixin, check_choice, check_number, seeded_generator, with_smaller_batches
+from .._base import (
+    DocLinkMixin,
+    check_choice,
+    check_number,
+    seeded_generator,
+)
+from .._memory import with_smaller_batches
 from ._checks import check_weight, make_evaluation
 from ._doubts import RobustnessWarning, doubts
 from ._intervals import share_interval
