@@ -20,6 +20,7 @@ from sklearn_brm._classifier import _estimator as classifier_module
 from sklearn_brm._classifier import _training
 from sklearn_brm._encoder import _estimator as encoder_module
 from sklearn_brm._memory import with_smaller_batches
+from sklearn_brm.functional.layers import Affine
 
 OUT_OF_MEMORY = "ran out of memory and starts again with {} rows"
 
@@ -140,7 +141,8 @@ def test_a_classifier_out_of_memory_in_a_stream_and_in_predict(digits, monkeypat
     expected.partial_fit(X[100:], y[100:])
     scores = expected.decision_function(X)
     monkeypatch.setattr(_training, "backpropagate", limited(_training.backpropagate, 40))
-    monkeypatch.setattr(classifier_module, "apply_layers", limited(classifier_module.apply_layers, 200))
+    forward = limited(Affine.forward, 200, rows=lambda layer, rows: len(rows))
+    monkeypatch.setattr(Affine, "forward", forward)
     monkeypatch.setattr(classifier_module, "_PREDICTION_ROWS", 256)
     found = classifier(batch_size=64)
     for rows in (slice(100), slice(100, None)):
