@@ -183,7 +183,10 @@ class TreeEnsemble:
         return replace(self, feature=np.searchsorted(columns, self.feature), n_features=len(columns))
 
     def as_float64(self) -> "TreeEnsemble":
-        """Return the same trees for what is promised of float64 rows alone."""
+        """Return the same trees for what is promised of float64 rows alone.
+
+        Behind a scaler this leaves fewer rows open: what may happen in either precision mixes both.
+        """
         low, high = self.low, self.high
         return replace(self, may_low=low, may_high=high, sure_low=low, sure_high=high)
 
