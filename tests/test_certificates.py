@@ -132,8 +132,9 @@ def test_trees_are_decided_and_no_attack_is_better_than_the_search(cancer, name,
     proven = certify(model, *cancer[2:], eps=eps, threat=threat, time_limit=10)
     found = adversarial_examples(model, *cancer[2:], eps=eps, threat=threat, random_state=0)
     assert proven.complete.mean() > 0.95
-    assert not (proven.certified & (found.outcome != "standing")).any()
-    assert proven.certified_accuracy <= found.robust_accuracy
+    # The worst case searches among leaves as well, so that both sides meet.
+    known = proven.complete
+    np.testing.assert_array_equal(proven.certified[known], (found.outcome == "standing")[known])
     bare = certify(model, *cancer[2:], eps=eps, threat=threat, time_limit=0)
     assert (bare.certified <= proven.certified).all()
     assert (bare.margin_lower[bare.certified] > 0).all()

@@ -11,7 +11,7 @@ from ._registry import (
     to_torch,
 )
 from ._verify import mismatch, one_column_per_class
-from .tree_ensembles import read_trees, tree_ensemble
+from .tree_ensembles import tree_ensemble
 from .tree_splits import split_draw, split_points
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "convert_coded",
     "mismatch",
     "one_column_per_class",
-    "read_trees",
     "register_converter",
     "register_torch_function",
     "split_draw",

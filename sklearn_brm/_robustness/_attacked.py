@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._base import parameter_error
-from .._bridge import CodedInputs, convert_coded, mismatch, one_column_per_class, split_points
+from .._bridge import CodedInputs, convert_coded, mismatch, one_column_per_class, split_points, tree_ensemble
 from .._device import compute_dtype
 from ..functional.attacks import noise, rounding_share
 from ..functional.layers import Select, sequence
@@ -56,7 +56,7 @@ class AttackedEstimator:
         self.right = self.predicted == self.y
         self.classes = np.asarray(getattr(estimator, "classes_", np.unique(self.predicted)))
         self.target = self._encode(self.y)
-        self.response = self._response()
+        self.response, self.trees = self._response(), self._trees()
 
     def predict(self, matrix, rows):
         """Return the labels that the estimator gives to changed copies `matrix` of the rows `rows`."""
@@ -168,6 +168,15 @@ class AttackedEstimator:
     def _encode(self, labels):
         positions = {label: i for i, label in enumerate(self.classes.tolist())}
         return np.array([positions.get(label, 0) for label in labels.tolist()], dtype=np.int64)
+
+    def _trees(self):
+        """Return the estimator as a sum of trees that answers like it, None where it is none."""
+        trees = tree_ensemble(self.estimator)
+        if trees is None:
+            return None
+        answers = self.classes[trees.predict(self.table.matrix.astype(float))]
+        trees = trees if self.table.matrix.dtype == np.float32 else trees.as_float64()
+        return trees if (answers == self.predicted).all() else None
 
     def _response(self):
         """Name the method with one score per class, whose largest is the answer for nearly all rows."""

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from ..functional import leaves
 from ..functional.attacks import (
     Found,
     aim,
@@ -27,6 +28,8 @@ from ..functional.attacks import (
 N_PROPOSALS = 4
 _N_STARTS = 4
 _N_TARGETS = 3
+# Sets of leaves that are looked at for a row.
+_MOST_STATES = 100
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class AttackContext:
         How a search should draw values for trees: just past their splits.
     whole_steps : callable
         ``whole_steps(eps, at_most)`` returns all moves where numbers are whole and moves few, else None.
+    trees : TreeEnsemble or None
+        The sum of trees that the estimator is, in `functional.leaves`.
+    blur : ndarray of shape (n_features,)
+        How far past a split of a tree one must be to be past it in every precision.
     """
 
     model: torch.nn.Module | None
@@ -64,6 +71,8 @@ class AttackContext:
     starts: Callable
     draw: Callable | None
     whole_steps: Callable
+    trees: leaves.TreeEnsemble | None = None
+    blur: np.ndarray | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -249,6 +258,18 @@ def try_every_step(ask, ball, steps):
     return found
 
 
+def meet_leaves(context, ball, y, trial):
+    """Search a combination of leaves that is wrong, and go to the nearest point where they meet."""
+    centre, reach = ball.centre.numpy(), ball.unit_to_raw(ball.eps[:, None].expand_as(ball.centre))
+    low, high = (ball.clip(ball.centre + sign * reach).numpy() for sign in (-1, 1))
+    scale = None if ball.scale is None else ball.scale.numpy()
+    region = leaves.Region(low, high, centre, ball.eps.numpy(), ball.norm, scale)
+    found = leaves.search(context.trees, region, y.numpy(), time_limit=np.inf, most_states=_MOST_STATES)
+    x = np.where(found.broken[:, None], leaves.breaking_point(found, centre, 2 * context.blur), centre)
+    points = Found.points(ball, torch.from_numpy(x))
+    return Found(points.x, torch.from_numpy(found.broken), points.flat)
+
+
 def smallest_blind(context, ball, y, trial):
     """Shrink rays for as long as the budget lasts."""
     return ray_search(
@@ -296,13 +317,16 @@ BLIND_ATTACKS = {
     "gaussian": Attack("gaussian", gaussian_noise, "noise", keeps_ball=False),
     "black_box": Attack("black_box", ask_only, "black_box", smallest=_SMALLEST_BLIND),
 }
+TREE_ATTACK = Attack("leaves", meet_leaves, "black_box")
 # Words that stand for several attacks, as far as the estimator allows them.
 SEVERAL = {"worst_case": ("apgd", "apgd_margin", "apgd_targeted", "black_box")}
 ATTACKS = (*SEVERAL, *gradient_attacks(1), *BLIND_ATTACKS)
 
 
-def make_plan(attack, n_steps):
+def make_plan(attack, n_steps, *, is_trees):
     """Return the attacks that the parameter `attack` names, each once, and what is left without a gradient.
+
+    A word for several attacks means one more for sums of trees.
 
     Returns
     -------
@@ -316,6 +340,7 @@ def make_plan(attack, n_steps):
     several = [isinstance(item, str) and item in SEVERAL for item in wanted]
     items = [one for item, many in zip(wanted, several) for one in (SEVERAL[item] if many else (item,))]
     plan = [_as_attack(item, known) for item in items]
+    plan += [TREE_ATTACK] if is_trees and any(several) else []
     # Two of the user's may share a name; the same of ours twice would only be the same work twice.
     plan = list(dict.fromkeys(plan))
     blind = [attack for attack in plan if attack.kind != "gradient"]

@@ -88,6 +88,8 @@ class Evaluation:
             starts=self._starts,
             draw=split_draw(self.attacked.splits, self.attacked.order, table.n_features),
             whole_steps=threat.whole_steps,
+            trees=self.attacked.trees,
+            blur=0.0 if self.attacked.splits is None else self.attacked.splits.blur,
         )
         self.choices = threat.choices.those_that(self.attacked.accepts, threat.model, table)
 
@@ -278,7 +280,7 @@ class Evaluation:
 
     def _plan(self, attack, n_steps):
         """Return the attacks to run, and make the model where one needs it."""
-        plan, blind, may_be_blind = make_plan(attack, n_steps)
+        plan, blind, may_be_blind = make_plan(attack, n_steps, is_trees=self.attacked.trees is not None)
         needs_model = any(attack.kind == "gradient" for attack in plan)
         return plan if not needs_model or self._make_model(may_fail=may_be_blind) else blind
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from .._bridge import NotConvertibleError, read_trees, tree_ensemble
+from .._bridge import NotConvertibleError, tree_ensemble
 from ..functional import leaves
 from ..functional.attacks import rounding_of_lead
 from ..functional.bounds import margin_bounds
@@ -46,15 +46,14 @@ def make_prover(owner, estimator, X, y, *, threat, batch_size, random_state=None
         **_EFFORT,
     )
     if tree_ensemble(estimator) is not None:
-        return TreeProver(make(attack="black_box"))
+        return prover_of(make(attack="black_box"))
     with _telling_what_is_in_the_way():
         return LayerProver(make(attack="apgd_margin"))
 
 
 def prover_of(evaluation):
     """Return what proves the rows of an evaluation, or raise NotCertifiableError with the reason."""
-    is_trees = tree_ensemble(evaluation.attacked.estimator) is not None
-    return (TreeProver if is_trees else LayerProver)(evaluation)
+    return (LayerProver if evaluation.attacked.trees is None else TreeProver)(evaluation)
 
 
 @contextmanager
@@ -254,31 +253,19 @@ def _is_linear(layer):
 
 
 class TreeProver(Prover):
-    """The worst leaves of a sum of trees, and the search over leaves that meet.
-
-    Raises
-    ------
-    NotCertifiableError
-        If the trees, as they were read, answer otherwise than the estimator.
-    """
-
-    def __init__(self, evaluation):
-        super().__init__(evaluation)
-        with _telling_what_is_in_the_way():
-            self.trees = read_trees(self.attacked.estimator)
-        predicted = self.attacked.classes[self.trees.predict(evaluation.table.matrix.astype(float))]
-        if n_wrong := int((predicted != self.attacked.predicted).sum()):
-            raise NotCertifiableError(
-                "Nothing can be proven of this estimator: its trees, as they were read, answer otherwise for "
-                f"{n_wrong} of {len(predicted)} rows."
-            )
+    """The worst leaves of a sum of trees, and the search over leaves that meet."""
 
     def _verdicts(self, base, rows, eps, time_limit):
         ball = self._ball(base, rows, eps)
         region = leaves.Region(
-            *self._box(ball), ball.centre.numpy(), ball.eps.numpy(), self.threat.norm, self.threat.unit
+            *self._box(ball),
+            ball.centre.numpy(),
+            ball.eps.numpy(),
+            self.threat.norm,
+            self.threat.unit,
+            whole=np.isin(np.arange(len(self.threat.unit)), self.threat.rules.integer),
         )
-        return leaves.search(self.trees, region, self.attacked.target[rows], time_limit=time_limit)
+        return leaves.search(self.attacked.trees, region, self.attacked.target[rows], time_limit=time_limit)
 
     def _bounds(self, base, rows, eps):
         found = self._verdicts(base, rows, eps, time_limit=0)
@@ -298,4 +285,5 @@ class TreeProver(Prover):
             return max(margin, np.finfo(float).tiny), True
         if not found.broken[0]:
             return margin, False
-        return margin, self._breaks(leaves.breaking_point(found, base.astype(float))[0], row, eps)
+        blur = 2 * self.evaluation.context.blur
+        return margin, self._breaks(leaves.breaking_point(found, base.astype(float), blur)[0], row, eps)

@@ -338,7 +338,14 @@ def leaf_bounds(ensemble: TreeEnsemble, region: Region, y: np.ndarray) -> np.nda
     return _sums_of_worst_leaves(ensemble, _reachable(ensemble, region), np.asarray(y)) / ensemble.divisor
 
 
-def search(ensemble: TreeEnsemble, region: Region, y: np.ndarray, *, time_limit: float = 1.0) -> Verdicts:
+def search(
+    ensemble: TreeEnsemble,
+    region: Region,
+    y: np.ndarray,
+    *,
+    time_limit: float = 1.0,
+    most_states: float = math.inf,
+) -> Verdicts:
     """Return the exact answer per row: whether any combination of leaves that meet in the region is wrong.
 
     Boxes that overlap pairwise overlap all together, so that a wrong answer is a clique with one leaf of each
@@ -356,6 +363,8 @@ def search(ensemble: TreeEnsemble, region: Region, y: np.ndarray, *, time_limit:
     time_limit : float
         Seconds per row. Where it ends the bound reached so far is given. 0 gives the sums of worst leaves
         alone. Nothing else is random or depends on the machine.
+    most_states : int or inf
+        Sets of leaves that are looked at per row, another limit, which is the same on every machine.
 
     Returns
     -------
@@ -376,9 +385,9 @@ def search(ensemble: TreeEnsemble, region: Region, y: np.ndarray, *, time_limit:
         above = {j: ensemble._edges(label, j)[0] for j in range(bounds.shape[1]) if j != label}
         rivals = [j for j in np.argsort(bounds[i]) if j != label and bounds[i, j] <= above[j]]
         if rivals and time_limit > 0:
-            deadline = time.perf_counter() + time_limit
+            budget = _Budget(time_limit, most_states)
             leaves = np.flatnonzero(reachable[i])
-            box = _search_row(ensemble, region, i, leaves, label, rivals, bounds[i], deadline)
+            box = _search_row(ensemble, region, i, leaves, label, rivals, bounds[i], budget)
             if box is not None:
                 boxes[i] = box
         certified[i] = i not in boxes and all(bounds[i, j] > edge for j, edge in above.items())
@@ -389,7 +398,7 @@ def search(ensemble: TreeEnsemble, region: Region, y: np.ndarray, *, time_limit:
     return Verdicts(bounds.min(axis=1) / ensemble.divisor, certified, broken, lower, upper)
 
 
-def breaking_point(verdicts: Verdicts, centre: np.ndarray) -> np.ndarray:
+def breaking_point(verdicts: Verdicts, centre: np.ndarray, blur: np.ndarray | float = 0.0) -> np.ndarray:
     """Return a point of each row's wrong box next to the row; NaN where a row isn't broken.
 
     Parameters
@@ -398,6 +407,9 @@ def breaking_point(verdicts: Verdicts, centre: np.ndarray) -> np.ndarray:
         Of `search`.
     centre : ndarray of shape (n, d)
         The rows.
+    blur : ndarray of shape (d,) or float
+        How much farther features that had to move shall go, where the box has room, as behind a scaler that
+        rounds.
 
     Returns
     -------
@@ -406,6 +418,7 @@ def breaking_point(verdicts: Verdicts, centre: np.ndarray) -> np.ndarray:
         rounding does not carry them back.
     """
     points = np.clip(centre, verdicts.lower, verdicts.upper)
+    points = np.clip(points + blur * np.sign(points - centre), verdicts.lower, verdicts.upper)
     rounded = np.clip(points, -_MOST32, _MOST32).astype(np.float32)
     up = np.nextafter(rounded, np.float32(np.inf)).astype(float)
     down = np.nextafter(rounded, np.float32(-np.inf)).astype(float)
@@ -532,7 +545,7 @@ def _gains(ensemble, label, j):
     return gains, ensemble.constant[label] - ensemble.constant[j]
 
 
-def _search_row(ensemble, region, row, leaves, label, rivals, bounds, deadline):
+def _search_row(ensemble, region, row, leaves, label, rivals, bounds, budget):
     """Raise the bounds of one row in place; return a wrong box if there is one, else None."""
     problems = {}
     for j in rivals:
@@ -546,7 +559,7 @@ def _search_row(ensemble, region, row, leaves, label, rivals, bounds, deadline):
         if not cliques.n_trees:
             bound, wrong = constant + rest, chosen if constant + rest < edges[1] else None
         else:
-            bound, wrong = cliques.least_sum(gains[cliques.leaves], constant + rest, edges, deadline)
+            bound, wrong = cliques.least_sum(gains[cliques.leaves], constant + rest, edges, budget)
         bounds[j] = max(bounds[j], bound)
         box = None if wrong is None else _sure_box(ensemble, region, row, cliques.leaves[wrong])
         if box is not None:
@@ -577,6 +590,18 @@ def _sure_box(ensemble, region, row, leaves):
         return None
     missing = np.isnan(region.lower[row])
     return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
+
+
+class _Budget:
+    """How long the search for one row may go on."""
+
+    def __init__(self, seconds, states):
+        self.deadline, self.states = time.perf_counter() + seconds, states
+
+    def is_spent(self):
+        """Count one state more."""
+        self.states -= 1
+        return self.states < 0 or time.perf_counter() > self.deadline
 
 
 class _Cliques:
@@ -611,7 +636,7 @@ class _Cliques:
             leaves, tree, compatible & (_joint_norms(gaps, region.norm) <= radius), gaps, region.norm, radius
         )
 
-    def least_sum(self, gains, constant, edges, deadline):
+    def least_sum(self, gains, constant, edges, budget):
         """Search for a combination whose sum is below `edges[1]`, dropping all that are above `edges[0]`.
 
         Returns
@@ -628,7 +653,7 @@ class _Cliques:
             is_new = True
             # The best of what a state branches into is looked at next: going deep finds wrong answers early.
             while len(state):
-                if time.perf_counter() > deadline:
+                if budget.is_spent():
                     return min(floor, bound, *(entry[0] for entry in heap[:1])), None
                 state, sums, dropped = self._look_ahead(state, gains, constant, above)
                 floor = min(floor, dropped)
