@@ -371,6 +371,7 @@ def test_an_unknown_recipe_is_refused():
         ({"penalty": Interval(ramp=1)}, ValueError, r"'ramp' .* Interval must be a float in \[0, 1\). Got 1"),
         ({"penalty": Interval(bounds=(1, 0))}, ValueError, r"'bounds' .* low < high. Got \(1, 0\) instead"),
         ({"penalty": Interval(bounds=(0, np.nan))}, ValueError, "None or a tuple .low, high. of two floats"),
+        ({"penalty": Interval(n_linear=-1)}, ValueError, "'n_linear' parameter of Interval .* Got -1"),
         ({"penalty": Interval(bounds=1.0)}, ValueError, "'bounds' parameter of Interval .* Got 1.0 instead"),
         ({"penalty": Interval(bounds="data")}, TypeError, "'bounds' .* of two floats.* Got 'data' instead"),
         ({"alpha": -1}, ValueError, r"'alpha' parameter .* must be a float in \[0, inf\) or 'auto'. Got -1"),
@@ -844,6 +845,7 @@ def test_numbers_of_numpy_do_what_those_of_python_do(table, penalty, name, value
         (Adversarial, "n_steps", np.uint8(3)),
         (Interval, "eps", np.float16(0.3)),
         (Interval, "ramp", np.float32(0.3)),
+        (Interval, "n_linear", np.uint8(1)),
     ],
 )
 def test_numbers_of_numpy_in_a_penalty_do_what_those_of_python_do(table, kind, name, value):

@@ -392,14 +392,17 @@ def test_scores_at_worst_are_those_of_interval_arithmetic_number_by_number(sizes
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("n_linear", [0, 1, 9])
 @pytest.mark.parametrize("power", POWERS)
 @pytest.mark.parametrize("sizes", [[4, 3], [4, 1], [4, 5, 3], [4, 6, 5, 1]])
-def test_no_row_of_the_box_has_a_worse_score_and_a_linear_network_reaches_it_at_a_vertex(sizes, power):
+def test_no_row_of_the_box_has_a_worse_score_and_a_linear_network_reaches_it_at_a_vertex(
+    sizes, power, n_linear
+):
     weights, biases = random_perceptron(sizes)
     X = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = torch.arange(7) % max(2, sizes[-1])
     centre, radius = box_around(X, 0.3, -1.0, 1.0)
-    bound = worst_scores(centre, radius, y, weights, biases, power)
+    bound = worst_scores(centre, radius, y, weights, biases, power, n_linear)
     inside = 2 * torch.rand(50, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 1
     vertices = torch.tensor(list(product([-1.0, 1.0], repeat=4)), dtype=torch.float64)
     worst = torch.full_like(bound, -torch.inf)
@@ -432,17 +435,70 @@ def test_a_box_without_width_leaves_the_scores_and_float32_stays_float32():
     assert found.dtype == torch.float32
 
 
+def linear_bound_by_loops(low, high, y, other, weights, biases):
+    """Linear bounds of one row through one layer of plain rectifiers, number by number (CROWN)."""
+    (W, V), (b, c) = weights, biases
+    slopes, constant = np.zeros(len(low)), c[other] - c[y]
+    for unit in range(W.shape[1]):
+        ends = [sorted((W[i, unit] * low[i], W[i, unit] * high[i])) for i in range(len(low))]
+        lower, upper = (sum(end[k] for end in ends) + b[unit] for k in (0, 1))
+        gap = V[unit, other] - V[unit, y]
+        if upper <= 0:
+            slope, offset = 0.0, 0.0
+        elif lower >= 0:
+            slope, offset = 1.0, 0.0
+        elif gap > 0:
+            slope = upper / (upper - lower)
+            offset = -slope * lower
+        else:
+            slope, offset = float(upper > -lower), 0.0
+        slopes += gap * slope * W[:, unit]
+        constant += gap * (slope * b[unit] + offset)
+    return constant + sum(max(s * lo, s * hi) for s, lo, hi in zip(slopes, low, high))
+
+
+def test_linear_bounds_count_for_the_classes_that_come_closest_where_they_are_tighter():
+    weights, biases = random_perceptron([4, 6, 5])
+    X = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = torch.arange(20) % 5
+    box = box_around(X, 0.2, -1.0, 1.0)
+    by_intervals = worst_scores(*box, y, weights, biases)
+    arrays = [W.numpy() for W in weights], [b.numpy() for b in biases]
+    low, high = (box[0] - box[1]).numpy(), (box[0] + box[1]).numpy()
+    expected = by_intervals.clone()
+    for row, label in enumerate(y.tolist()):
+        others = [other for other in by_intervals[row].argsort(descending=True).tolist() if other != label]
+        for other in others[:2]:
+            found = linear_bound_by_loops(low[row], high[row], label, other, *arrays)
+            expected[row, other] = min(expected[row, other], found)
+    assert (expected < by_intervals).sum() > 10
+    torch.testing.assert_close(worst_scores(*box, y, weights, biases, n_linear=2), expected)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_linear_bounds_of_boxes_without_width_are_the_scores(power):
+    weights, biases = random_perceptron([4, 6, 5, 3])
+    parameters = [tensor.requires_grad_() for tensor in [*weights, *biases]]
+    X, y = torch.eye(4, dtype=torch.float64), torch.arange(4) % 3
+    found = worst_scores(*box_around(X, 0.0), y, weights, biases, power, n_linear=2)
+    scores = scores_of(X, weights, biases, power)
+    torch.testing.assert_close(found, scores - scores.gather(1, y[:, None]))
+    found.square().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in parameters)
+
+
+@pytest.mark.parametrize("n_linear", [0, 2])
 @pytest.mark.parametrize("bounds", [(), (-0.5, 0.5)])
 @pytest.mark.parametrize("power", [1.0, 2.0, 4.5])
 @pytest.mark.parametrize("sizes", [[4, 3], [4, 5, 1], [4, 6, 5, 3]])
-def test_gradients_of_the_loss_at_worst_agree_with_finite_differences(sizes, power, bounds):
+def test_gradients_of_the_loss_at_worst_agree_with_finite_differences(sizes, power, bounds, n_linear):
     weights, biases = random_perceptron(sizes)
     parameters = [tensor.mul_(0.3).requires_grad_() for tensor in [*weights, *biases]]
     X = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = torch.arange(7) % max(2, sizes[-1])
 
     def loss():
-        scores = worst_scores(*box_around(X, 0.2, *bounds), y, weights, biases, power)
+        scores = worst_scores(*box_around(X, 0.2, *bounds), y, weights, biases, power, n_linear)
         return torch.nn.functional.cross_entropy(scores, y)
 
     loss().backward()

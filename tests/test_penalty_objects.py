@@ -29,7 +29,7 @@ OBJECTS = [
     Spectral("preactivation", exponent=1.5, start=2),
     InputGradient(1),
     Adversarial(0.05, n_steps=2),
-    Interval(0.05, ramp=0.2, bounds=(0, 1)),
+    Interval(0.05, ramp=0.2, bounds=(0, 1), n_linear=1),
 ]
 
 
@@ -331,4 +331,9 @@ def test_a_search_chooses_radius_and_strength_of_the_interval_penalty(table):
     grid = {"penalty__eps": [0.0, 0.02], "penalty__alpha": [0.5, 2.0]}
     search = GridSearchCV(quick((7,), penalty=Interval(ramp=0.4)), grid, cv=2, n_jobs=2).fit(*table)
     best = search.best_estimator_.penalty.get_params()
-    assert best == {"ramp": 0.4, "bounds": None, **{k[9:]: v for k, v in search.best_params_.items()}}
+    assert best == {
+        "ramp": 0.4,
+        "bounds": None,
+        "n_linear": 0,
+        **{k[9:]: v for k, v in search.best_params_.items()},
+    }

@@ -2,8 +2,8 @@
 
 One module per room: `plasticity` (learning), `penalties` (regularising), `spectra` (measuring) and `attacks`
 (attacking); `layers` are what the bridge builds of them all, and `bounds` hold of these. The others:
-`backpropagation`, `rectifier` and `schedules` train a perceptron, `mixed_integer` decides small networks,
-`fronts` and `jacobians` are for pictures.
+`backpropagation`, `rectifier` and `schedules` train a perceptron, `worst_case` trains it for what can be
+proven, `mixed_integer` decides small networks, `fronts` and `jacobians` are for pictures.
 """
 
 from . import attacks, bounds, layers, penalties, plasticity, spectra

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .layers import two_columns
-from .rectifier import rectify
+from .rectifier import rectifier_slope, rectify
 
 __all__ = ["box_around", "worst_scores"]
 
@@ -35,12 +35,15 @@ def worst_scores(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     power: float = 1.0,
+    n_linear: int = 0,
 ) -> Tensor:
     """Return upper bounds of how far each score can get above that of class y in a box.
 
     Intervals are carried from layer to layer; the last layer is taken together with the difference of two
-    scores, which is tighter than the difference of their intervals (Gowal et al. 2018, arXiv:1810.12715). The
-    cross-entropy of these bounds is at least that of every row in the box.
+    scores, which is tighter than the difference of their intervals (Gowal et al. 2018, arXiv:1810.12715).
+    With these intervals, differences can also be carried back to the row as linear functions, which know what
+    units have in common (CROWN-IBP: Zhang et al. 2020, arXiv:1906.06316); the smaller bound counts. The
+    cross-entropy of the bounds is at least that of every row in the box.
 
     Parameters
     ----------
@@ -53,19 +56,55 @@ def worst_scores(
         One output stands for two classes: the score of the second against 0.
     power : float
         Exponent of the rectifier between the layers.
+    n_linear : int
+        For how many classes of each row, those with the largest bounds, linear functions are tried.
 
     Returns
     -------
     tensor of shape (n, n_classes)
         Zero at the place of y.
     """
-    for weight, bias in zip(weights[:-1], biases[:-1]):
+    box, layers, intervals = (centre, radius), list(zip(weights, biases))[:-1], []
+    for weight, bias in layers:
         u, reach = torch.addmm(bias, centre, weight), radius @ weight.abs()
-        low, high = rectify(u - reach, power), rectify(u + reach, power)
+        intervals.append((u - reach, u + reach))
+        low, high = (rectify(end, power) for end in intervals[-1])
         centre, radius = (low + high) / 2, (high - low) / 2
     weight, bias = two_columns(weights[-1]), two_columns(biases[-1][None])[0]
     scores = torch.addmm(bias, centre, weight)
     between = (weight[:, None, :] - weight[:, :, None]).abs()
     reach = (radius @ between.flatten(1)).unflatten(1, between.shape[1:])
     reach = reach[torch.arange(len(y), device=y.device) if len(reach) > 1 else 0, y]
-    return scores - scores.gather(1, y[:, None]) + reach
+    worst = scores - scores.gather(1, y[:, None]) + reach
+    # A lone layer is exact already.
+    n_linear = min(n_linear, worst.shape[1] - 1) if layers else 0
+    if n_linear == 0:
+        return worst
+    others = worst.detach().scatter(1, y[:, None], -torch.inf).topk(n_linear, dim=1).indices
+    A, constant = weight.T[others] - weight.T[y][:, None], bias[others] - bias[y][:, None]
+    for (weight, bias), interval in zip(reversed(layers), reversed(intervals)):
+        A, more = _above_rectifier(A, *interval, power)
+        A, constant = A @ weight.T, constant + more + A @ bias
+    linear = constant + _times(A, box[0]) + _times(A.abs(), box[1])
+    return worst.scatter(1, others, torch.minimum(linear, worst.gather(1, others)))
+
+
+def _above_rectifier(A: Tensor, low: Tensor, high: Tensor, power: float) -> tuple[Tensor, Tensor]:
+    """Return B and c with ``B @ u + c >= A @ rectify(u)`` for all u in [low, high], row by row.
+
+    The rectifier is convex: it is below its chord, and above its tangent, here that in the middle.
+    """
+    middle, width = (low + high) / 2, high - low
+    tangent = rectifier_slope(middle, power)
+    is_wide = width > 0
+    rise = rectify(high, power) - rectify(low, power)
+    chord = torch.where(is_wide, rise / torch.where(is_wide, width, 1.0), tangent)
+    above, below = A.clamp(min=0), A.clamp(max=0)
+    at_chord, at_tangent = rectify(low, power) - chord * low, rectify(middle, power) - tangent * middle
+    slopes = above * chord[:, None] + below * tangent[:, None]
+    return slopes, _times(above, at_chord) + _times(below, at_tangent)
+
+
+def _times(A: Tensor, x: Tensor) -> Tensor:
+    """Return the product of the matrix and the vector of each row."""
+    return (A @ x[:, :, None])[:, :, 0]
