@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 
-from sklearn_brm import RegularizedClassifier
+from sklearn_brm import AdversarialScorer, RegularizedClassifier
 from sklearn_brm.penalties import (
     L1,
     L2,
@@ -337,3 +337,16 @@ def test_a_search_chooses_radius_and_strength_of_the_interval_penalty(table):
         "n_linear": 0,
         **{k[9:]: v for k, v in search.best_params_.items()},
     }
+
+
+def test_a_search_by_what_is_proven_buys_it_with_accuracy():
+    X, y = load_breast_cancer(return_X_y=True)
+    classifier = RegularizedClassifier(
+        (10,), penalty=Interval(), learning_rate=0.01, max_iter=30, tol=None, random_state=0
+    )
+    scoring = {"proven": AdversarialScorer(0.3, metric="certified_accuracy"), "accuracy": "accuracy"}
+    search = GridSearchCV(classifier, {"penalty__eps": [0.0, 0.3]}, scoring=scoring, refit="proven", cv=2)
+    results = search.fit(scale(X), y).cv_results_
+    assert search.best_params_ == {"penalty__eps": 0.3}
+    assert results["mean_test_proven"][1] > results["mean_test_proven"][0] + 0.1
+    assert results["mean_test_accuracy"].min() > 0.93
