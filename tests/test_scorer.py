@@ -27,6 +27,7 @@ METRICS = {
     "relative_accuracy",
     "attack_success_rate",
     "median_critical_perturbation",
+    "certified_accuracy",
 }
 
 
@@ -60,6 +61,7 @@ def test_all_metrics_follow_from_each_other_and_match_the_single_ones(model):
     assert values["attack_success_rate"] == pytest.approx(1 - values["relative_accuracy"])
     for name in METRICS - {"accuracy", "robust_accuracy_low", "robust_accuracy_high"}:
         assert scorer(metric=name)(model, X, y) == pytest.approx(values[name], abs=0.01)
+    assert values["certified_accuracy"] <= values["robust_accuracy"]
 
 
 def test_without_room_to_move_the_score_is_the_clean_accuracy(model):
