@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -17,7 +19,7 @@ from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -151,6 +153,51 @@ def test_several_classes_of_trees_and_radii_below_those_that_break():
     assert (radii <= broken).all()
 
 
+@pytest.mark.parametrize("norm", [np.inf, 2.0, 1.0])
+@pytest.mark.parametrize("n_neighbors", [1, 2, 3, 5])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_neighbours_are_bounded_in_every_norm_and_behind_linear_steps(cancer, n_neighbors, norm, scaled):
+    model = KNeighborsClassifier(n_neighbors)
+    model = make_pipeline(StandardScaler(), PCA(6), model) if scaled else model
+    model.fit(cancer[0][:150], cancer[1][:150])
+    threat, eps = ThreatModel.from_data(cancer[0], norm=norm, fixed=[1]), {np.inf: 0.1, 2: 0.3, 1: 0.4}[norm]
+    proven = certify(model, *cancer[2:], eps=eps, threat=threat, time_limit=0)
+    assert proven.certified.mean() > 0.3
+    rng, broken = np.random.default_rng(0), np.zeros(len(cancer[3]), dtype=bool)
+    scale = np.array([cancer[0].std(axis=0)])
+    for _ in range(60):
+        z = rng.normal(size=cancer[2].shape)
+        z = np.sign(z) if norm == np.inf else z / np.linalg.norm(z, ord=norm, axis=1, keepdims=True)
+        z[:, 1] = 0
+        broken |= model.predict(cancer[2] + eps * scale * z) != cancer[3]
+    assert not (proven.certified & broken).any()
+
+
+def test_the_nearest_of_two_points_is_exact_up_to_their_bisector():
+    X, y = np.array([[0.0, 0.0], [4.0, 2.0]]), np.array([0, 1])
+    model = KNeighborsClassifier(1).fit(X, y)
+    rows = np.array([[0.0, 0.0], [1.0, 1.0], [3.0, 0.0]])
+    lead = ((rows - X[1]) ** 2).sum(axis=1) - (rows**2).sum(axis=1)
+    labels = (lead < 0).astype(int)
+    for norm, length in [(np.inf, 12), (2.0, 2 * 20**0.5), (1.0, 8)]:
+        radii = certified_radii(model, rows, labels, threat=ThreatModel(norm=norm), max_eps=10, tol=1e-6)
+        np.testing.assert_allclose(radii, np.abs(lead) / length, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (KNeighborsClassifier(weights="distance"), "weights='distance' and metric='euclidean'"),
+        (KNeighborsClassifier(p=1), "weights='uniform' and metric='manhattan'"),
+        (make_pipeline(QuantileTransformer(n_quantiles=20), KNeighborsClassifier()), "are not all linear"),
+    ],
+)
+def test_other_ways_to_count_neighbours_are_refused(model, message):
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(NotCertifiableError, match=f"Nothing can be proven of this estimator: .*{message}"):
+        certify(model.fit(X, y), X, y, eps=0.1)
+
+
 def test_the_margin_is_never_below_its_bound(cancer):
     model = MODELS["two layers"].fit(cancer[0], cancer[1])
     proven = certify(model, *cancer[2:], eps=0.1, time_limit=0)
@@ -269,7 +316,7 @@ def test_the_interval_is_that_of_a_share(cancer):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (KNeighborsClassifier(), "KNeighborsClassifier cannot be turned into a torch module"),
+        (QuadraticDiscriminantAnalysis(), "becomes the layer Quadratic, of which no bounds are known"),
         (
             make_pipeline(FunctionTransformer(np.tanh), LogisticRegression()),
             "step 'functiontransformer' becomes the layer Function, of which no bounds are known",
@@ -338,11 +385,11 @@ class TestEverywhere:
         scorer = AdversarialScorer(0.2, metric="all", n_steps=5, max_queries=20, random_state=0)
         linear = scorer(LogisticRegression().fit(cancer[0], cancer[1]), *cancer[2:])
         assert linear["certified_accuracy"] == pytest.approx(linear["robust_accuracy"])
-        tree = scorer(KNeighborsClassifier().fit(cancer[0], cancer[1]), *cancer[2:])
+        tree = scorer(QuadraticDiscriminantAnalysis(reg_param=0.1).fit(cancer[0], cancer[1]), *cancer[2:])
         assert np.isnan(tree["certified_accuracy"])
 
     def test_what_cannot_be_proven_is_nan_with_one_warning(self, cancer):
-        model = KNeighborsClassifier().fit(cancer[0], cancer[1])
+        model = QuadraticDiscriminantAnalysis(reg_param=0.1).fit(cancer[0], cancer[1])
         scorer = AdversarialScorer(0.2, metric="certified_accuracy")
         with pytest.warns(RobustnessWarning, match="certified_accuracy is NaN. Nothing can be proven"):
             assert np.isnan(scorer(model, *cancer[2:]))
@@ -376,7 +423,7 @@ class TestEverywhere:
 
     @pytest.mark.parametrize("function", [robustness_curve, critical_perturbations])
     def test_asking_for_the_impossible_is_an_error(self, cancer, function):
-        model = KNeighborsClassifier().fit(cancer[0], cancer[1])
+        model = QuadraticDiscriminantAnalysis(reg_param=0.1).fit(cancer[0], cancer[1])
         with pytest.raises(NotCertifiableError, match="Nothing can be proven"):
             function(model, *cancer[2:], certify=True)
         with pytest.raises(TypeError, match=r"'certify' parameter of .* must be True or False"):

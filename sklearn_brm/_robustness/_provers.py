@@ -6,13 +6,27 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy import sparse
+from scipy.spatial.distance import cdist
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
 
-from .._bridge import NotConvertibleError, tree_ensemble
+from .._bridge import NotConvertibleError, to_torch, tree_ensemble
 from ..functional import leaves
-from ..functional.attacks import rounding_of_lead
+from ..functional.attacks import rounding_of_lead, rounding_share
 from ..functional.bounds import margin_bounds
-from ..functional.layers import Columnwise, Concat, Linear, LogSoftmax, Monotone, UnboundedError, layers_of
-from ..functional.mixed_integer import ReluNetwork, least_margin
+from ..functional.layers import (
+    Columnwise,
+    Concat,
+    Linear,
+    LogSoftmax,
+    Monotone,
+    UnboundedError,
+    layers_of,
+    sequence,
+)
+from ..functional.mixed_integer import ReluNetwork, as_affine, least_margin
+from ..functional.neighbours import vote_radius
 from ._checks import make_evaluation
 
 # A row is certified a little beyond eps, by more than the rounding that an attack is allowed.
@@ -25,6 +39,10 @@ _MOST_BASES = 4096
 _EFFORT = {"n_steps": 50, "n_restarts": 1, "max_queries": 200}
 # By how much the solver of programmes may miss its constraints and its answer, and more.
 _SOLVER_TOLERANCE = 1e-5
+
+
+# Rows of its own class that a row is compared with.
+_NEAREST = 64
 
 
 class NotCertifiableError(ValueError):
@@ -45,7 +63,7 @@ def make_prover(owner, estimator, X, y, *, threat, batch_size, random_state=None
         random_state=random_state,
         **_EFFORT,
     )
-    if tree_ensemble(estimator) is not None:
+    if tree_ensemble(estimator) is not None or _neighbours_of(estimator) is not None:
         return prover_of(make(attack="black_box"))
     with _telling_what_is_in_the_way():
         return LayerProver(make(attack="apgd_margin"))
@@ -53,7 +71,9 @@ def make_prover(owner, estimator, X, y, *, threat, batch_size, random_state=None
 
 def prover_of(evaluation):
     """Return what proves the rows of an evaluation, or raise NotCertifiableError with the reason."""
-    return (LayerProver if evaluation.attacked.trees is None else TreeProver)(evaluation)
+    if evaluation.attacked.trees is not None:
+        return TreeProver(evaluation)
+    return (LayerProver if _neighbours_of(evaluation.attacked.estimator) is None else VoteProver)(evaluation)
 
 
 @contextmanager
@@ -287,3 +307,65 @@ class TreeProver(Prover):
             return margin, False
         blur = 2 * self.evaluation.context.blur
         return margin, self._breaks(leaves.breaking_point(found, base.astype(float), blur)[0], row, eps)
+
+
+class VoteProver(Prover):
+    """Half-spaces between the neighbours of a row, behind linear steps.
+
+    Raises
+    ------
+    NotCertifiableError
+        If the steps in front are not linear, or the neighbours are counted in another way.
+    """
+
+    def __init__(self, evaluation):
+        super().__init__(evaluation)
+        estimator, model = self.attacked.estimator, _neighbours_of(self.attacked.estimator)
+        metric = model.effective_metric_
+        if model.weights != "uniform" or metric != "euclidean" or sparse.issparse(model._fit_X):
+            raise NotCertifiableError(
+                "Nothing can be proven of this estimator: of neighbours only those of equal weight in "
+                f"Euclidean distance are known. Got weights={model.weights!r} and metric={metric!r}."
+            )
+        with _telling_what_is_in_the_way():
+            steps = to_torch(estimator[:-1]) if isinstance(estimator, Pipeline) else sequence()
+        layers = list(layers_of(steps))
+        if not all(isinstance(layer, Linear) for layer in layers):
+            raise NotCertifiableError(
+                "Nothing can be proven of this estimator: the steps before the neighbours are not all linear."
+            )
+        self.matrix, self.offset = as_affine(layers, evaluation.table.n_features)
+        self.n_neighbors, self.points, self.classes = model.n_neighbors, model._fit_X, model._y
+        unit = self.threat.unit.copy()
+        unit[self.threat.fixed] = 0
+        self.reach = self.points @ (self.matrix * unit)
+        self.metric = {np.inf: "cityblock", 2.0: "euclidean", 1.0: "chebyshev"}[self.threat.norm]
+
+    def _bounds(self, base, rows, eps):
+        x = base.astype(float) @ self.matrix.T + self.offset
+        squares = cdist(x, self.points, "sqeuclidean")
+        sizes = np.square(x).sum(axis=1) + np.square(self.points).sum(axis=1).max()
+        rounding = rounding_share(x.shape[1], self.threat.roundoff) * sizes
+        answers = zip(squares, rounding, self.attacked.target[rows])
+        radii = np.array([self._radius(to_all, error, label) for to_all, error, label in answers])
+        return radii - eps * (1 + _BEYOND), np.zeros(len(rows))
+
+    def _radius(self, squares, error, label):
+        """Return the radius of one row; own rows that are far away only make it a little larger."""
+        own, other = (np.flatnonzero(mask) for mask in (self.classes == label, self.classes != label))
+        own = own[np.argsort(squares[own], kind="stable")[: max(_NEAREST, self.n_neighbors)]]
+        # By how much the difference of the squared distances can change, per unit of the threat.
+        lengths = 2 * cdist(self.reach[own], self.reach[other], self.metric)
+        return vote_radius(squares[own], squares[other] - error, lengths, self.n_neighbors)
+
+    def _attack(self, rows, eps):
+        return self.evaluation.run(rows, np.full(len(rows), eps))[1]
+
+    def _search(self, row, eps, slack, time_limit):
+        return -np.inf, False
+
+
+def _neighbours_of(estimator):
+    """Return the nearest neighbours that an estimator, or the last step of a Pipeline, is, else None."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    return last if type(last) is KNeighborsClassifier else None

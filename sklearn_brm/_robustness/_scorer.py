@@ -79,7 +79,8 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
     n_restarts : int, default=1
         Times each attack is tried: the first from the clean row, the others from random points.
     max_queries : int, default=500
-        Points around each row that a black box asks the estimator about, at most.
+        Points around each row that a black box asks the estimator about, at most, but for its first round of
+        four, or eight, which it always asks about.
     max_samples : int, default=None
         Attack so many rows only, drawn at random; None is all.
     batch_size : int, default=1024

@@ -5,6 +5,7 @@ mixed integer linear programme (Tjeng, Xiao, Tedrake, "Evaluating robustness of 
 integer programming", ICLR 2019), which HiGHS solves.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 from .layers import Linear, Rectifier, layers_of
 
-__all__ = ["ReluNetwork", "least_margin"]
+__all__ = ["ReluNetwork", "as_affine", "least_margin"]
 
 # scipy's status of a programme that has no solution, and of one that was solved.
 _INFEASIBLE, _SOLVED = 2, 0
@@ -44,8 +45,8 @@ class ReluNetwork:
         bends = [i for i, layer in enumerate(layers) if not isinstance(layer, Linear)]
         if len(bends) != 1 or not isinstance(layers[bends[0]], Rectifier) or layers[bends[0]].power != 1:
             return None
-        W, b = _as_affine(layers[: bends[0]], n_features)
-        V, c = _as_affine(layers[bends[0] + 1 :], len(b))
+        W, b = as_affine(layers[: bends[0]], n_features)
+        V, c = as_affine(layers[bends[0] + 1 :], len(b))
         return cls(W, b, V, c)
 
 
@@ -116,7 +117,7 @@ def least_margin(
     return float(bound + constant), x
 
 
-def _as_affine(layers, n_inputs):
+def as_affine(layers: Sequence[nn.Module], n_inputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return matrix (n_outputs, n_inputs) and offset of linear layers one after the other."""
     with torch.no_grad():
         like = next((buffer for layer in layers for buffer in layer.buffers()), torch.zeros(0))
