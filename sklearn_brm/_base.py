@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 # What torch takes for a number without a fraction.
@@ -143,6 +144,13 @@ def check_parameters(owner):
     """
     for name, rule in owner._parameter_rules.items():
         rule(owner, name, getattr(owner, name))
+
+
+def check_fitted(owner, name, estimator):
+    """Raise TypeError if the parameter `name` is no estimator, and NotFittedError if it is not fitted."""
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        raise parameter_error(owner, name, "a fitted estimator", estimator, TypeError)
+    check_is_fitted(estimator)
 
 
 def with_plain_numbers(owner):

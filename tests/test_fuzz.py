@@ -483,7 +483,8 @@ SENTENCES = re.compile(
     "feature names|is expecting|Sparse data was passed|Mix of label|Complex data|Singleton array|"
     "not an estimator instance|is a class, not an instance|Sample weights must|at least 1 dimension|"
     "test_size|'y_true' parameter of accuracy_score|float\\(\\) argument|is not compatible|"
-    "of shape \\(n_eps, n_samples\\)|cannot be turned into a torch function|training diverged|no hidden layer"
+    "of shape \\(n_eps, n_samples\\)|cannot be turned into a torch module|training diverged|no hidden layer|"
+    "shapes of a and weights differ"
 )
 
 

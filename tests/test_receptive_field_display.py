@@ -139,7 +139,7 @@ def test_an_unfitted_encoder_and_no_units_are_refused(encoder):
         ),
         ({"histogram_ax": "right"}, ValueError, "'histogram_ax' parameter .* Got 'right' instead"),
         ({"encoder": StandardScaler().fit(np.eye(3))}, TypeError, "'encoder' .* must be a fitted WTAEncoder"),
-        ({"encoder": 3}, TypeError, "not an estimator instance"),
+        ({"encoder": 3}, TypeError, "must be a fitted estimator. Got 3"),
         ({"image_shape": (-8, -8)}, ValueError, r"'image_shape' .* for 64 features. Got \(-8, -8\)"),
         ({"image_shape": (True, 64)}, TypeError, r"'image_shape' .* for 64 features. Got \(True, 64\)"),
     ],

@@ -763,7 +763,7 @@ def test_a_scale_that_runs_backwards_is_a_scale_still():
                 LogisticRegression(max_iter=1000).fit(X, y), X, landscape_of=3
             ),
             TypeError,
-            "'landscape_of' parameter of .* must be a fitted estimator or None. Got 3",
+            "'landscape_of' parameter of .* must be a fitted estimator. Got 3",
         ),
     ],
 )

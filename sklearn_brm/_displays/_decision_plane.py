@@ -5,12 +5,12 @@ import numbers
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.utils.validation import check_is_fitted
 
 from .._base import (
     as_numbers,
     as_tensor,
     check_choice,
+    check_fitted,
     check_number,
     parameter_error,
     resolve_device,
@@ -192,13 +192,11 @@ class DecisionPlaneDisplay:
         check_number(_OWNER, "resolution", resolution, "[2, inf)", kind=numbers.Integral)
         check_choice(_OWNER, "landscape", landscape, ("auto", True, False))
         check_axes(_OWNER, ax, at_most=2)
-        if landscape_of is not None and (isinstance(landscape_of, type) or not hasattr(landscape_of, "fit")):
-            raise parameter_error(_OWNER, "landscape_of", "a fitted estimator or None", landscape_of)
-        check_is_fitted(estimator)
+        check_fitted(_OWNER, "estimator", estimator)
         if np.ndim(getattr(estimator, "classes_", None)) != 1:
             raise parameter_error(_OWNER, "estimator", "a fitted classifier of one label per row", estimator)
         if landscape_of is not None:
-            check_is_fitted(landscape_of)
+            check_fitted(_OWNER, "landscape_of", landscape_of)
         table, y = _check_rows(X, y, index)
         steps = _steps(scale, table)
         places = _places(table, steps)

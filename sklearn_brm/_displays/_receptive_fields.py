@@ -3,9 +3,8 @@
 import numbers
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from .._base import check_number, parameter_error
+from .._base import check_fitted, check_number, parameter_error
 from ._style import PALETTE, check_axes, legend_above, new_axes, spans_decades
 
 _LARGEST_GRID = 100
@@ -105,7 +104,7 @@ class ReceptiveFieldDisplay:
         """
         owner = f"{cls.__name__}.from_estimator"
         _check_both_axes(owner, ax, histogram_ax)
-        check_is_fitted(encoder)
+        check_fitted(owner, "encoder", encoder)
         if not hasattr(encoder, "weight_variances_"):
             raise parameter_error(owner, "encoder", "a fitted WTAEncoder", encoder)
         check_number(owner, "n_units", n_units, "[1, inf)", kind=numbers.Integral)

@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
 from .._base import (
     any_device,
     any_seed,
     as_tensor,
+    check_fitted,
     check_number,
     integer,
     one_of,
@@ -143,7 +143,7 @@ def pipeline_spectra(
     )
     widths = sorted({int(width) for width in _as_list(widths)})
     device = resolve_device(_OWNER, device)
-    check_is_fitted(pipeline)
+    check_fitted(_OWNER, "pipeline", pipeline)
     array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2, input_name="X")
     windows = {"data": window, "white noise": window if noise_window is None else noise_window}
     rng = seeded_generator(_OWNER, random_state)
