@@ -37,6 +37,7 @@ from sklearn_brm import (
     critical_perturbations,
     robustness_curve,
 )
+from sklearn_brm._robustness import _provers
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +267,26 @@ def test_categories_are_enumerated_and_linear_pipelines_stay_exact(mixed, max_ch
     assert proven.complete.all()
     np.testing.assert_array_equal(proven.certified, found.outcome == "standing")
     assert 0 < proven.certified_accuracy < 1
+
+
+def test_a_row_that_may_become_too_many_others_is_left_open(mixed, monkeypatch):
+    frame, y, columns = mixed
+    model = make_pipeline(columns, LogisticRegression()).fit(frame, y)
+    threat = ThreatModel.from_data(frame, max_changes=2, integer=None)
+    monkeypatch.setattr(_provers, "_MOST_BASES", 2)
+    proven = certify(model, frame[:60], y[:60], eps=0.1, threat=threat, time_limit=0)
+    right = model.predict(frame[:60]) == y[:60]
+    assert not proven.certified.any()
+    assert not proven.complete[right].any()
+
+
+def test_a_row_within_rounding_of_the_boundary_is_neither_certified_nor_called_broken():
+    X, y = np.array([[-1.0], [1.0], [-2.0], [2.0]]), np.array([0, 1, 0, 1])
+    model = LogisticRegression().fit(X, y)
+    rows = X - model.intercept_ / model.coef_
+    proven = certify(model, rows, y, eps=1.0, time_limit=0)
+    np.testing.assert_array_equal(proven.certified, [False, False, True, True])
+    np.testing.assert_array_equal(proven.complete, [False, False, True, True])
 
 
 def test_rules_that_only_take_away_leave_proofs_standing(mixed):

@@ -39,8 +39,6 @@ _MOST_BASES = 4096
 _EFFORT = {"n_steps": 50, "n_restarts": 1, "max_queries": 200}
 # By how much the solver of programmes may miss its constraints and its answer, and more.
 _SOLVER_TOLERANCE = 1e-5
-
-
 # Rows of its own class that a row is compared with.
 _NEAREST = 64
 
@@ -113,7 +111,12 @@ class Prover:
         margin[self.rows], method[self.rows] = lead, "bounds"
         certified = np.zeros(n, dtype=bool)
         certified[self.rows] = proven
-        complete[self.rows] = proven | self.exact
+        complete[self.rows] = proven
+        if self.exact:
+            # Within rounding of the boundary a row is neither; what was not looked at has no bound.
+            rows = self.rows[~proven]
+            inside, rounding = self._margins(rows, np.full(len(rows), eps * (1 - 2 * _BEYOND)))
+            complete[rows] = (inside < -rounding) & np.isfinite(inside)
         left = np.flatnonzero(~complete)
         if len(left) and time_limit > 0:
             broken = self._attack(left, eps)
