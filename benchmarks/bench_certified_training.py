@@ -48,18 +48,25 @@ def proven_and_open(model, X, y, eps, bounds=EVERYWHERE, time_limit=0.0):
     return proven, standing
 
 
-MNIST_EPS, MNIST_TRAINING_EPS, N_SEARCHED = 0.1, 0.14, 500
+MNIST_EPS, N_SEARCHED = 0.1, 200
 
 
 def mnist_models():
     """Return classifiers of one hidden layer of 512 by name."""
     options = {"standardize": False, "batch_size": 200, "tol": None, "random_state": 0, "schedule": "cosine"}
-    interval = Interval(MNIST_TRAINING_EPS, bounds=(0, 1), alpha=3)
+    models = {
+        Interval(0.1, bounds=(0, 1), alpha=3): {"max_iter": 40},
+        Interval(0.14, bounds=(0, 1), alpha=3): {"max_iter": 40, "learning_rate": 3e-3},
+        Interval(0.115, bounds=(0, 1), alpha=5, ramp=0.5, n_linear=1): {
+            "max_iter": 40,
+            "learning_rate": 4e-3,
+        },
+    }
     return {
-        "no penalty": RegularizedClassifier((512,), max_iter=10, learning_rate=1e-3, **options),
-        f"Interval({MNIST_TRAINING_EPS})": RegularizedClassifier(
-            (512,), penalty=interval, max_iter=40, learning_rate=3e-3, **options
-        ),
+        repr(penalty): RegularizedClassifier(
+            (512,), penalty=penalty, **{"learning_rate": 1e-3, **options, **more}
+        )
+        for penalty, more in models.items()
     }
 
 
