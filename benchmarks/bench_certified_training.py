@@ -48,7 +48,7 @@ def proven_and_open(model, X, y, eps, bounds=EVERYWHERE, time_limit=0.0):
     return proven, standing
 
 
-MNIST_EPS, N_SEARCHED = 0.1, 200
+MNIST_EPS, N_SEARCHED = 0.1, 1000
 
 
 def mnist_models():
@@ -83,10 +83,10 @@ def mnist():
 
 def mnist_row(name, model, X, y, seconds):
     """Return a line of the table."""
-    few, bounds = slice(N_SEARCHED), (0, 1)
-    proven = [proven_by_intervals(model, X, y, MNIST_EPS, bounds).mean()]
-    proven.append(proven_and_open(model, X, y, MNIST_EPS, bounds)[0].mean())
-    searched = proven_and_open(model, X[few], y[few], MNIST_EPS, bounds, time_limit=1.0)
+    proven = [proven_by_intervals(model, X, y, MNIST_EPS, (0, 1)).mean()]
+    proven.append(proven_and_open(model, X, y, MNIST_EPS, (0, 1))[0].mean())
+    few = slice(N_SEARCHED)
+    searched = proven_and_open(model, X[few], y[few], MNIST_EPS, (0, 1), time_limit=1.0)
     shares = [model.score(X, y), *proven, *(part.mean() for part in searched)]
     return [name, model.max_iter, f"{seconds:.0f}", *(f"{share:.4f}" for share in shares)]
 
@@ -99,9 +99,9 @@ def write_mnist(rows):
         ["training", "epochs", "seconds", "clean", "by intervals", "by bounds", "by search", "not broken"],
         rows,
         notes=[
-            "All 60,000 rows train, in float32. Clean accuracy, what interval bounds prove, and what these",
-            "or linear bounds prove: all 10,000 test rows. By search, and not broken when it ends: the first",
-            f"{N_SEARCHED} rows, at most 1 second per row on average.",
+            "All 60,000 rows train, in float32. All 10,000 test rows: clean accuracy, what interval bounds",
+            f"prove, and what these or linear bounds prove. The first {N_SEARCHED} of them: what these or a",
+            "search of at most 1 second per open row prove, and what no attack and no search broke.",
         ],
     )
 
