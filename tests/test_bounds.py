@@ -206,6 +206,20 @@ def test_what_the_norm_of_a_row_does_to_all_units_alike_costs_no_certificates(no
     assert n_certified[0] >= n_certified[1] + (not constant)
 
 
+def test_bounds_are_no_looser_than_intervals_whichever_layer_these_start_at():
+    X = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    module = network((4, 12, 12, 1))
+    bounds = LinearBounds(module, balls(X, 0.3))
+    for sign in (1.0, -1.0):
+        A = torch.tensor([[[0.0, sign]]], dtype=torch.float64)
+        lower, upper = bounds.box
+        for layer in layers_of(module):
+            lower, upper = layer.interval(lower, upper)
+        interval = lower[:, 1:] if sign > 0 else -upper[:, 1:]
+        assert (bounds.lower(A) >= interval - 1e-9).all()
+    assert (bounds.lower(A) > interval + 1e-3).all()
+
+
 def test_a_row_of_zeros_under_a_norm_is_not_certified():
     module = network((6, 12, 3), 4.5, normalize=2.0)
     X = torch.zeros(1, 6, dtype=torch.float64)

@@ -90,12 +90,20 @@ class LinearBounds:
         return low, high
 
     def _lower(self, last, A):
-        """Carry A back from the node `last`, each node after all that read it, and minimise over the ball."""
-        waiting, constant = {last: A}, 0.0
+        """Carry A back from the node `last`, each node after all that read it, and minimise over the ball.
+
+        Where all stands on one node, what it puts out by itself is a bound too, and at times the better one.
+        """
+        waiting, constant, best = {last: A}, 0.0, -torch.inf
         for node in range(last, _INPUT, -1):
             if node not in waiting:
                 continue
             A, (layer, sources) = waiting.pop(node), self._nodes[node]
+            is_known = node in self._intervals or not isinstance(layer, Affine)
+            if not waiting and node != last and is_known:
+                here = constant + lowest_sum(A, *self.interval(node))
+                # Missing values have no bounds.
+                best = here if isinstance(best, float) else torch.fmax(best, here)
             if layer is None:
                 widths = [self.interval(source)[0].shape[1] for source in sources]
                 terms = list(zip(sources, A.split(widths, dim=2)))
@@ -105,7 +113,8 @@ class LinearBounds:
             for source, part in terms:
                 if part is not None:
                     waiting[source] = waiting[source] + part if source in waiting else part
-        return constant + (self._lowest(waiting[_INPUT]) if _INPUT in waiting else 0.0)
+        lowest = constant + (self._lowest(waiting[_INPUT]) if _INPUT in waiting else 0.0)
+        return lowest if isinstance(best, float) else torch.fmax(lowest, best)
 
     def _lowest(self, A):
         """Return the least value of ``A @ x`` over the balls."""
