@@ -81,14 +81,14 @@ def lenders():
             (OneHotEncoder(handle_unknown="ignore"), ["city", "owner"]),
             (make_pipeline(SimpleImputer(), StandardScaler()), ["income", "age", "children"]),
         ),
-        LogisticRegression(),
+        LogisticRegression(max_iter=1000),
     )
 
 
 @parametrize_with_checks(
     [
-        SmoothedClassifier(LogisticRegression(), n_samples=100),
-        SmoothedClassifier(LogisticRegression(), n_samples=100, n_copies=0, scale=2.0),
+        SmoothedClassifier(LogisticRegression(max_iter=1000), n_samples=100),
+        SmoothedClassifier(LogisticRegression(max_iter=1000), n_samples=100, n_copies=0, scale=2.0),
         SmoothedClassifier(DecisionTreeClassifier(random_state=0), n_samples=50, scale=None, n_selection=10),
     ]
 )
@@ -208,7 +208,9 @@ def test_radii_do_not_depend_on_the_units_of_columns(cancer):
 def test_many_classes_are_counted_apart():
     X, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])[y]
-    model = SmoothedClassifier(LogisticRegression(), 0.3, n_samples=200, random_state=0).fit(X, names)
+    model = SmoothedClassifier(LogisticRegression(max_iter=1000), 0.3, n_samples=200, random_state=0).fit(
+        X, names
+    )
     shares = model.predict_proba(X)
     assert shares.shape == (150, 3)
     np.testing.assert_array_equal(model.predict(X), model.classes_[shares.argmax(axis=1)])
@@ -220,7 +222,7 @@ def test_many_classes_are_counted_apart():
 @pytest.mark.parametrize("eps", [0.5, 1.0])
 def test_the_worst_attack_of_a_linear_model_breaks_no_row_certified_beyond_eps(cancer, eps):
     X, X_test, y, y_test = cancer
-    base = make_pipeline(StandardScaler(), LogisticRegression())
+    base = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model = SmoothedClassifier(base, random_state=0).fit(X, y)
     scaler, linear = model.estimator_
 
@@ -373,7 +375,7 @@ def test_a_weight_of_two_is_the_row_twice_and_of_zero_no_row(as_frame):
 
 def test_rows_without_weight_have_no_part_in_the_scale():
     X = np.array([[0.0, 0.1, 1.0], [1.0, 0.1, 2.0], [2.0, 0.1, 4.0], [100.0, 9.0, 100.0]])
-    model = SmoothedClassifier(LogisticRegression(), scale="range", n_samples=10)
+    model = SmoothedClassifier(LogisticRegression(max_iter=1000), scale="range", n_samples=10)
     weight = [1, 2, 1, 0]
     assert model.fit(X, [0, 1, 1, 0], sample_weight=weight).scale_.tolist() == [2, 0, 3]
     scale = model.set_params(scale="std").fit(X, [0, 1, 1, 0], sample_weight=weight).scale_
@@ -395,7 +397,7 @@ def test_weights_for_an_estimator_that_takes_none_are_refused():
     with pytest.raises(TypeError, match="KNeighborsClassifier, takes no sample_weight in fit"):
         SmoothedClassifier(KNeighborsClassifier()).fit(X, y, sample_weight=np.ones(150))
     with pytest.raises(TypeError, match="The 'sample_weight' parameter of SmoothedClassifier must be"):
-        SmoothedClassifier(LogisticRegression()).fit(X, y, sample_weight=["a"] * 150)
+        SmoothedClassifier(LogisticRegression(max_iter=1000)).fit(X, y, sample_weight=["a"] * 150)
 
 
 def test_a_frozen_estimator_is_left_as_it_is_and_must_be_fitted():
@@ -405,7 +407,7 @@ def test_a_frozen_estimator_is_left_as_it_is_and_must_be_fitted():
     assert model.estimator_.estimator is fitted
     assert model.classes_.tolist() == [0, 1, 2]
     with pytest.raises(NotFittedError):
-        SmoothedClassifier(FrozenEstimator(LogisticRegression())).fit(X, y)
+        SmoothedClassifier(FrozenEstimator(LogisticRegression(max_iter=1000))).fit(X, y)
 
 
 def test_a_search_chooses_the_noise_by_what_is_certified():
@@ -457,7 +459,9 @@ def test_arrays_of_objects_with_words_are_rows_too(people):
     X, y = people
     X = X[["city", "age"]].to_numpy(dtype=object)
     encode = make_column_transformer((OneHotEncoder(), [0]), (StandardScaler(), [1]))
-    model = SmoothedClassifier(make_pipeline(encode, LogisticRegression()), n_samples=50, random_state=0)
+    model = SmoothedClassifier(
+        make_pipeline(encode, LogisticRegression(max_iter=1000)), n_samples=50, random_state=0
+    )
     model.fit(X, y)
     assert model.scale_[0] == 0
     assert model.predict(X).shape == (8,)
@@ -469,7 +473,7 @@ def test_missing_numbers_reach_an_estimator_that_takes_them():
     model = SmoothedClassifier(DecisionTreeClassifier(random_state=0), n_samples=50, random_state=0).fit(X, y)
     assert model.score(X, y) > 0.8
     with pytest.raises(ValueError, match="Input X contains NaN"):
-        SmoothedClassifier(LogisticRegression()).fit(X, y)
+        SmoothedClassifier(LogisticRegression(max_iter=1000)).fit(X, y)
     with pytest.raises(ValueError, match="contains infinity"):
         model.predict(np.full((1, 4), np.inf))
 
@@ -549,7 +553,7 @@ def test_a_frame_of_polars_reaches_the_estimator_as_one_of_pandas(people):
 )
 def test_wrong_parameters_are_refused_by_name(name, value, error, rule):
     X, y = load_iris(return_X_y=True)
-    model = SmoothedClassifier(LogisticRegression()).set_params(**{name: value})
+    model = SmoothedClassifier(LogisticRegression(max_iter=1000)).set_params(**{name: value})
     with pytest.raises(error, match=f"The '{name}' parameter of SmoothedClassifier must be {rule}. Got"):
         model.fit(X, y)
 
