@@ -143,6 +143,19 @@ def test_trees_are_decided_and_no_attack_is_better_than_the_search(cancer, name,
     assert (bare.margin_lower[bare.certified] > 0).all()
 
 
+def test_whole_numbers_of_tables_with_gaps_are_decided_among_whole_numbers():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.integers(18, 80, 300).astype(float), "score": rng.normal(size=300)})
+    y = np.where((frame.age > 45) ^ (frame.score > 0), "a", "b")
+    frame.loc[::7, "score"] = np.nan
+    model = HistGradientBoostingClassifier(max_iter=20, random_state=0).fit(frame, y)
+    options = {"eps": 0.1, "threat": ThreatModel.from_data(frame)}
+    proven = certify(model, frame[:80], y[:80], **options)
+    found = adversarial_examples(model, frame[:80], y[:80], random_state=0, **options)
+    assert proven.complete.all()
+    np.testing.assert_array_equal(proven.certified, found.outcome == "standing")
+
+
 def test_several_classes_of_trees_and_radii_below_those_that_break():
     X, y = load_iris(return_X_y=True)
     model = RandomForestClassifier(8, max_depth=4, random_state=0).fit(X[::2], y[::2])

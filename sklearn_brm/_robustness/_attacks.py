@@ -60,6 +60,8 @@ class AttackContext:
         The sum of trees that the estimator is, in `functional.leaves`.
     blur : ndarray of shape (n_features,)
         How far past a split of a tree one must be to be past it in every precision.
+    whole : ndarray of bool of shape (n_features,) or None
+        Which numbers move by whole steps.
     """
 
     model: torch.nn.Module | None
@@ -73,6 +75,7 @@ class AttackContext:
     whole_steps: Callable
     trees: leaves.TreeEnsemble | None = None
     blur: np.ndarray | float = 0.0
+    whole: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -263,7 +266,7 @@ def meet_leaves(context, ball, y, trial):
     centre, reach = ball.centre.numpy(), ball.unit_to_raw(ball.eps[:, None].expand_as(ball.centre))
     low, high = (ball.clip(ball.centre + sign * reach).numpy() for sign in (-1, 1))
     scale = None if ball.scale is None else ball.scale.numpy()
-    region = leaves.Region(low, high, centre, ball.eps.numpy(), ball.norm, scale)
+    region = leaves.Region(low, high, centre, ball.eps.numpy(), ball.norm, scale, whole=context.whole)
     found = leaves.search(context.trees, region, y.numpy(), time_limit=np.inf, most_states=_MOST_STATES)
     x = np.where(found.broken[:, None], leaves.breaking_point(found, centre, 2 * context.blur), centre)
     points = Found.points(ball, torch.from_numpy(x))

@@ -90,6 +90,7 @@ class Evaluation:
             whole_steps=threat.whole_steps,
             trees=self.attacked.trees,
             blur=0.0 if self.attacked.splits is None else self.attacked.splits.blur,
+            whole=np.isin(np.arange(table.n_features), threat.rules.integer),
         )
         self.choices = threat.choices.those_that(self.attacked.accepts, threat.model, table)
 

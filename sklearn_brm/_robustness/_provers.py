@@ -286,7 +286,7 @@ class TreeProver(Prover):
             ball.eps.numpy(),
             self.threat.norm,
             self.threat.unit,
-            whole=np.isin(np.arange(len(self.threat.unit)), self.threat.rules.integer),
+            whole=self.evaluation.context.whole,
         )
         return leaves.search(self.attacked.trees, region, self.attacked.target[rows], time_limit=time_limit)
 
