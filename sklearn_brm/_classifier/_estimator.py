@@ -1,5 +1,6 @@
 """The classifier as scikit-learn sees it: parameters, data, weights as NumPy arrays, predictions."""
 
+import copy
 import numbers
 import warnings
 from functools import partial
@@ -424,9 +425,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
 
     def _as_torch(self, *, device, dtype):
-        """Return the network as a module with one column of scores per class."""
+        """Return the network as a module of its own weights, with one column of scores per class."""
         check_is_fitted(self)
-        return sequence(*self._layers(device, dtype), TwoColumns())
+        return copy.deepcopy(sequence(*self._layers(device, dtype), TwoColumns()))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -449,10 +450,10 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         return with_smaller_batches(self, in_batches, _PREDICTION_ROWS)
 
     def _layers(self, device, dtype):
-        """Return layers that hold copies of the weights, with rectifiers between them."""
+        """Return layers on the fitted weights, which they may share, with rectifiers between them."""
         layers = []
         for arrays in zip(self.coefs_, self.intercepts_):
-            weight, bias = (as_tensor(a, device=device, dtype=dtype).clone() for a in arrays)
+            weight, bias = (as_tensor(a, device=device, dtype=dtype) for a in arrays)
             layers += [Affine(weight, bias), Rectifier(float(self.power))]
         return layers[:-1]
 

@@ -400,13 +400,13 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return sequence(
             Append(self.constant_) if self.constant_ else None,
             RowNorm(float(self.norm)) if self.normalize else None,
-            Affine(self._powers(device, dtype).T.contiguous()),
+            Affine(self._powers(device, dtype).T.clone(memory_format=torch.contiguous_format)),
             None if power is None else Rectifier(power),
         )
 
     def _powers(self, device, dtype):
         """Return what rows are multiplied by, of shape (n_components, n_features + n_constants)."""
-        return power_weights(as_tensor(self._weights(), device=device, dtype=dtype).clone(), float(self.norm))
+        return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), float(self.norm))
 
     def _exponent(self):
         return None if self.power is None else float(self.power)
