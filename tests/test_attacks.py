@@ -99,6 +99,17 @@ def test_steepest_step_survives_gradients_whose_squares_underflow():
     torch.testing.assert_close(step, torch.tensor([[0.6, 0.0, 0.8]]))
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_extent_is_as_far_as_one_feature_alone_can_go(norm):
+    x, scale = random_rows(), torch.rand(5, dtype=torch.float64) + 0.5
+    ball = ball_around(x, 0.3, norm, scale=scale, lower=x - 0.2, upper=x + 1)
+    for sign, edge in zip((-1, 1), ball.extent()):
+        for j in range(5):
+            far = x.clone()
+            far[:, j] += sign * 100
+            torch.testing.assert_close(ball.project(far)[:, j], edge[:, j])
+
+
 def test_steepest_step_wastes_nothing_on_features_at_the_edge_of_the_box():
     one = torch.ones(1, 2, dtype=torch.float64)
     ball = ball_around(one, 1.0, 2, lower=0 * one, upper=one)

@@ -86,8 +86,7 @@ def split_draw(splits, order, n_features):
         table[j, : len(values)] = torch.from_numpy(values)
 
     def draw(ball, u):
-        reach = ball.unit_to_raw(ball.eps[:, None].expand_as(u))
-        low, high = ball.clip(ball.centre - reach), ball.clip(ball.centre + reach)
+        low, high = ball.extent()
         first = torch.searchsorted(table, low.T.contiguous())
         n_inside = torch.searchsorted(table, high.T.contiguous(), right=True) - first
         chosen = first + (u.T * n_inside).long().minimum((n_inside - 1).clamp(min=0))

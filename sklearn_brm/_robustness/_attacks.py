@@ -263,8 +263,7 @@ def try_every_step(ask, ball, steps):
 
 def meet_leaves(context, ball, y, trial):
     """Search a combination of leaves that is wrong, and go to the nearest point where they meet."""
-    centre, reach = ball.centre.numpy(), ball.unit_to_raw(ball.eps[:, None].expand_as(ball.centre))
-    low, high = (ball.clip(ball.centre + sign * reach).numpy() for sign in (-1, 1))
+    centre, (low, high) = ball.centre.numpy(), (edge.numpy() for edge in ball.extent())
     scale = None if ball.scale is None else ball.scale.numpy()
     region = leaves.Region(low, high, centre, ball.eps.numpy(), ball.norm, scale, whole=context.whole)
     found = leaves.search(context.trees, region, y.numpy(), time_limit=np.inf, most_states=_MOST_STATES)

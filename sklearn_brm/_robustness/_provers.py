@@ -185,11 +185,6 @@ class Prover:
     def _ball(self, base, rows, eps):
         return self.threat.ball(base, eps * (1 + _BEYOND), rows, device="cpu", dtype=torch.float64)
 
-    def _box(self, ball):
-        """Return the smallest box around each ball, cut by the bounds: two arrays."""
-        reach = ball.unit_to_raw(ball.eps[:, None].expand_as(ball.centre))
-        return [ball.clip(ball.centre + sign * reach).numpy() for sign in (-1, 1)]
-
     def _breaks(self, x, row, eps):
         """Whether the estimator itself answers wrongly at a point, or near it inside the ball."""
         base, rows = self.evaluation.table.matrix[[row]], np.array([row])
@@ -247,7 +242,7 @@ class LayerProver(Prover):
         if self.network is None or self.threat.norm != np.inf:
             return -np.inf, False
         ends, own = time.monotonic() + time_limit, self.attacked.target[row]
-        (low,), (high,) = self._box(self._ball(*self._clean(row, eps)))
+        low, high = (edge[0].numpy() for edge in self._ball(*self._clean(row, eps)).extent())
         worst, needed = np.inf, slack + _SOLVER_TOLERANCE
         for other in np.argsort(-self._scores(row)):
             if other == own:
@@ -281,7 +276,7 @@ class TreeProver(Prover):
     def _verdicts(self, base, rows, eps, time_limit):
         ball = self._ball(base, rows, eps)
         region = leaves.Region(
-            *self._box(ball),
+            *(edge.numpy() for edge in ball.extent()),
             ball.centre.numpy(),
             ball.eps.numpy(),
             self.threat.norm,

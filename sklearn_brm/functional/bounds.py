@@ -47,8 +47,7 @@ class LinearBounds:
 
     def __init__(self, module: nn.Module, ball: Ball):
         self.ball = ball
-        reach = ball.unit_to_raw(ball.eps[:, None].expand_as(ball.centre))
-        self.box = ball.clip(ball.centre - reach), ball.clip(ball.centre + reach)
+        self.box = ball.extent()
         # Each entry is a layer with the entries that it reads, or None where these are put side by side.
         self._nodes: list[tuple[nn.Module | None, list[int]]] = []
         self._intervals: dict[int, tuple[Tensor, Tensor]] = {_INPUT: self.box}

@@ -123,6 +123,11 @@ class Ball:
         """Return `x` clipped to the box."""
         return x if self.lower is None else torch.clamp(x, self.lower, self.upper)
 
+    def extent(self) -> tuple[Tensor, Tensor]:
+        """Return the least and the largest value of each feature in ball and box, each of shape (n, d)."""
+        reach = self.unit_to_raw(self.eps[:, None].expand_as(self.centre))
+        return self.clip(self.centre - reach), self.clip(self.centre + reach)
+
     def distance(self, x: Tensor) -> Tensor:
         """Return ||(x - centre) / scale||_norm of each row."""
         return torch.linalg.vector_norm(self.raw_to_unit(self._moved(x)), ord=self.norm, dim=1)
