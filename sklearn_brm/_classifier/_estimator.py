@@ -162,7 +162,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes by label.
     callbacks : list of skorch callbacks or None, default=None
-        With callbacks a skorch net does the training, to the same bits, and they are passed to it as they are.
+        Where there are any, a skorch net does the training, to the same bits, and they are passed to it.
         One that raises `KeyboardInterrupt` ends the training, as skorch's `EarlyStopping` does.
     device : str or torch.device, default="auto"
         Where torch computes. "auto" takes a GPU if there is one.
