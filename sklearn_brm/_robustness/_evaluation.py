@@ -9,7 +9,7 @@ from .._base import as_tensor, progress, resolve_device, seeded_generator
 from .._bridge import NotConvertibleError, split_draw
 from ..functional.attacks import linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
-from ._attacks import AttackContext, make_plan
+from ._attacks import TREE_ATTACK, AttackContext, make_plan
 from ._table import Table
 
 # Rows among which a black box looks for other classes.
@@ -88,7 +88,7 @@ class Evaluation:
             starts=self._starts,
             draw=split_draw(self.attacked.splits, self.attacked.order, table.n_features),
             whole_steps=threat.whole_steps,
-            trees=self.attacked.trees,
+            trees=self.attacked.trees if TREE_ATTACK in self.plan else None,
             blur=0.0 if self.attacked.splits is None else self.attacked.splits.blur,
             whole=np.isin(np.arange(table.n_features), threat.rules.integer),
         )
@@ -281,9 +281,11 @@ class Evaluation:
 
     def _plan(self, attack, n_steps):
         """Return the attacks to run, and make the model where one needs it."""
-        plan, blind, may_be_blind = make_plan(attack, n_steps, is_trees=self.attacked.trees is not None)
-        needs_model = any(attack.kind == "gradient" for attack in plan)
-        return plan if not needs_model or self._make_model(may_fail=may_be_blind) else blind
+        plan, blind, self.seeks_worst = make_plan(attack, n_steps)
+        if any(attack.kind == "gradient" for attack in plan):
+            plan = plan if self._make_model(may_fail=self.seeks_worst) else blind
+        # First, since it decides nearly all rows of a sum of trees, and finds the nearest point that does.
+        return [TREE_ATTACK, *plan] if self.seeks_worst and self.attacked.trees is not None else plan
 
     def _make_model(self, *, may_fail):
         for dtype in model_dtypes(self.table.matrix, self.device):
