@@ -1,5 +1,7 @@
 """adversarial_examples, critical_perturbations and robustness_curve against closed forms and themselves."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -661,3 +663,14 @@ def test_trees_are_looked_at_only_where_something_needs_them(forest, monkeypatch
     adversarial_examples(forest, X, y, eps=0.1, attack="random", random_state=0)
     with pytest.raises(AssertionError, match="nobody needs"):
         adversarial_examples(forest, X, y, eps=0.1, random_state=0)
+
+
+@pytest.mark.parametrize("function", [adversarial_examples, critical_perturbations, robustness_curve])
+def test_the_effort_is_spelled_out_in_signatures_and_is_that_of_the_scorer(function):
+    shown = inspect.signature(function).parameters
+    for name, parameter in inspect.signature(AdversarialScorer).parameters.items():
+        if name not in ("eps", "metric", "max_samples"):
+            assert shown[name].default == parameter.default
+    assert shown["verbose"].default == 0
+    with pytest.raises(TypeError, match=rf"{function.__name__}\(\) got an unexpected .* 'n_step'"):
+        function(LogisticRegression(), X, y, n_step=3)

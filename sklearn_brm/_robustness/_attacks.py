@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from .._base import parameter_error
 from ..functional import leaves
 from ..functional.attacks import (
     Found,
@@ -325,6 +326,23 @@ SEVERAL = {"worst_case": ("apgd", "apgd_margin", "apgd_targeted", "black_box")}
 ATTACKS = (*SEVERAL, *gradient_attacks(1), *BLIND_ATTACKS)
 
 
+def check_attack(owner, attack):
+    """Check the parameter `attack`: a name, an `Attack`, a callable, or several of them."""
+    wanted = _as_list(attack)
+    rule = f"a callable, an Attack, one of {', '.join(map(repr, ATTACKS))}, or a list of such"
+    if not isinstance(wanted, (list, tuple)) or len(wanted) == 0:
+        raise parameter_error(owner, "attack", rule, attack)
+    for item in wanted:
+        ours = isinstance(item, Attack) or (isinstance(item, str) and item in ATTACKS)
+        # Calling a class would build an attack, not run it.
+        if not ours and (isinstance(item, type) or not callable(item)):
+            raise parameter_error(owner, "attack", rule, item)
+
+
+def _as_list(attack):
+    return [attack] if isinstance(attack, str | Attack) or callable(attack) else attack
+
+
 def make_plan(attack, n_steps):
     """Return the attacks that the parameter `attack` names, each once, and what is left without a gradient.
 
@@ -336,7 +354,7 @@ def make_plan(attack, n_steps):
         Whether a word for several attacks is among them, which leaves to the estimator what helps.
     """
     known = {**gradient_attacks(n_steps), **BLIND_ATTACKS}
-    wanted = [attack] if isinstance(attack, str | Attack) or callable(attack) else list(attack)
+    wanted = _as_list(attack)
     several = [isinstance(item, str) and item in SEVERAL for item in wanted]
     items = [one for item, many in zip(wanted, several) for one in (SEVERAL[item] if many else (item,))]
     # Two of the user's may share a name; the same of ours twice would only be the same work twice.

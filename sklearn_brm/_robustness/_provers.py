@@ -27,7 +27,7 @@ from ..functional.layers import (
 )
 from ..functional.mixed_integer import ReluNetwork, as_affine, least_margin
 from ..functional.neighbours import vote_radius
-from ._checks import make_evaluation
+from ._evaluation import make_evaluation
 
 # A row is certified a little beyond eps, by more than the rounding that an attack is allowed.
 _BEYOND = 1e-9
