@@ -14,6 +14,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -382,7 +383,7 @@ def test_an_unknown_recipe_is_refused():
         ({"hidden_layer_sizes": 2.5}, TypeError, "Got 2.5 instead"),
         ({"max_iter": 0}, ValueError, "'max_iter' parameter"),
         ({"batch_size": "all"}, ValueError, r"must be an int in \[1, inf\) or 'auto'. Got 'all'"),
-        ({"optimizer": "lbfgs"}, ValueError, "must be 'adam', 'sgd' or a callable"),
+        ({"optimizer": "lbfgs"}, ValueError, "must be 'auto', 'adam', 'sgd' or a callable"),
         ({"schedule": 0.1}, TypeError, "must be 'constant', 'linear', 'cosine' or a callable. Got 0.1"),
         ({"learning_rate": 0}, ValueError, r"must be a float in \(0, inf\) or 'auto'. Got 0"),
         ({"validation_fraction": 1.0}, ValueError, r"must be a float in \(0, 1\)"),
@@ -1107,3 +1108,93 @@ def test_sparse_rows_give_what_dense_rows_give(make):
     np.testing.assert_array_equal(dense.predict_proba(X), thin.predict_proba(X))
     np.testing.assert_array_equal(dense.predict_proba(X), dense.predict_proba(make(X)))
     np.testing.assert_array_equal(dense.hidden(X), dense.hidden(make(X)))
+
+
+def loss_under_l2(model, X, y, alpha, weight=None):
+    losses = -model.predict_log_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+    return np.average(losses, weights=weight) + alpha * (model.coef_**2).sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("load", [load_breast_cancer, load_iris, load_digits])
+def test_a_linear_classifier_under_l2_reaches_the_optimum_of_logistic_regression(load, weighted):
+    X, y = load(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    weight = np.random.RandomState(0).randint(0, 4, size=len(X)) if weighted else None
+    n = len(X) if weight is None else weight.sum()
+    for alpha in (1e-4, 1e-2):
+        classifier = RegularizedClassifier((), penalty="l2", alpha=alpha, device="cpu")
+        found = classifier.fit(X, y, sample_weight=weight)
+        oracle = LogisticRegression(C=1 / (2 * n * alpha), tol=1e-8, max_iter=10_000)
+        best = loss_under_l2(oracle.fit(X, y, sample_weight=weight), X, y, alpha, weight)
+        assert found.loss_ == pytest.approx(loss_under_l2(found, X, y, alpha, weight), rel=1e-9)
+        assert best - 1e-9 < found.loss_ < best + 1e-4
+        assert found.n_iter_ == len(found.loss_curve_) == len(found.penalties_["l2"]) < 100
+        assert found.penalties_["l2"][-1] == pytest.approx(alpha * (found.coef_**2).sum(), rel=1e-9)
+
+
+def test_whatever_needs_batches_or_epochs_keeps_a_linear_classifier_with_adam(table):
+    class Other(L2):
+        """May be anything."""
+
+    class AlmostL2(Other):
+        def value(self, batch):
+            return super().value(batch) + 0.0 * batch.scores.sum()
+
+    at_optimum = RegularizedClassifier((), penalty="l2", device="cpu").fit(*table)
+    for change in (
+        {"learning_rate": 0.01}, {"batch_size": 20}, {"schedule": "linear"}, {"early_stopping": True},
+        {"callbacks": [Callback()]}, {"batch_norm": True}, {"optimizer": "adam"}, {"penalty": AlmostL2(5e-4)},
+        {"penalty": [L2(5e-4), L1(0.0)]},
+    ):  # fmt: skip
+        options = {"penalty": "l2", "tol": None, "max_iter": 3, "random_state": 0, "device": "cpu"} | change
+        adam = RegularizedClassifier((), **options).fit(*table)
+        assert adam.n_iter_ == 3
+        if "batch_norm" not in change:
+            assert adam.loss_ > at_optimum.loss_ + 1e-4
+
+
+def test_the_optimum_is_reached_from_chunks_warm_starts_and_in_few_iterations_only_with_a_warning(table):
+    X, y = table
+    classifier = RegularizedClassifier((), penalty="l2", device="cpu", max_iter=2)
+    with pytest.warns(ConvergenceWarning, match="stopped at max_iter=2 epochs while the loss was still"):
+        classifier.fit(X, y)
+    assert classifier.n_iter_ == 2
+    best = RegularizedClassifier((), penalty="l2", device="cpu").fit(X, y)
+    classifier.set_params(warm_start=True, max_iter=200).fit(X, y)
+    assert classifier.loss_ == pytest.approx(best.loss_, abs=1e-5)
+    again = classifier.n_iter_
+    assert classifier.fit(X, y).n_iter_ <= again + 2
+    streamed = RegularizedClassifier((), penalty="l2", device="cpu", random_state=0)
+    for _ in range(3):
+        streamed.partial_fit(X, y, classes=np.unique(y))
+    assert streamed.n_iter_ == 3
+    assert streamed.loss_ > best.loss_
+    short = RegularizedClassifier((), penalty="l2", device="cpu").fit(X.astype(np.float32), y)
+    assert short.coef_.dtype == np.float32
+    np.testing.assert_allclose(short.coef_, best.coef_, atol=2e-2)
+
+
+def test_linear_classifiers_show_coef_and_intercept_and_networks_do_not(table):
+    X, y = table
+    linear = quick(()).fit(X, y)
+    scores = X @ linear.coef_.T + linear.intercept_
+    np.testing.assert_allclose(linear.decision_function(X), scores, rtol=1e-10)
+    two = quick(()).fit(X, y == y[0])
+    assert (two.coef_.shape, two.intercept_.shape) == ((1, X.shape[1]), (1,))
+    assert SelectFromModel(quick(()), max_features=2).fit(X, y).get_support().sum() <= 2
+    network = quick((7,)).fit(X, y)
+    with pytest.raises(AttributeError, match="has hidden layers: see `coefs_` and `intercepts_`"):
+        network.coef_  # noqa: B018
+    assert not hasattr(RegularizedClassifier(()), "intercept_")
+
+
+def test_logarithms_of_probabilities_are_finite_where_probabilities_vanish(table):
+    X, y = table
+    for labels in (y, y == y[0]):
+        classifier = quick((7,)).fit(X, labels)
+        usual = np.log(classifier.predict_proba(X))
+        np.testing.assert_allclose(classifier.predict_log_proba(X), usual, rtol=1e-9, atol=1e-12)
+        far = classifier.predict_log_proba(1e4 * X)
+        assert np.isfinite(far).all()
+        assert (classifier.predict_proba(1e4 * X) == 0).any()

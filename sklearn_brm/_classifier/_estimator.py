@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
@@ -47,7 +47,7 @@ from ._training import (
     non_finite_error,
     train_network,
 )
-from .penalties import any_penalty, penalties_by_label
+from .penalties import L2, any_penalty, penalties_by_label
 
 _PREDICTION_ROWS = 8192
 
@@ -62,6 +62,15 @@ def layer_sizes(owner, name, value):
         rule = "an int in [1, inf) or a tuple of such, empty for a linear classifier"
         raise parameter_error(owner, name, rule, value, type(error)) from None
     return [int(size) for size in sizes]
+
+
+def _automatic_optimizer(plain, hidden_sizes, penalties):
+    """Return what "auto" means: a solver where the loss has one optimum, and nothing asks for epochs."""
+    untouched = (plain.learning_rate, plain.batch_size, plain.schedule) == ("auto", "auto", "constant")
+    by_epochs = plain.early_stopping or plain.callbacks or plain.batch_norm
+    # A subclass may be anything.
+    convex = penalties and all(type(penalty) is L2 and penalty.alpha > 0 for penalty in penalties.values())
+    return "lbfgs" if convex and untouched and not (hidden_sizes or by_epochs) else "adam"
 
 
 def class_weights(owner, name, value):
@@ -132,9 +141,13 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     batch_norm : bool, default=False
         Whether the activations of the last hidden layer, or without one the features, are normalised by
         batch. After training this is merged into the last layer.
-    optimizer : {"adam", "sgd"} or callable, default="adam"
-        "sgd" has Nesterov momentum 0.9. A callable gets the parameters and ``lr=`` and returns a torch
-        optimizer, such as ``torch.optim.AdamW`` or a `functools.partial` of it.
+    optimizer : {"auto", "adam", "sgd"} or callable, default="auto"
+        "auto" is "adam", but for a linear classifier under "l2" alone. There the loss has one optimum, and
+        L-BFGS goes to it, with iterations for epochs, until no entry of the gradient is above ``tol / 10``;
+        unless one of `learning_rate`, `batch_size`, `schedule`, `early_stopping`, `callbacks` and
+        `batch_norm` is set, which need batches or epochs. "sgd" has Nesterov momentum 0.9. A callable gets
+        the parameters and ``lr=`` and returns a torch optimizer, such as ``torch.optim.AdamW`` or a
+        `functools.partial` of it.
     learning_rate : float or "auto", default="auto"
         Learning rate at the start. "auto" is 0.001, and more where an epoch holds few updates or a row few
         features: ``min(0.005, 0.05 / n_updates_per_epoch, 1 / n_features)``, or for a linear classifier
@@ -181,6 +194,10 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Weights of each layer, of shape (n_inputs, n_outputs). Two classes have one output.
     intercepts_ : list of ndarrays
         Intercepts of each layer, of shape (n_outputs,); zeros for hidden layers without.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Weights, as other linear models show them. Only without hidden layers.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts. Only without hidden layers.
     loss_ : float
         Loss in the last epoch, penalties included.
     loss_curve_ : list of float
@@ -259,7 +276,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             "hidden_bias": one_of(True, False),
             "init": one_of("glorot", "he"),
             "batch_norm": one_of(True, False),
-            "optimizer": callable_or(*OPTIMIZERS),
+            "optimizer": callable_or("auto", *OPTIMIZERS),
             "learning_rate": number("(0, inf)", "auto"),
             "schedule": callable_or(*SCHEDULES),
             "batch_size": integer("[1, inf)", "auto"),
@@ -288,7 +305,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         hidden_bias=True,
         init="glorot",
         batch_norm=False,
-        optimizer="adam",
+        optimizer="auto",
         learning_rate="auto",
         schedule="constant",
         batch_size="auto",
@@ -428,10 +445,22 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; every row sums to one.
         """
-        scores = self._apply(X).astype(np.float64)
-        if scores.shape[1] == 1:
-            scores = np.hstack([np.zeros_like(scores), scores])
-        return softmax(scores, axis=1)
+        return softmax(self._scores(X), axis=1)
+
+    def predict_log_proba(self, X):
+        """Return the logarithms of the probabilities of the classes, in float64.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; finite, however small a probability is.
+        """
+        return log_softmax(self._scores(X), axis=1)
 
     def predict(self, X):
         """Return the most probable label of every row.
@@ -489,6 +518,30 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def _scores(self, X):
+        """Return the scores in float64, a column for each class."""
+        scores = self._apply(X).astype(np.float64)
+        return scores if scores.shape[1] > 1 else np.hstack([np.zeros_like(scores), scores])
+
+    def _linear(self, name):
+        """Return the attribute of the only layer, for what asks linear models for it."""
+        arrays = getattr(self, name)
+        if len(arrays) > 1:
+            raise AttributeError(
+                f"This {type(self).__name__} has hidden layers: see `coefs_` and `intercepts_`."
+            )
+        return arrays[0]
+
+    @property
+    def coef_(self):
+        """Weights of a linear classifier, (1, n_features) for two classes, else (n_classes, n_features)."""
+        return self._linear("coefs_").T
+
+    @property
+    def intercept_(self):
+        """Intercepts of a linear classifier, of shape (1,) or (n_classes,)."""
+        return self._linear("intercepts_")
+
     def _apply(self, X, n_layers=None, activation=False):
         check_is_fitted(self)
         n_layers = len(self.coefs_) if n_layers is None else n_layers
@@ -517,6 +570,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_parameters(self)
         plain = with_plain_numbers(self)
         sizes = layer_sizes(self, "hidden_layer_sizes", self.hidden_layer_sizes)
+        penalties = self._penalties(plain.alpha, sizes)
+        automatic = isinstance(plain.optimizer, str) and plain.optimizer == "auto"
         return Settings(
             name=type(self).__name__,
             hidden_sizes=sizes,
@@ -524,8 +579,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             hidden_bias=plain.hidden_bias,
             batch_norm=plain.batch_norm,
             init=plain.init,
-            penalties=self._penalties(plain.alpha, sizes),
-            optimizer=plain.optimizer,
+            penalties=penalties,
+            optimizer=_automatic_optimizer(plain, sizes, penalties) if automatic else plain.optimizer,
             learning_rate=plain.learning_rate,
             schedule=plain.schedule,
             batch_size=plain.batch_size,

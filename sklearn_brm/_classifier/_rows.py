@@ -80,7 +80,8 @@ def feature_scale(scaler):
     Constant features do not count for the median. Without that floor, a weight on a feature that hardly ever
     varies would be free to grow, and the classifier would be sensitive to it.
     """
-    deviation = np.sqrt(scaler.var_)
+    # Weighted rows of a constant column may leave a variance of -1e-17.
+    deviation = np.sqrt(np.maximum(scaler.var_, 0))
     varies = scaler.scale_ == deviation
     if not varies.any():
         return np.ones_like(deviation)

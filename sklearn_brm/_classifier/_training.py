@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 
 from .._base import as_tensor, check_factor, parameter_error, progress
 from .._device import compute_dtype, fits_beside_the_work
@@ -21,6 +22,9 @@ from ._regularizer import Regularizer
 from ._rows import feature_scale
 
 _GATHERED_ROWS = 2048
+_ROWS_AT_A_TIME = 8192
+# Of the solver for convex losses: a relative decrease that is rounding, and what it says at its limit.
+_NO_PROGRESS, _AT_MAX_ITER = 64 * np.finfo(float).eps, 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class Settings:
 
     def for_chunk(self):
         """Return the settings of one pass over a chunk of a stream."""
-        return replace(self, max_iter=1, tol=None, verbose=0, knows_all_rows=False)
+        optimizer = "adam" if self.optimizer == "lbfgs" else self.optimizer
+        return replace(self, max_iter=1, tol=None, verbose=0, knows_all_rows=False, optimizer=optimizer)
 
 
 @dataclass(frozen=True)
@@ -263,6 +268,8 @@ class Training:
             from ._skorch import train_with_skorch
 
             train_with_skorch(self)
+        elif self.settings.optimizer == "lbfgs":
+            self._solve_convex()
         else:
             self.make_optimizer()
             self._train()
@@ -294,6 +301,48 @@ class Training:
             self.interrupted = True
         finally:
             self.end()
+
+    def _solve_convex(self):
+        """Go to the optimum of a loss that has one, which steps by batches only come near."""
+        self.begin()
+        try:
+            start = self._trained[0].detach().cpu().double().numpy()
+            self.regularizer.start_epoch(iter(()), 1.0)
+            # As in LogisticRegression: the largest entry of the gradient ends it, not a small step.
+            options = {
+                "maxiter": self.settings.max_iter,
+                "gtol": (self.settings.tol or 0.0) / 10,
+                "ftol": _NO_PROGRESS,
+            }
+            found = minimize(
+                self._loss_and_gradient,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                options=options,
+                callback=lambda intermediate_result: self.end_epoch(float(intermediate_result.fun)),
+            )
+            self._loss_and_gradient(found.x)
+            self.stopped = found.status != _AT_MAX_ITER
+            if not self.losses:
+                self.end_epoch(float(found.fun))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            self.end()
+
+    def _loss_and_gradient(self, values):
+        """Return the mean loss over all rows, and its gradient, where the parameters have these values."""
+        flat, gradient, total = self._trained[0], np.zeros_like(values), 0.0
+        with torch.no_grad():
+            flat.copy_(torch.from_numpy(values))
+        self.regularizer.end_epoch()
+        for batch in self.train.batches(_ROWS_AT_A_TIME, scale=self.network.inverse_scale):
+            share = len(batch[1]) / len(self.train)
+            loss, _ = self.set_gradients(*batch)
+            total += share * float(loss)
+            gradient += share * flat.grad.cpu().double().numpy()
+        return total, gradient
 
     def _learn(self):
         """Take a step for each batch, and return the mean loss."""
@@ -459,6 +508,7 @@ def _rate(settings, n_rows, n_features, batch_size):
     return automatic_rate(settings.optimizer, n_features, updates, is_linear=not settings.hidden_sizes)
 
 
+# "lbfgs" is no optimizer of torch: it is what "auto" means where there is one optimum.
 OPTIMIZERS = {"adam": Adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
 
 
