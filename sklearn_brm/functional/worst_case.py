@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .layers import between_lines, rectifier_lines, two_columns
+from .layers import between_lines, first_touch, rectifier_lines, two_columns
 from .rectifier import rectify
 
 __all__ = ["box_around", "worst_scores"]
@@ -83,7 +83,7 @@ def worst_scores(
     others = worst.detach().scatter(1, y[:, None], -torch.inf).topk(n_linear, dim=1).indices
     A, constant = weight.T[others] - weight.T[y][:, None], bias[others] - bias[y][:, None]
     for (weight, bias), interval in zip(reversed(layers), reversed(intervals)):
-        *tangent, chord, offset = rectifier_lines(*interval, power)
+        *tangent, chord, offset = rectifier_lines(*interval, power, first_touch(*interval, power))
         # What is bounded is the sum from above: chord and tangent change places.
         A, more = between_lines(A, chord, offset, *tangent)
         A, constant = A @ weight.T, constant + more + A @ bias
