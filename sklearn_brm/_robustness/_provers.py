@@ -168,6 +168,8 @@ class Prover:
         for i, row in enumerate(left):
             # What earlier rows left over is shared by those to come.
             share = (ends - time.monotonic()) / (len(left) - i)
+            if share <= 0:
+                return
             bound, decided = self._search(row, eps, answers.slack[row], share)
             answers.take_in(np.array([row]), bound if decided else min(bound, answers.slack[row]))
             if decided:
