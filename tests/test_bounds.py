@@ -20,6 +20,7 @@ from sklearn_brm.functional.bounds import LinearBounds, margin_bounds
 from sklearn_brm.functional.layers import (
     Affine,
     Append,
+    Clamp,
     Power,
     Rectifier,
     RowNorm,
@@ -376,6 +377,25 @@ def test_tangents_that_are_moved_never_loosen_a_bound_nor_break_it(sizes, power,
     assert (closer >= plain - 1e-12).all()
     assert (closer > plain + 1e-4).double().mean() > 0.1
     for x in points_inside(ball, 60):
+        assert (margins(module, x, y) >= closer - 1e-9).all()
+
+
+def test_tangents_behind_which_nothing_is_carried_stay_where_they_are():
+    layers = list(layers_of(network((4, 6, 3))))
+    module, X = sequence(*layers[:2], Clamp(0, 2), *layers[2:]), torch.eye(4, dtype=torch.float64)
+    y, ball = torch.arange(4) % 3, balls(X, 0.3)
+    torch.testing.assert_close(margin_bounds(module, ball, y, n_steps=5), margin_bounds(module, ball, y))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_tangents_are_moved_where_a_norm_scales_all_units_alike(norm):
+    X = torch.rand(20, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.2
+    module = network((6, 12, 3), 4.5, normalize=2.0)
+    y, ball = module(X).argmax(dim=1), balls(X, 0.15, norm)
+    plain, closer = margin_bounds(module, ball, y), margin_bounds(module, ball, y, n_steps=5)
+    assert (closer >= plain).all()
+    assert (closer > plain + 1e-6).any()
+    for x in points_inside(ball, 40):
         assert (margins(module, x, y) >= closer - 1e-9).all()
 
 

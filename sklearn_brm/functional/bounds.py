@@ -110,6 +110,9 @@ class LinearBounds:
         for step in range(self.n_steps):
             with torch.enable_grad():
                 carried, found = self._carried_back(last, A, touches)
+                if not carried.requires_grad:
+                    # Nothing is carried past a layer whose bounds are constants.
+                    return lowest
                 slopes = torch.autograd.grad(carried.sum(), list(touches.values()), materialize_grads=True)
             lowest = torch.fmax(lowest, found.detach())
             length = _LONGEST_STEP * (1 - step / self.n_steps)
@@ -192,6 +195,8 @@ def margin_bounds(module: nn.Module, ball: Ball, y: Tensor, n_steps: int = 0) ->
     ball : Ball
     y : Tensor of int of shape (n,)
         The classes.
+    n_steps : int
+        As in `LinearBounds`.
 
     Returns
     -------
@@ -212,12 +217,12 @@ def margin_bounds(module: nn.Module, ball: Ball, y: Tensor, n_steps: int = 0) ->
             # Row j of the matrix of class y takes score j from score y.
             margins = (unit[:, None] - unit)[y]
         lower = LinearBounds(nn.Sequential(*layers), ball, n_steps).lower(margins)
-        scaled = _homogeneous(layers, ball, margins)
+        scaled = _homogeneous(layers, ball, margins, n_steps)
         lower = lower if scaled is None else torch.maximum(lower, scaled)
         return lower.scatter(1, y[:, None], torch.inf)
 
 
-def _homogeneous(layers, ball, margins):
+def _homogeneous(layers, ball, margins, n_steps):
     """Return bounds where rows are divided by their norm in front of units without bias, else None.
 
     With u = W x and r = |x| the scores are ``V relu(u / r)^n + b = (V relu(u)^n + b r^n) / r^n``: the norm
@@ -236,7 +241,7 @@ def _homogeneous(layers, ball, margins):
         return None
     for layer in behind:
         margins, _ = layer.relax(margins, head.weight[:1], head.weight[:1])
-    bounds = LinearBounds(nn.Sequential(*layers[:at], units, rectifier), ball)
+    bounds = LinearBounds(nn.Sequential(*layers[:at], units, rectifier), ball, n_steps)
     smallest, largest = norm.norms(*LinearBounds(nn.Sequential(*layers[:at]), ball).interval())
     offset = torch.zeros_like(margins[..., 0]) if head.bias is None else margins @ head.bias
     powers = [end**rectifier.power for end in (smallest, largest)]
