@@ -6,6 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 
@@ -53,6 +54,21 @@ def write_table(name, title, header, rows, *, notes=()):
     path = RESULTS / f"{name}.md"
     path.write_text(text)
     return path
+
+
+def kept(name, compute):
+    """Return what an earlier run has computed under this name, or compute and keep it.
+
+    So that a long run which was interrupted goes on where it was: what is kept lies in ``benchmarks/report``,
+    which may be deleted, and must be, after a change of the code.
+    """
+    path = HERE / "report" / f"{name}.joblib"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        joblib.dump(compute(), part)
+        part.rename(path)
+    return joblib.load(path)
 
 
 def _table_line(row, widths):

@@ -8,8 +8,20 @@ from ._classifier.penalties import (
     InputGradient,
     Interval,
     Jacobian,
+    LinearRelaxation,
     Penalty,
     Spectral,
 )
 
-__all__ = ["L1", "L2", "Adversarial", "Batch", "InputGradient", "Interval", "Jacobian", "Penalty", "Spectral"]
+__all__ = [
+    "L1",
+    "L2",
+    "Adversarial",
+    "Batch",
+    "InputGradient",
+    "Interval",
+    "Jacobian",
+    "LinearRelaxation",
+    "Penalty",
+    "Spectral",
+]

@@ -20,6 +20,7 @@ from sklearn_brm.functional.bounds import LinearBounds, margin_bounds
 from sklearn_brm.functional.layers import (
     Affine,
     Append,
+    Clamp,
     Power,
     Rectifier,
     RowNorm,
@@ -272,27 +273,45 @@ class TestMixedInteger:
     def brute_force(self, net, direction, lower, upper):
         from scipy.optimize import linprog
 
-        best = np.inf
-        for pattern in itertools.product([False, True], repeat=len(net.b)):
-            on = np.array(pattern)
+        best, n_units = np.inf, [len(b) for b in net.biases[:-1]]
+        for pattern in itertools.product([False, True], repeat=sum(n_units)):
             # Inside a pattern the network is linear, and the pattern a polytope.
-            rows, sides = np.where(on[:, None], -net.W, net.W), np.where(on, net.b, -net.b)
-            weights = (direction @ net.V)[on] @ net.W[on]
-            found = linprog(weights, A_ub=rows, b_ub=sides, bounds=list(zip(lower, upper)))
+            matrix, offset, rows, sides = np.eye(len(lower)), np.zeros(len(lower)), [], []
+            for on, W, b in zip(
+                np.split(np.array(pattern), np.cumsum(n_units)[:-1]), net.weights, net.biases
+            ):
+                matrix, offset = W @ matrix, W @ offset + b
+                rows.append(np.where(on[:, None], -matrix, matrix))
+                sides.append(np.where(on, offset, -offset))
+                matrix, offset = matrix * on[:, None], offset * on
+            weights = direction @ net.weights[-1]
+            rows, sides = np.concatenate(rows), np.concatenate(sides)
+            found = linprog(weights @ matrix, A_ub=rows, b_ub=sides, bounds=list(zip(lower, upper)))
             if found.status == 0:
-                constant = direction @ net.c + (direction @ net.V)[on] @ net.b[on]
-                best = min(best, found.fun + constant)
+                best = min(best, found.fun + weights @ offset + direction @ net.biases[-1])
         return best
 
-    @pytest.mark.parametrize("seed", range(4))
-    def test_it_finds_the_least_margin(self, seed):
-        module = network((3, 7, 3), seed=seed)
-        net = ReluNetwork.of(module, 3)
-        direction, x = np.array([1.0, -1.0, 0.0]), np.random.default_rng(seed).normal(size=3)
+    @pytest.mark.parametrize("sizes", [(3, 7, 3), (3, 4, 4, 3), (2, 3, 3, 2, 3)])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_it_finds_the_least_margin(self, sizes, seed):
+        module = network(sizes, seed=seed)
+        net = ReluNetwork.of(module, sizes[0])
+        direction, x = np.array([1.0, -1.0, 0.0]), np.random.default_rng(seed).normal(size=sizes[0])
         bound, point = least_margin(net, direction, x - 0.5, x + 0.5)
         expected = self.brute_force(net, direction, x - 0.5, x + 0.5)
         assert bound == pytest.approx(expected, abs=1e-6)
         assert (direction @ module(torch.tensor(point[None]))[0].numpy()) == pytest.approx(bound, abs=1e-5)
+
+    def test_two_hidden_layers_are_decided_as_a_fine_grid_decides_them(self):
+        module = network((2, 12, 12, 3), seed=5)
+        net, direction = ReluNetwork.of(module, 2), np.array([0.0, 1.0, -1.0])
+        steps = np.linspace(-1, 1, 401)
+        grid = torch.tensor(np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2))
+        scores = module(grid).numpy() @ direction
+        bound, point = least_margin(net, direction, np.full(2, -1.0), np.full(2, 1.0))
+        assert bound <= scores.min() + 1e-6
+        assert bound == pytest.approx(scores.min(), abs=0.05)
+        assert module(torch.tensor(point[None]))[0].numpy() @ direction == pytest.approx(bound, abs=1e-5)
 
     def test_what_is_not_below_is_not_searched(self):
         net = ReluNetwork.of(network((3, 7, 3)), 3)
@@ -300,28 +319,103 @@ class TestMixedInteger:
         least = self.brute_force(net, direction, x - 0.5, x + 0.5)
         assert least_margin(net, direction, x - 0.5, x + 0.5, below=least - 0.1) == (least - 0.1, None)
 
-    def test_a_network_on_its_linear_side_needs_no_bit(self):
-        net = ReluNetwork.of(network((3, 7, 3)), 3)
+    @pytest.mark.parametrize("sizes", [(3, 7, 3), (3, 5, 6, 3)])
+    def test_a_network_on_its_linear_side_needs_no_bit(self, sizes):
+        module = network(sizes)
         x = np.full(3, 0.3)
-        bound, _ = least_margin(net, np.array([1.0, 0.0, -1.0]), x, x)
-        scores = net.V @ np.maximum(net.W @ x + net.b, 0) + net.c
+        bound, _ = least_margin(ReluNetwork.of(module, 3), np.array([1.0, 0.0, -1.0]), x, x)
+        scores = module(torch.tensor(x[None]))[0].numpy()
         assert bound == pytest.approx(scores[0] - scores[2], abs=1e-9)
+
+    def test_it_ends_in_time_with_a_bound_that_holds(self):
+        module = network((8, 40, 40, 3))
+        net, direction = ReluNetwork.of(module, 8), np.array([1.0, -1.0, 0.0])
+        bound, _ = least_margin(net, direction, np.full(8, -2.0), np.full(8, 2.0), time_limit=0.3)
+        X = 4 * torch.rand(500, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 2
+        assert np.isfinite(bound)
+        assert bound < (module(X).numpy() @ direction).min()
+
+    @pytest.mark.parametrize("n_steps", [0, 5])
+    def test_what_units_take_in_lies_between_its_bounds(self, n_steps):
+        net = ReluNetwork.of(network((4, 8, 8, 3)), 4)
+        lower, upper = np.full(4, -0.4), np.full(4, 0.6)
+        X = np.random.default_rng(0).uniform(lower, upper, (500, 4))
+        for (low, high), W, b in zip(net.intervals(lower, upper, n_steps), net.weights, net.biases):
+            u = X @ W.T + b
+            assert (u >= low - 1e-9).all()
+            assert (u <= high + 1e-9).all()
+            X = np.maximum(u, 0)
 
     def test_steps_in_front_are_part_of_the_network(self):
         X, y = make_classification(n_samples=80, n_features=5, n_informative=3, random_state=0)
         pipeline = make_pipeline(
-            StandardScaler(), MinMaxScaler(), MLPClassifier((6,), max_iter=20, random_state=0)
+            StandardScaler(), MinMaxScaler(), MLPClassifier((6, 4), max_iter=20, random_state=0)
         )
         module = to_torch(fitted(pipeline, X, y))
         net = ReluNetwork.of(module, 5)
-        scores = net.V @ np.maximum(X @ net.W.T + net.b, 0).T + net.c[:, None]
-        np.testing.assert_allclose(scores.T, module(torch.tensor(X)).numpy(), atol=1e-9)
+        hidden = X
+        for W, b in zip(net.weights[:-1], net.biases):
+            hidden = np.maximum(hidden @ W.T + b, 0)
+        scores = hidden @ net.weights[-1].T + net.biases[-1]
+        np.testing.assert_allclose(scores, module(torch.tensor(X)).numpy(), atol=1e-9)
 
     @pytest.mark.parametrize(
-        "module", [network((3, 4, 4, 2)), network((3, 4, 2), 2.0), network((3, 4, 2), normalize=2.0)]
+        "module",
+        [network((3, 3)), network((3, 4, 2), 2.0), network((3, 4, 2), normalize=2.0), SShaped("tanh")],
     )
     def test_other_networks_are_not_of_this_kind(self, module):
         assert ReluNetwork.of(module, 3) is None
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("sizes", "power"), [((4, 10, 3), 1.0), ((4, 8, 8, 3), 1.0), ((4, 8, 8, 1), 2.5)])
+def test_tangents_that_are_moved_never_loosen_a_bound_nor_break_it(sizes, power, norm):
+    X = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    module = network(sizes, power)
+    y, ball = module(X).argmax(dim=1), balls(X, 0.4, norm)
+    plain, closer = margin_bounds(module, ball, y), margin_bounds(module, ball, y, n_steps=5)
+    assert (closer >= plain - 1e-12).all()
+    assert (closer > plain + 1e-4).double().mean() > 0.1
+    for x in points_inside(ball, 60):
+        assert (margins(module, x, y) >= closer - 1e-9).all()
+
+
+def test_tangents_behind_which_nothing_is_carried_stay_where_they_are():
+    layers = list(layers_of(network((4, 6, 3))))
+    module, X = sequence(*layers[:2], Clamp(0, 2), *layers[2:]), torch.eye(4, dtype=torch.float64)
+    y, ball = torch.arange(4) % 3, balls(X, 0.3)
+    torch.testing.assert_close(margin_bounds(module, ball, y, n_steps=5), margin_bounds(module, ball, y))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_tangents_are_moved_where_a_norm_scales_all_units_alike(norm):
+    X = torch.rand(20, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.2
+    module = network((6, 12, 3), 4.5, normalize=2.0)
+    y, ball = module(X).argmax(dim=1), balls(X, 0.15, norm)
+    plain, closer = margin_bounds(module, ball, y), margin_bounds(module, ball, y, n_steps=5)
+    assert (closer >= plain).all()
+    assert (closer > plain + 1e-6).any()
+    for x in points_inside(ball, 40):
+        assert (margins(module, x, y) >= closer - 1e-9).all()
+
+
+def test_moved_tangents_come_close_to_what_the_best_of_all_tangents_prove():
+    # Two units under one sum: of all tangents a grid knows the best.
+    module = network((2, 2, 1), seed=3)
+    X = torch.randn(30, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ball, A = balls(X, 0.7), torch.tensor([[[0.0, 1.0]]], dtype=torch.float64)
+    (affine, _, head, _), best = layers_of(module), torch.full((30,), -torch.inf, dtype=torch.float64)
+    low, high = LinearBounds(affine, ball).interval()
+    for shares in itertools.product(torch.linspace(0, 1, 31, dtype=torch.float64), repeat=2):
+        touch = torch.stack(shares).expand(30, 1, 2)
+        slopes, constant = Rectifier().relax(head.weight.T[None], low, high, touch)
+        bound = LinearBounds(affine, ball).lower(slopes) + constant + head.bias
+        best = torch.maximum(best, bound[:, 0])
+    found = LinearBounds(module, ball, 20).lower(A)[:, 0]
+    plain = LinearBounds(module, ball).lower(A)[:, 0]
+    assert (found >= best - 0.05).all()
+    assert (plain < best - 0.01).sum() > 3
+    assert (found - plain).sum() > 0.8 * (best - plain).sum()
 
 
 def test_a_normalizer_alone_is_bounded():

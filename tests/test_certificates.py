@@ -47,8 +47,8 @@ def cancer():
     return X[:300], y[:300], X[300:360], y[300:360]
 
 
-def network(cancer, n_units=25):
-    model = MLPClassifier((n_units,), alpha=1.0, solver="lbfgs", max_iter=2000, random_state=0)
+def network(cancer, sizes=(25,)):
+    model = MLPClassifier(sizes, alpha=1.0, solver="lbfgs", max_iter=2000, random_state=0)
     return model.fit(cancer[0], cancer[1])
 
 
@@ -125,6 +125,38 @@ def test_a_network_of_one_hidden_layer_is_decided_row_by_row(cancer):
     bare = certify(model, *cancer[2:], eps=0.3, time_limit=0)
     assert bare.certified_accuracy < proven.certified_accuracy
     assert not bare.complete.all()
+
+
+def test_a_network_of_two_hidden_layers_is_decided_row_by_row(cancer):
+    model = network(cancer, (12, 8))
+    proven = certify(model, *cancer[2:], eps=0.3, random_state=0, time_limit=20.0)
+    found = adversarial_examples(model, *cancer[2:], eps=0.3, random_state=0)
+    assert proven.complete.all()
+    assert "branch_and_bound" in proven.method
+    np.testing.assert_array_equal(proven.certified, found.outcome == "standing")
+
+
+def test_closer_bounds_prove_more_where_nothing_is_searched(cancer):
+    threat = ThreatModel(norm=2)
+    model = network(cancer, (30, 20))
+    plain, closer = (
+        certify(model, *cancer[2:], eps=1.5, threat=threat, random_state=0, time_limit=limit)
+        for limit in (0, 1.0)
+    )
+    assert (plain.certified <= closer.certified).all()
+    assert closer.certified.sum() > plain.certified.sum()
+    right = ~np.isnan(plain.margin_lower)
+    assert (plain.margin_lower <= closer.margin_lower)[right].all()
+    open_ = right & ~plain.certified & (closer.method == "bounds")
+    assert (plain.margin_lower < closer.margin_lower)[open_].all()
+
+
+def test_rows_that_time_does_not_reach_keep_their_plain_bounds(cancer):
+    model = network(cancer, (30, 20))
+    plain, late = (
+        certify(model, *cancer[2:], eps=0.5, random_state=0, time_limit=limit) for limit in (0, 1e-9)
+    )
+    np.testing.assert_array_equal(plain.certified, late.certified)
 
 
 @pytest.mark.parametrize("norm", [np.inf, 2.0, 1.0])

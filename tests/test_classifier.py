@@ -29,9 +29,27 @@ from sklearn_brm._classifier._training import Rows, automatic_rate, rows_per_bat
 from sklearn_brm.functional.adam import Adam
 from sklearn_brm.functional.rectifier import rectify
 from sklearn_brm.functional.schedules import StepSchedule
-from sklearn_brm.penalties import L1, L2, Adversarial, InputGradient, Interval, Jacobian, Spectral
+from sklearn_brm.penalties import (
+    L1,
+    L2,
+    Adversarial,
+    InputGradient,
+    Interval,
+    Jacobian,
+    LinearRelaxation,
+    Spectral,
+)
 
-PENALTIES = ["l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial", "interval"]
+PENALTIES = [
+    "l1",
+    "l2",
+    "jacobian",
+    "spectral",
+    "input_gradient",
+    "adversarial",
+    "interval",
+    "linear_relaxation",
+]
 
 
 def quick(*args, **kwargs):
@@ -371,7 +389,7 @@ def test_an_unknown_recipe_is_refused():
         ({"penalty": Interval(ramp=1)}, ValueError, r"'ramp' .* Interval must be a float in \[0, 1\). Got 1"),
         ({"penalty": Interval(bounds=(1, 0))}, ValueError, r"'bounds' .* low < high. Got \(1, 0\) instead"),
         ({"penalty": Interval(bounds=(0, np.nan))}, ValueError, "None or a tuple .low, high. of two floats"),
-        ({"penalty": Interval(n_linear=-1)}, ValueError, "'n_linear' parameter of Interval .* Got -1"),
+        ({"penalty": LinearRelaxation(n_classes=0)}, ValueError, "'n_classes' parameter of Linear.* Got 0"),
         ({"penalty": Interval(bounds=1.0)}, ValueError, "'bounds' parameter of Interval .* Got 1.0 instead"),
         ({"penalty": Interval(bounds="data")}, TypeError, "'bounds' .* of two floats.* Got 'data' instead"),
         ({"alpha": -1}, ValueError, r"'alpha' parameter .* must be a float in \[0, inf\) or 'auto'. Got -1"),
@@ -467,7 +485,8 @@ def test_training_is_the_same_with_and_without_autograd(table, monkeypatch, size
 
 
 @pytest.mark.parametrize(
-    "penalty", [None, "l2", "jacobian", "spectral", "input_gradient", "adversarial", "interval"]
+    "penalty",
+    [None, "l2", "jacobian", "spectral", "input_gradient", "adversarial", "interval", "linear_relaxation"],
 )
 def test_integer_weights_equal_repetition_for_full_batches(table, penalty):
     X, y = table
@@ -845,7 +864,7 @@ def test_numbers_of_numpy_do_what_those_of_python_do(table, penalty, name, value
         (Adversarial, "n_steps", np.uint8(3)),
         (Interval, "eps", np.float16(0.3)),
         (Interval, "ramp", np.float32(0.3)),
-        (Interval, "n_linear", np.uint8(1)),
+        (LinearRelaxation, "n_classes", np.uint8(1)),
     ],
 )
 def test_numbers_of_numpy_in_a_penalty_do_what_those_of_python_do(table, kind, name, value):

@@ -520,7 +520,7 @@ TINY = {"n_steps": 2, "max_queries": 4, "random_state": 0}
 ENCODER = {"n_components": 4, "max_iter": 2, "random_state": 0}
 CLASSIFIER = {"hidden_layer_sizes": (3,), "max_iter": 2, "tol": None, "random_state": 0}
 PENALTY_NAMES = [name for name in penalties.__all__ if name not in ("Batch", "Penalty")]
-PENALTIES = ["l1", "jacobian", "spectral", "adversarial", "input_gradient", "interval"]
+PENALTIES = ["l1", "jacobian", "spectral", "adversarial", "input_gradient", "interval", "linear_relaxation"]
 
 
 def rows(*names, **words):

@@ -1,5 +1,6 @@
 """Every penalty against its definition: full Jacobians, eigendecompositions, finite differences."""
 
+from functools import partial
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,10 +9,13 @@ import torch
 from torch.autograd.functional import jacobian
 
 from sklearn_brm.functional import penalties
+from sklearn_brm.functional.attacks import Ball
 from sklearn_brm.functional.backpropagation import backpropagate
+from sklearn_brm.functional.bounds import LinearBounds
+from sklearn_brm.functional.layers import Affine, Rectifier
 from sklearn_brm.functional.rectifier import rectifier_slope, rectify
 from sklearn_brm.functional.schedules import SCHEDULES, ExponentialSchedule, StepSchedule
-from sklearn_brm.functional.worst_case import box_around, worst_scores
+from sklearn_brm.functional.worst_case import box_around, relaxed_scores, worst_scores
 
 SIZES = [(1, 3, 1, 2), (5, 4, 7, 3), (8, 10, 6, 10)]
 POWERS = [1.0, 1.3, 2.0, 3.0, 4.5]
@@ -392,17 +396,21 @@ def test_scores_at_worst_are_those_of_interval_arithmetic_number_by_number(sizes
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("n_linear", [0, 1, 9])
+ALL_CLASSES = partial(relaxed_scores, n_classes=9)
+BOUNDS = pytest.mark.parametrize("bounded", [worst_scores, ALL_CLASSES], ids=["intervals", "lines"])
+
+
+@BOUNDS
 @pytest.mark.parametrize("power", POWERS)
 @pytest.mark.parametrize("sizes", [[4, 3], [4, 1], [4, 5, 3], [4, 6, 5, 1]])
 def test_no_row_of_the_box_has_a_worse_score_and_a_linear_network_reaches_it_at_a_vertex(
-    sizes, power, n_linear
+    sizes, power, bounded
 ):
     weights, biases = random_perceptron(sizes)
     X = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = torch.arange(7) % max(2, sizes[-1])
     centre, radius = box_around(X, 0.3, -1.0, 1.0)
-    bound = worst_scores(centre, radius, y, weights, biases, power, n_linear)
+    bound = bounded(centre, radius, y, weights, biases, power)
     inside = 2 * torch.rand(50, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 1
     vertices = torch.tensor(list(product([-1.0, 1.0], repeat=4)), dtype=torch.float64)
     worst = torch.full_like(bound, -torch.inf)
@@ -436,7 +444,7 @@ def test_a_box_without_width_leaves_the_scores_and_float32_stays_float32():
 
 
 def linear_bound_by_loops(low, high, y, other, weights, biases):
-    """Linear bounds of one row through one layer of plain rectifiers, number by number (CROWN)."""
+    """Linear bounds of one row through plain rectifiers, number by number, with parallel lines."""
     (W, V), (b, c) = weights, biases
     slopes, constant = np.zeros(len(low)), c[other] - c[y]
     for unit in range(W.shape[1]):
@@ -447,32 +455,70 @@ def linear_bound_by_loops(low, high, y, other, weights, biases):
             slope, offset = 0.0, 0.0
         elif lower >= 0:
             slope, offset = 1.0, 0.0
-        elif gap > 0:
-            slope = upper / (upper - lower)
-            offset = -slope * lower
         else:
-            slope, offset = float(upper > -lower), 0.0
+            slope = upper / (upper - lower)
+            offset = -slope * lower if gap > 0 else 0.0
         slopes += gap * slope * W[:, unit]
         constant += gap * (slope * b[unit] + offset)
     return constant + sum(max(s * lo, s * hi) for s, lo, hi in zip(slopes, low, high))
 
 
-def test_linear_bounds_count_for_the_classes_that_come_closest_where_they_are_tighter():
+def test_lines_bound_the_classes_that_come_closest_and_the_others_keep_their_lead():
     weights, biases = random_perceptron([4, 6, 5])
     X = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = torch.arange(20) % 5
     box = box_around(X, 0.2, -1.0, 1.0)
-    by_intervals = worst_scores(*box, y, weights, biases)
+    scores = scores_of(box[0], weights, biases, 1.0)
+    expected = scores - scores.gather(1, y[:, None])
     arrays = [W.numpy() for W in weights], [b.numpy() for b in biases]
     low, high = (box[0] - box[1]).numpy(), (box[0] + box[1]).numpy()
-    expected = by_intervals.clone()
     for row, label in enumerate(y.tolist()):
-        others = [other for other in by_intervals[row].argsort(descending=True).tolist() if other != label]
+        others = [other for other in scores[row].argsort(descending=True).tolist() if other != label]
         for other in others[:2]:
-            found = linear_bound_by_loops(low[row], high[row], label, other, *arrays)
-            expected[row, other] = min(expected[row, other], found)
-    assert (expected < by_intervals).sum() > 10
-    torch.testing.assert_close(worst_scores(*box, y, weights, biases, n_linear=2), expected)
+            expected[row, other] = linear_bound_by_loops(low[row], high[row], label, other, *arrays)
+    torch.testing.assert_close(relaxed_scores(*box, y, weights, biases, n_classes=2), expected)
+
+
+@pytest.mark.parametrize("power", [2.0, 4.5])
+def test_lines_of_powers_are_those_that_certificates_take(power):
+    weights, biases = random_perceptron([4, 6, 3])
+    X = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y, eps = torch.arange(20) % 3, torch.full((20,), 0.2, dtype=torch.float64)
+    layers = Affine(weights[0], biases[0]), Rectifier(power), Affine(weights[1], biases[1])
+    module, unit = torch.nn.Sequential(*layers), torch.eye(3, dtype=torch.float64)
+    # Carried to the row alone, without the interval that the units give by themselves.
+    bounds = LinearBounds(module, Ball(X, eps))
+    carried, _ = bounds._carried_back(bounds.last, (unit[:, None] - unit)[y], {})
+    found = relaxed_scores(*box_around(X, 0.2), y, weights, biases, power, n_classes=2)
+    torch.testing.assert_close(found, -carried)
+
+
+def test_the_share_mixes_the_bound_with_the_row_where_it_would_be_reached():
+    weights, biases = random_perceptron([4, 6, 5])
+    X = torch.randn(20, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y, box = torch.arange(20) % 5, box_around(X, 0.2, -1.0, 1.0)
+    bound, mixed, attack = (
+        relaxed_scores(*box, y, weights, biases, n_classes=2, share=share) for share in (1.0, 0.3, 0.0)
+    )
+    bounded = bound != relaxed_scores(*box, y, weights, biases, n_classes=1)
+    changed = bounded | (attack == attack.gather(1, y[:, None]))
+    torch.testing.assert_close(mixed[bounded], (0.3 * bound + 0.7 * attack)[bounded])
+    assert (attack <= ALL_CLASSES(*box, y, weights, biases) + 1e-9).all()
+    assert (attack[changed] <= bound[changed] + 1e-9).all()
+    # Some row of the box has this lead: the corner that a linear function points to.
+    corners = torch.tensor(list(product([-1.0, 1.0], repeat=4)), dtype=torch.float64)
+    scores = [scores_of(box[0] + corner * box[1], weights, biases, 1.0) for corner in corners]
+    leads = torch.stack([one - one.gather(1, y[:, None]) for one in scores])
+    assert ((leads - attack).abs().amin(dim=0) < 1e-9).all()
+
+
+def test_lines_prove_more_than_intervals_do():
+    weights, biases = random_perceptron([4, 16, 5])
+    X = torch.randn(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y = torch.arange(50) % 5
+    by_intervals, by_lines = (f(*box_around(X, 0.1), y, weights, biases) for f in (worst_scores, ALL_CLASSES))
+    assert (by_lines < by_intervals).double().mean() > 0.7
+    assert by_lines.mean() < by_intervals.mean() - 0.5
 
 
 @pytest.mark.parametrize("power", POWERS)
@@ -480,25 +526,25 @@ def test_linear_bounds_of_boxes_without_width_are_the_scores(power):
     weights, biases = random_perceptron([4, 6, 5, 3])
     parameters = [tensor.requires_grad_() for tensor in [*weights, *biases]]
     X, y = torch.eye(4, dtype=torch.float64), torch.arange(4) % 3
-    found = worst_scores(*box_around(X, 0.0), y, weights, biases, power, n_linear=2)
+    found = relaxed_scores(*box_around(X, 0.0), y, weights, biases, power, n_classes=2)
     scores = scores_of(X, weights, biases, power)
     torch.testing.assert_close(found, scores - scores.gather(1, y[:, None]))
     found.square().sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in parameters)
 
 
-@pytest.mark.parametrize("n_linear", [0, 2])
+@BOUNDS
 @pytest.mark.parametrize("bounds", [(), (-0.5, 0.5)])
 @pytest.mark.parametrize("power", [1.0, 2.0, 4.5])
 @pytest.mark.parametrize("sizes", [[4, 3], [4, 5, 1], [4, 6, 5, 3]])
-def test_gradients_of_the_loss_at_worst_agree_with_finite_differences(sizes, power, bounds, n_linear):
+def test_gradients_of_the_loss_at_worst_agree_with_finite_differences(sizes, power, bounds, bounded):
     weights, biases = random_perceptron(sizes)
     parameters = [tensor.mul_(0.3).requires_grad_() for tensor in [*weights, *biases]]
     X = torch.randn(7, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y = torch.arange(7) % max(2, sizes[-1])
 
     def loss():
-        scores = worst_scores(*box_around(X, 0.2, *bounds), y, weights, biases, power, n_linear)
+        scores = bounded(*box_around(X, 0.2, *bounds), y, weights, biases, power)
         return torch.nn.functional.cross_entropy(scores, y)
 
     loss().backward()

@@ -10,7 +10,8 @@ from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 
-from sklearn_brm import AdversarialScorer, RegularizedClassifier
+from sklearn_brm import AdversarialScorer, RegularizedClassifier, certify
+from sklearn_brm.functional.worst_case import box_around, relaxed_scores
 from sklearn_brm.penalties import (
     L1,
     L2,
@@ -18,6 +19,7 @@ from sklearn_brm.penalties import (
     InputGradient,
     Interval,
     Jacobian,
+    LinearRelaxation,
     Penalty,
     Spectral,
 )
@@ -29,7 +31,8 @@ OBJECTS = [
     Spectral("preactivation", exponent=1.5, start=2),
     InputGradient(1),
     Adversarial(0.05, n_steps=2),
-    Interval(0.05, ramp=0.2, bounds=(0, 1), n_linear=1),
+    Interval(0.05, ramp=0.2, bounds=(0, 1)),
+    LinearRelaxation(0.05, ramp=0.2, bounds=(0, 1), n_classes=2, share=0.5),
 ]
 
 
@@ -106,9 +109,12 @@ def test_alpha_replaces_the_strength_of_a_single_object_and_leaves_it_as_it_is(t
     np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
 
 
-@pytest.mark.parametrize("kind", [L1, L2, Jacobian, Spectral, InputGradient, Adversarial, Interval])
+@pytest.mark.parametrize(
+    "kind", [L1, L2, Jacobian, Spectral, InputGradient, Adversarial, Interval, LinearRelaxation]
+)
 def test_a_word_is_an_object_with_its_defaults(table, kind):
-    word = {InputGradient: "input_gradient"}.get(kind, kind.__name__.lower())
+    words = {InputGradient: "input_gradient", LinearRelaxation: "linear_relaxation"}
+    word = words.get(kind, kind.__name__.lower())
     found, expected, listed = (quick((7,), penalty=p).fit(*table) for p in (word, kind(), (word,)))
     for classifier in (found, listed):
         np.testing.assert_array_equal(classifier.coefs_[0], expected.coefs_[0])
@@ -328,6 +334,42 @@ def test_radius_and_strength_of_the_interval_penalty_grow_in_a_line_up_to_the_en
     assert chunk.penalties_["interval"] == [pytest.approx(expected, rel=1e-9)]
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ((), {}),
+        ((7,), {}),
+        ((7,), {"standardize": False}),
+        ((7, 5), {"power": 1.5}),
+        ((7,), {"batch_norm": True}),
+    ],
+)
+def test_the_linear_penalty_is_the_loss_at_its_bounds_in_the_users_units(table, sizes, options, n_classes):
+    X, y = table[0], table[1] % n_classes
+    penalty = LinearRelaxation(0.02, ramp=0, bounds=(X.min(), X.max()), n_classes=2, alpha=0.7)
+    options = options | {"batch_size": len(X), "warm_start": True}
+    classifier = quick(sizes, penalty=penalty, **options, learning_rate=0.01).fit(X, y)
+    classifier.set_params(max_iter=1, learning_rate=1e-30).fit(X, y)
+    layers = [list(map(torch.as_tensor, part)) for part in (classifier.coefs_, classifier.intercepts_)]
+    box, labels = box_around(torch.as_tensor(X), 0.02, *map(float, penalty.bounds)), torch.as_tensor(y)
+    scores = relaxed_scores(*box, labels, *layers, float(classifier.power), n_classes=2)
+    expected = 0.7 * torch.nn.functional.cross_entropy(scores, labels).item()
+    assert classifier.penalties_["linear_relaxation"][-1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_training_on_linear_bounds_buys_more_certificates_than_no_penalty_and_costs_little():
+    X, y = load_breast_cancer(return_X_y=True)
+    X, options = scale(X), {"max_iter": 40, "tol": None, "random_state": 0}
+    proven = []
+    for penalty in (None, LinearRelaxation(0.3)):
+        classifier = RegularizedClassifier((20,), penalty=penalty, **options).fit(X, y)
+        proven.append(certify(classifier, X, y, eps=0.3, time_limit=0).certified_accuracy)
+        assert classifier.score(X, y) > 0.94
+    assert proven[1] > proven[0] + 0.15
+    assert proven[1] > 0.8
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_interval_training_buys_proofs_and_keeps_the_precision(dtype):
     X, y = load_breast_cancer(return_X_y=True)
@@ -351,7 +393,6 @@ def test_a_search_chooses_radius_and_strength_of_the_interval_penalty(table):
     assert best == {
         "ramp": 0.4,
         "bounds": None,
-        "n_linear": 0,
         **{k[9:]: v for k, v in search.best_params_.items()},
     }
 

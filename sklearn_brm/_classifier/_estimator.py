@@ -123,8 +123,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         `WTAEncoder`.
     penalty : str, Penalty, list of such or None, default=None
         What is added to the loss: objects of `sklearn_brm.penalties`, or of a class of your own that derives
-        from `Penalty`. The words "l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial" and
-        "interval" stand for an object with its defaults.
+        from `Penalty`. The words "l1", "l2", "jacobian", "spectral", "input_gradient", "adversarial",
+        "interval" and "linear_relaxation" stand for an object with its defaults.
     alpha : float or "auto", default="auto"
         Strength of the penalty where there is one, in place of its own `alpha`. "auto" leaves it to the
         penalty, and is all there is where `penalty` is None or a list.

@@ -24,7 +24,7 @@ class Certificates:
     complete : ndarray of bool of shape (n_samples,)
         Whether the answer is exact: a row that is complete and not certified is broken.
     method : ndarray of str of shape (n_samples,)
-        What decided: ``"clean"`` for rows that are wrong without any attack, ``"bounds"``,
+        What decided: ``"clean"`` for rows that are wrong without any attack, ``"bounds"``, plain or closer,
         ``"branch_and_bound"``, or ``"attack"`` for rows that were broken.
     """
 
@@ -100,10 +100,11 @@ def certify(estimator, X, y, *, eps, threat=None, time_limit=1.0, batch_size=102
     Notes
     -----
     Exact are linear classifiers, in all norms and with bounds, and Gaussian naive Bayes in the maximum norm.
-    Networks, kernel machines and transformers in front of them have linear bounds [1]_, and networks of one
-    hidden layer of plain rectifiers are decided by mixed integer programmes [2]_ in the maximum norm. Trees
-    are exact, and sums of trees are bounded by their worst leaves [3]_ and decided by a search over leaves
-    that meet [4]_. Proofs leave room for the rounding of the estimator, as attacks do.
+    Networks, kernel machines and transformers in front of them have linear bounds [1]_. Where these leave a
+    row open and attacks do not break it, the lines below rectifiers are moved [5]_, and networks of plain
+    rectifiers are decided by mixed integer programmes [2]_ in the maximum norm, if time is enough. Trees are
+    exact, and sums of trees are bounded by their worst leaves [3]_ and decided by a search over leaves that
+    meet [4]_. Proofs leave room for the rounding of the estimator, as attacks do.
 
     References
     ----------
@@ -115,6 +116,8 @@ def certify(estimator, X, y, *, eps, threat=None, time_limit=1.0, batch_size=102
        Attacks", NeurIPS 2019. arXiv:1906.03526
     .. [4] Chen, Zhang, Si, Li, Boning, Hsieh, "Robustness Verification of Tree-based Models", NeurIPS 2019.
        arXiv:1906.03849
+    .. [5] Xu, Zhang, Wang, Wang, Jana, Lin, Hsieh, "Fast and Complete: Enabling Complete Verification with
+       Rapid and Massively Parallel Incomplete Verifiers", ICLR 2021. arXiv:2011.13824
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..functional import leaves
 from ..functional.attacks import rounding_of_lead, rounding_share, slope_of_margin
 from ..functional.bounds import margin_bounds
 from ..functional.layers import (
+    Affine,
     Columnwise,
     Concat,
     Linear,
@@ -35,6 +37,10 @@ _BEYOND = 1e-9
 _ROWS = 128
 # A row whose categories may make more rows of it is not certified.
 _MOST_BASES = 4096
+# How often tangents are moved where bounds leave a row open; more steps gained nothing.
+_N_STEPS = 5
+# How many tangents are moved at a time.
+_MOST_TANGENTS = 2**22
 # Effort of the attack that finds rows for which no proof need be sought.
 _EFFORT = {"n_steps": 50, "n_restarts": 1, "max_queries": 200}
 # By how much the solver of programmes may miss its constraints and its answer, and more.
@@ -95,12 +101,43 @@ def _telling_what_is_in_the_way():
         raise NotCertifiableError(f"Nothing can be proven of this estimator: {error}") from error
 
 
+@dataclass
+class _Answers:
+    """What is known of every row so far: the fields of `Certificates`, and what rounding may take."""
+
+    certified: np.ndarray
+    margin: np.ndarray
+    complete: np.ndarray
+    method: np.ndarray
+    slack: np.ndarray
+
+    @classmethod
+    def before(cls, right):
+        """Return what is known before any proof: which rows are wrong when clean."""
+        n = len(right)
+        method = np.where(right, "bounds", "clean").astype(object)
+        return cls(np.zeros(n, dtype=bool), np.full(n, np.nan), ~right, method, np.zeros(n))
+
+    def take_in(self, rows, lead, slack=None):
+        """Note bounds of some rows; those above what rounding may take of them are certified."""
+        if slack is not None:
+            self.slack[rows] = slack
+        self.margin[rows] = np.fmax(self.margin[rows], lead)
+        self.certified[rows] |= lead > self.slack[rows]
+        self.complete[rows] |= self.certified[rows]
+
+    def decide(self, rows, method):
+        """Note that the answer of some rows is known now."""
+        self.complete[rows], self.method[rows] = True, method
+
+
 class Prover:
     """Bounds of the margins of an estimator, row by row, and what they prove.
 
     A subclass has ``_bounds(base, rows, eps)``, which returns the least margins and what rounding may take of
     them, ``_attack(rows, eps)``, which tells the rows that are broken without ado, and ``_search(row, eps,
-    slack, time_limit)``, which returns a bound and whether the answer is known.
+    slack, time_limit)``, which returns a bound and whether the answer is known. Where it has
+    ``_closer_bounds``, which take longer, these are asked about what `_bounds` leaves open, `rows_at_a_time`.
 
     Parameters
     ----------
@@ -109,6 +146,7 @@ class Prover:
 
     # Whether bounds are reached, so that a row which they leave open is broken.
     exact = False
+    _closer_bounds = None
 
     def __init__(self, evaluation):
         self.attacked, self.threat, self.evaluation = evaluation.attacked, evaluation.threat, evaluation
@@ -116,42 +154,45 @@ class Prover:
 
     def decide(self, eps, time_limit):
         """Return what `Certificates` holds, at one radius."""
-        n = len(self.attacked.y)
-        margin, complete = np.full(n, np.nan), ~self.attacked.right
-        method = np.full(n, "clean", dtype=object)
-        lead, slack = self._margins(self.rows, np.full(len(self.rows), eps))
-        proven = lead > slack
-        margin[self.rows], method[self.rows] = lead, "bounds"
-        certified = np.zeros(n, dtype=bool)
-        certified[self.rows] = proven
-        complete[self.rows] = proven
+        answers = _Answers.before(self.attacked.right)
+        answers.take_in(self.rows, *self._margins(self.rows, eps))
         if self.exact:
             # Within rounding of the boundary a row is neither; what was not looked at has no bound.
-            rows = self.rows[~proven]
-            inside, rounding = self._margins(rows, np.full(len(rows), eps * (1 - 2 * _BEYOND)))
-            complete[rows] = (inside < -rounding) & np.isfinite(inside)
-        left = np.flatnonzero(~complete)
+            rows = self.rows[~answers.certified[self.rows]]
+            inside, rounding = self._margins(rows, eps * (1 - 2 * _BEYOND))
+            answers.complete[rows] = (inside < -rounding) & np.isfinite(inside)
+        left = np.flatnonzero(~answers.complete)
         if len(left) and time_limit > 0:
             broken = self._attack(left, eps)
-            complete[left[broken]], method[left[broken]] = True, "attack"
-            slack, left = dict(zip(self.rows, slack)), left[~broken]
-            ends = time.monotonic() + n * time_limit
-            # Of what a row becomes by changes of categories nothing is searched.
-            for i, row in enumerate([] if len(self.evaluation.choices) else left):
-                # What earlier rows left over is shared by those to come.
-                share = (ends - time.monotonic()) / (len(left) - i)
-                bound, decided = self._search(row, eps, slack[row], share)
-                margin[row] = max(margin[row], bound)
-                certified[row] = decided and bound > slack[row]
-                complete[row] |= decided
-                method[row] = "branch_and_bound" if decided else "bounds"
-        return certified, margin, complete, method.astype(str)
+            answers.decide(left[broken], "attack")
+            self._look_closer(
+                answers, left[~broken], eps, time.monotonic() + len(answers.complete) * time_limit
+            )
+        return answers.certified, answers.margin, answers.complete, answers.method.astype(str)
+
+    def _look_closer(self, answers, left, eps, ends):
+        """Take in what closer bounds of some rows find, and then a search, until the clock is at `ends`."""
+        if self._closer_bounds is not None:
+            for rows in np.split(left, range(self.rows_at_a_time, len(left), self.rows_at_a_time)):
+                if time.monotonic() < ends:
+                    answers.take_in(rows, *self._margins(rows, eps, self._closer_bounds))
+        # Of what a row becomes by changes of categories nothing is searched.
+        left = left[~answers.complete[left]] if not len(self.evaluation.choices) else left[:0]
+        for i, row in enumerate(left):
+            # What earlier rows left over is shared by those to come.
+            share = (ends - time.monotonic()) / (len(left) - i)
+            if share <= 0:
+                return
+            bound, decided = self._search(row, eps, answers.slack[row], share)
+            answers.take_in(np.array([row]), bound if decided else min(bound, answers.slack[row]))
+            if decided:
+                answers.decide(row, "branch_and_bound")
 
     def certified(self, eps):
         """Return which rows bounds alone certify at each of the rising radii `eps`, (n_samples, n_eps)."""
         certified, rows = np.zeros((len(self.attacked.y), len(eps)), dtype=bool), self.rows
         for i, radius in enumerate(eps):
-            lead, slack = self._margins(rows, np.full(len(rows), radius))
+            lead, slack = self._margins(rows, radius)
             rows = rows[lead > slack]
             certified[rows, i] = True
         return certified
@@ -172,13 +213,14 @@ class Prover:
         radii[self.rows] = low
         return radii
 
-    def _margins(self, rows, eps):
+    def _margins(self, rows, eps, bounds=None):
         """Return the least margin of each row within its `eps`, and what rounding may take of it."""
-        lead, slack = np.full(len(rows), np.inf), np.zeros(len(rows))
+        lead, slack, eps = np.full(len(rows), np.inf), np.zeros(len(rows)), np.broadcast_to(eps, len(rows))
         base, index, too_many = self._bases(rows)
-        for start in range(0, len(index), _ROWS):
-            part = slice(start, start + _ROWS)
-            bound, rounding = self._bounds(base[part], rows[index[part]], eps[index[part]])
+        bounds, size = (self._bounds, _ROWS) if bounds is None else (bounds, self.rows_at_a_time)
+        for start in range(0, len(index), size):
+            part = slice(start, start + size)
+            bound, rounding = bounds(base[part], rows[index[part]], eps[index[part]])
             np.minimum.at(lead, index[part], bound)
             np.maximum.at(slack, index[part], rounding)
         lead[too_many] = -np.inf
@@ -231,21 +273,27 @@ class LayerProver(Prover):
         self.module = module
         self.network = ReluNetwork.of(module, evaluation.table.n_features)
         layers = [layer for layer in layers_of(module) if not isinstance(layer, LogSoftmax)]
+        # For each row, tangents are moved for each unit of a layer and each unit before it.
+        behind = [layer.weight.numel() for layer in layers[1:] if isinstance(layer, Affine)]
+        self.rows_at_a_time = max(1, min(_ROWS, _MOST_TANGENTS // max(behind, default=1)))
         self.exact = all(map(_is_linear, layers))
         if self.threat.norm == np.inf and hasattr(layers[-1], "exact_in_a_box"):
             self.exact |= all(isinstance(layer, Columnwise | Monotone) for layer in layers[:-1])
         rules = self.threat.rules
         self.exact &= not (rules.discrete or rules.relations or rules.project is not None)
 
-    def _bounds(self, base, rows, eps):
+    def _bounds(self, base, rows, eps, n_steps=0):
         ball = self._ball(base, rows, eps)
         y = torch.as_tensor(self.attacked.target[rows])
         with _telling_what_is_in_the_way():
-            bounds = margin_bounds(self.module, ball, y).amin(dim=1)
+            bounds = margin_bounds(self.module, ball, y, n_steps).amin(dim=1)
         with torch.no_grad():
             scores = self.module(ball.centre)
         slope = slope_of_margin(self.module, ball.centre, y)
         return bounds.numpy(), rounding_of_lead(ball.centre, slope, scores, ball.roundoff).numpy()
+
+    def _closer_bounds(self, base, rows, eps):
+        return self._bounds(base, rows, eps, _N_STEPS)
 
     def _attack(self, rows, eps):
         return self.evaluation.run(rows, np.full(len(rows), eps))[1]
@@ -257,13 +305,16 @@ class LayerProver(Prover):
         ends, own = time.monotonic() + time_limit, self.attacked.target[row]
         low, high = (edge[0].numpy() for edge in self._ball(*self._clean(row, eps)).extent())
         worst, needed = np.inf, slack + _SOLVER_TOLERANCE
+        intervals = self.network.intervals(low, high, _N_STEPS)
         for other in np.argsort(-self._scores(row)):
             if other == own:
                 continue
-            direction = np.zeros(len(self.network.c))
+            direction = np.zeros(len(self.network.biases[-1]))
             direction[own], direction[other] = 1, -1
             left = max(ends - time.monotonic(), 1e-3)
-            bound, x = least_margin(self.network, direction, low, high, below=needed, time_limit=left)
+            bound, x = least_margin(
+                self.network, direction, low, high, intervals=intervals, below=needed, time_limit=left
+            )
             worst = min(worst, bound)
             if bound < needed:
                 broken = x is not None and self._breaks(x, row, eps)

@@ -255,12 +255,15 @@ class Rectifier(Monotone):
         """Return the rectified rows."""
         return rectify(X, self.power)
 
-    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    def relax(
+        self, A: Tensor, lower: Tensor, upper: Tensor, touch: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return chords from above and tangents from below, since the rectifier is convex.
 
-        They are those of `rectifier_lines`.
+        They are those of `rectifier_lines`, which says what `touch` is.
         """
-        return between_lines(A, *rectifier_lines(lower, upper, self.power))
+        touch = first_touch(lower, upper, self.power) if touch is None else touch
+        return between_lines(A, *rectifier_lines(lower, upper, self.power, touch))
 
     def extra_repr(self) -> str:
         """Return the exponent."""
@@ -520,11 +523,15 @@ def between_lines(
 ) -> tuple[Tensor, Tensor]:
     """Return the linear lower bound of ``A @ h`` where each h lies between two lines of its own input.
 
-    The lines have the shape (n, m).
+    The lines have the shape (n, m), those below also (n, k, m), one for each sum.
     """
     positive, negative = A.clamp(min=0), A.clamp(max=0)
-    constant = positive @ intercept[..., None] + negative @ intercept_above[..., None]
-    return positive * slope[:, None] + negative * slope_above[:, None], constant[..., 0]
+    if slope.ndim == 2:
+        slope, constant = slope[:, None], (positive @ intercept[..., None])[..., 0]
+    else:
+        constant = (positive * intercept).sum(dim=2)
+    constant = constant + (negative @ intercept_above[..., None])[..., 0]
+    return positive * slope + negative * slope_above[:, None], constant
 
 
 def line_through(
@@ -541,20 +548,40 @@ def line_through(
     return slope, low - slope * lower
 
 
-def rectifier_lines(lower: Tensor, upper: Tensor, power: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def first_touch(lower: Tensor, upper: Tensor, power: float) -> Tensor:
+    """Return where `rectifier_lines` best touch if nothing is known of the sum that they bound.
+
+    A plain rectifier that bends gets whichever leaves the smaller triangle (Zhang et al. 2018), a power the
+    middle of its part above zero.
+    """
+    return (upper > -lower).to(lower.dtype) if power == 1 else torch.full_like(lower, 0.5)
+
+
+def rectifier_lines(
+    lower: Tensor, upper: Tensor, power: float, touch: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return slope and intercept of a line below, and of one above, the rectifier on intervals.
 
-    It is convex: the chord is above, and a tangent below. That of a plain rectifier that bends inside the
-    interval is flat or the identity, whichever leaves the smaller triangle (Zhang et al. 2018); that of a
-    power touches in the middle of the part above zero.
+    It is convex: the chord is above, and a tangent below.
+
+    Parameters
+    ----------
+    lower, upper : Tensors of shape (n, m)
+    power : float
+    touch : Tensor of shape (n, m) or (n, k, m), of numbers between 0 and 1
+        Which tangent: where it touches, as a share of the part of the interval above zero. The plain
+        rectifier has many at zero, where it bends inside the interval, and `touch` is the slope of one.
     """
-    low, high = rectify(lower, power), rectify(upper, power)
-    at = (lower.clamp(min=0) + upper.clamp(min=0)) / 2
+    chord = line_through(lower, upper, rectify(lower, power), rectify(upper, power))
+    start, end = (
+        edge.clamp(min=0) if touch.ndim == 2 else edge.clamp(min=0)[:, None] for edge in (lower, upper)
+    )
     if power == 1:
-        at = torch.where((lower < 0) & (upper <= -lower), 0.0, at)
-    tangent = rectifier_slope(at, power)
-    chord = line_through(lower, upper, low, high, tangent)
-    return tangent, rectify(at, power) - tangent * at, *chord
+        slope = torch.where(end == 0, 0.0, torch.where(start > 0, 1.0, touch))
+        return slope, torch.zeros_like(slope), *chord
+    at = start + touch * (end - start)
+    slope = rectifier_slope(at, power)
+    return slope, rectify(at, power) - slope * at, *chord
 
 
 def _bent(function, ends, slope, *, convex, concave, otherwise):

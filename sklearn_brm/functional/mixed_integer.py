@@ -1,53 +1,70 @@
-"""The least margin of a network of one hidden layer of plain rectifiers over a box, exactly.
+"""The least margin of a network of plain rectifiers over a box, exactly.
 
 A rectifier is a linear function of its input and of one bit, so that the least margin is the answer of a
 mixed integer linear programme (Tjeng, Xiao, Tedrake, "Evaluating robustness of neural networks with mixed
-integer programming", ICLR 2019), which HiGHS solves.
+integer programming", ICLR 2019), which HiGHS solves. Only units whose sign is not known need a bit.
 """
 
+import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from scipy import optimize, sparse
 from torch import nn
 
-from .layers import Linear, Rectifier, layers_of
+from .attacks import Ball
+from .bounds import LinearBounds
+from .layers import Affine, Linear, Rectifier, layers_of, sequence
 
 __all__ = ["ReluNetwork", "as_affine", "least_margin"]
 
-# scipy's status of a programme that has no solution, and of one that was solved.
-_INFEASIBLE, _SOLVED = 2, 0
+# scipy's status of a programme that has no solution.
+_INFEASIBLE = 2
+# Seconds that the solver gets, however late it is.
+_LEAST_TIME = 1e-3
 
 
 @dataclass(frozen=True)
 class ReluNetwork:
-    """Scores ``V @ relu(W @ x + b) + c``.
+    """Linear functions ``W @ h + b`` one after the other, with rectifiers between them.
 
     Attributes
     ----------
-    W : ndarray of shape (n_units, n_features)
-    b : ndarray of shape (n_units,)
-    V : ndarray of shape (n_classes, n_units)
-    c : ndarray of shape (n_classes,)
+    weights : list of ndarray of shape (n_outputs, n_inputs)
+    biases : list of ndarray of shape (n_outputs,)
     """
 
-    W: np.ndarray
-    b: np.ndarray
-    V: np.ndarray
-    c: np.ndarray
+    weights: Sequence[np.ndarray]
+    biases: Sequence[np.ndarray]
 
     @classmethod
     def of(cls, module: nn.Module, n_features: int) -> "ReluNetwork | None":
-        """Return the network that a module of linear layers and one plain rectifier is, None for others."""
+        """Return the network that a module of linear layers and plain rectifiers is, None for others."""
         layers = list(layers_of(module))
         bends = [i for i, layer in enumerate(layers) if not isinstance(layer, Linear)]
-        if len(bends) != 1 or not isinstance(layers[bends[0]], Rectifier) or layers[bends[0]].power != 1:
+        if not bends or not all(isinstance(layers[i], Rectifier) and layers[i].power == 1 for i in bends):
             return None
-        W, b = as_affine(layers[: bends[0]], n_features)
-        V, c = as_affine(layers[bends[0] + 1 :], len(b))
-        return cls(W, b, V, c)
+        weights, biases = [], []
+        for start, end in zip([-1, *bends], [*bends, len(layers)]):
+            weight, bias = as_affine(layers[start + 1 : end], len(biases[-1]) if biases else n_features)
+            weights.append(weight)
+            biases.append(bias)
+        return cls(weights, biases)
+
+    def intervals(
+        self, lower: np.ndarray, upper: np.ndarray, n_steps: int = 0
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return bounds of what each layer of rectifiers takes in over a box, by `LinearBounds`."""
+        layers = [Affine(*map(torch.from_numpy, (W.T, b))) for W, b in zip(self.weights, self.biases)]
+        between = [layer for affine in layers[:-1] for layer in (affine, Rectifier())]
+        lower, upper = (torch.from_numpy(edge[None].astype(float)) for edge in (lower, upper))
+        ball = Ball((lower + upper) / 2, lower.new_tensor([math.inf]), lower=lower, upper=upper)
+        with torch.no_grad():
+            ends = LinearBounds(sequence(*between), ball, n_steps).inputs_of(Rectifier)
+        return [(low[0].numpy(), high[0].numpy()) for low, high in ends]
 
 
 def least_margin(
@@ -56,6 +73,7 @@ def least_margin(
     lower: np.ndarray,
     upper: np.ndarray,
     *,
+    intervals: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     below: float = np.inf,
     time_limit: float | None = None,
 ) -> tuple[float, np.ndarray | None]:
@@ -66,6 +84,8 @@ def least_margin(
     network : ReluNetwork
     direction : ndarray of shape (n_classes,)
     lower, upper : ndarrays of shape (n_features,)
+    intervals : list of pairs of ndarray, or None
+        What `ReluNetwork.intervals` returns for the box, if it is known.
     below : float
         Only smaller values are of interest: where there is none, `below` is returned, which is quicker.
     time_limit : float or None
@@ -76,45 +96,83 @@ def least_margin(
     bound : float
     x : ndarray of shape (n_features,) or None
     """
-    middle, half = (lower + upper) / 2, (upper - lower) / 2
-    centre, reach = network.W @ middle + network.b, np.abs(network.W) @ half
-    low, high = centre - reach, centre + reach
-    weights = direction @ network.V
-    active, bends = (low >= 0) & (high > 0), (low < 0) & (high > 0)
-    n, m = network.W.shape[1], int(bends.sum())
-    # The variables: the features, the outputs of the units that may bend, and their bits.
-    linear = weights[active] @ network.W[active]
-    constant = direction @ network.c + weights[active] @ network.b[active]
-    objective = np.concatenate([linear, weights[bends], np.zeros(m)])
-    W, b, unit, none = network.W[bends], network.b[bends], sparse.eye(m), sparse.coo_matrix((m, m))
-    bits_high, bits_low = sparse.diags(high[bends]), sparse.diags(low[bends])
-    constraints = []
-    if m:
-        constraints = [
-            optimize.LinearConstraint(sparse.hstack([-W, unit, none]).tocsr(), b, np.inf),
-            optimize.LinearConstraint(
-                sparse.hstack([sparse.coo_matrix((m, n)), unit, -bits_high]).tocsr(), -np.inf, 0
-            ),
-            optimize.LinearConstraint(sparse.hstack([-W, unit, -bits_low]).tocsr(), -np.inf, b - low[bends]),
-        ]
-    if np.isfinite(below):
-        constraints.append(optimize.LinearConstraint(objective[None], -np.inf, below - constant))
-    result = optimize.milp(
-        objective,
-        constraints=constraints,
-        integrality=np.concatenate([np.zeros(n + m), np.ones(m)]),
-        bounds=optimize.Bounds(
-            np.concatenate([lower, np.zeros(2 * m)]), np.concatenate([upper, high[bends], np.ones(m)])
-        ),
-        options={} if time_limit is None else {"time_limit": float(time_limit)},
+    programme = _Programme(lower, upper)
+    for ends, W, b in zip(intervals or network.intervals(lower, upper), network.weights, network.biases):
+        programme.rectify(*ends, W, b)
+    return programme.minimise(
+        direction @ network.weights[-1], direction @ network.biases[-1], below, time_limit
     )
-    if result.status == _INFEASIBLE:
-        return below, None
-    x = None if result.x is None else np.clip(result.x[:n], lower, upper)
-    bound = -np.inf if result.mip_dual_bound is None else result.mip_dual_bound
-    if result.status == _SOLVED and not m:
-        bound = result.fun
-    return float(bound + constant), x
+
+
+@dataclass
+class _Programme:
+    """Variables between bounds, and what the layers passed so far make of them.
+
+    The variables are the features and, for each unit that may bend, its output and its bit. The outputs of a
+    layer are ``matrix @ variables + offset``.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    constraints: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.n_features = len(self.lower)
+        self.matrix, self.offset = np.eye(self.n_features), np.zeros(self.n_features)
+        self.is_whole = np.zeros(self.n_features)
+
+    def rectify(self, low, high, W, b):
+        """Put a linear layer behind the present one, and rectifiers behind it that see [low, high]."""
+        matrix, offset = W @ self.matrix, W @ self.offset + b
+        bends, is_off = np.flatnonzero((low < 0) & (high > 0)), high <= 0
+        m, n = len(bends), matrix.shape[1]
+        low, high = low[bends], high[bends]
+        inputs, unit, none = sparse.csr_matrix(matrix[bends]), sparse.eye(m), sparse.coo_matrix((m, n))
+        for row, least, most in [
+            # An output is at least its input, at most nothing if its bit is 0, at most its input if it is 1.
+            ([-inputs, unit, sparse.coo_matrix((m, m))], offset[bends], np.inf),
+            ([none, unit, -sparse.diags(high)], -np.inf, 0),
+            ([-inputs, unit, -sparse.diags(low)], -np.inf, offset[bends] - low),
+        ]:
+            self.constraints.append((sparse.hstack(row), least, most))
+        self.lower = np.concatenate([self.lower, np.zeros(2 * m)])
+        self.upper = np.concatenate([self.upper, high, np.ones(m)])
+        self.is_whole = np.concatenate([self.is_whole, np.zeros(m), np.ones(m)])
+        matrix[is_off], offset[is_off] = 0, 0
+        matrix[bends], offset[bends] = 0, 0
+        self.matrix, self.offset = np.hstack([matrix, np.zeros((len(matrix), 2 * m))]), offset
+        self.matrix[bends, n + np.arange(m)] = 1
+
+    def minimise(self, direction, constant, below, time_limit):
+        """Return the bound of ``direction @ outputs + constant`` and the point of `least_margin`.
+
+        First as if bits were numbers: when its time is over, the solver tells no bound but where it has come
+        upon a point.
+        """
+        objective, constant = direction @ self.matrix, constant + direction @ self.offset
+        constraints = [
+            optimize.LinearConstraint(_widened(row, len(objective)), least, most)
+            for row, least, most in self.constraints
+            if row.shape[0]
+        ]
+        if np.isfinite(below):
+            constraints.append(optimize.LinearConstraint(objective[None], -np.inf, below - constant))
+        bound, x, ends = -np.inf, None, math.inf if time_limit is None else time.monotonic() + time_limit
+        for is_whole in (np.zeros_like(self.is_whole), self.is_whole)[: 1 + self.is_whole.any()]:
+            left = max(ends - time.monotonic(), _LEAST_TIME)
+            result = optimize.milp(
+                objective,
+                constraints=constraints,
+                integrality=is_whole,
+                bounds=optimize.Bounds(self.lower, self.upper),
+                options={} if math.isinf(left) else {"time_limit": left},
+            )
+            if result.status == _INFEASIBLE:
+                return below, None
+            x = None if result.x is None else np.clip(result.x, self.lower, self.upper)[: self.n_features]
+            reached = result.mip_dual_bound if is_whole.any() else result.fun
+            bound = bound if reached is None else max(bound, float(reached))
+        return bound + constant, x
 
 
 def as_affine(layers: Sequence[nn.Module], n_inputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,3 +188,8 @@ def as_affine(layers: Sequence[nn.Module], n_inputs: int) -> tuple[np.ndarray, n
         for layer, x in zip(reversed(layers), reversed(at[:-1])):
             A, _ = layer.relax(A, x, x)
     return A[0].numpy().astype(float), offset[0].numpy().astype(float)
+
+
+def _widened(matrix, n):
+    """Return a sparse matrix of n columns: zeros for the variables that came later."""
+    return sparse.hstack([matrix, sparse.coo_matrix((matrix.shape[0], n - matrix.shape[1]))]).tocsr()

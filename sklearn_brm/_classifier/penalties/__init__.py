@@ -6,6 +6,7 @@ from ._batch import Batch
 from ._input_gradient import InputGradient
 from ._interval import Interval
 from ._jacobian import Jacobian
+from ._linear_relaxation import LinearRelaxation
 from ._spectral import Spectral
 from ._weights import L1, L2
 from ._words import any_penalty, penalties_by_label
@@ -18,6 +19,7 @@ __all__ = [
     "InputGradient",
     "Interval",
     "Jacobian",
+    "LinearRelaxation",
     "Penalty",
     "Spectral",
     "any_penalty",

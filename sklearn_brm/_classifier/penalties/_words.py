@@ -8,6 +8,7 @@ from ._base import Penalty
 from ._input_gradient import InputGradient
 from ._interval import Interval
 from ._jacobian import Jacobian
+from ._linear_relaxation import LinearRelaxation
 from ._spectral import Spectral
 from ._weights import L1, L2
 
@@ -17,7 +18,8 @@ def label_of(penalty_type):
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", penalty_type.__name__).lower()
 
 
-WORDS = {label_of(kind): kind for kind in (L1, L2, Jacobian, Spectral, InputGradient, Adversarial, Interval)}
+_KINDS = (L1, L2, Jacobian, Spectral, InputGradient, Adversarial, Interval, LinearRelaxation)
+WORDS = {label_of(kind): kind for kind in _KINDS}
 _RULE = f"None, {', '.join(map(repr, WORDS))}, a Penalty or a list of such"
 
 
