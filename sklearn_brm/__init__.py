@@ -12,7 +12,7 @@ from ._displays import (
     SpectrumDisplay,
     TradeOffDisplay,
 )
-from ._encoder import WTAEncoder
+from ._encoder import PatchEncoder, WTAEncoder
 from ._robustness import (
     AdversarialExamples,
     AdversarialScorer,
@@ -43,6 +43,7 @@ __all__ = [
     "DecisionPlaneDisplay",
     "NotCertifiableError",
     "NotConvertibleError",
+    "PatchEncoder",
     "PowerLawSpectrum",
     "ReceptiveFieldDisplay",
     "RegularizedClassifier",

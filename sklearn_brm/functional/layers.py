@@ -260,8 +260,10 @@ class Rectifier(Monotone):
 
         The tangent of a plain rectifier that bends inside the interval is flat or the identity, whichever
         leaves the smaller triangle (Zhang et al. 2018); that of a power touches in the middle of the part
-        above zero.
+        above zero. A power below 1 is not convex: its bounds are constant.
         """
+        if self.power < 1:
+            return super().relax(A, lower, upper)
         low, high = self(lower), self(upper)
         width = upper - lower
         chord = torch.where(width > 0, (high - low) / width.clamp_min(torch.finfo(A.dtype).tiny), 0.0)
@@ -384,8 +386,13 @@ class RowNorm(Layer):
         """Return rows of norm one."""
         is_zero = (X == 0).all(dim=1, keepdim=True)
         # The norm has no gradient at zero, and would hand on NaN even where it is not used.
-        norms = torch.linalg.vector_norm(X.masked_fill(is_zero, 1.0), ord=self.order, dim=1, keepdim=True)
-        return X / norms.masked_fill(is_zero, 1.0)
+        return X / self._norm(X.masked_fill(is_zero, 1.0)).masked_fill(is_zero, 1.0)
+
+    def _norm(self, X):
+        if self.order == 3:
+            # Powers by way of logarithms take several times as long.
+            return (X.square() * X.abs()).sum(dim=1, keepdim=True).pow(1 / 3)
+        return torch.linalg.vector_norm(X, ord=self.order, dim=1, keepdim=True)
 
     def norms(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return bounds of the norm of a row over boxes, each of shape (n, 1)."""
@@ -395,11 +402,16 @@ class RowNorm(Layer):
         return low, high
 
     def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each column over the norms at their other end; no entry is larger than 1."""
+        """Return each column over the norms at their other end; no entry exceeds the limit."""
         smallest, largest = self.norms(lower, upper)
         low = torch.where(lower < 0, lower / smallest, lower / largest)
         high = torch.where(upper > 0, upper / smallest, upper / largest)
-        return low.nan_to_num(nan=0.0).clamp(-1, 1), high.nan_to_num(nan=0.0).clamp(-1, 1)
+        limit = self.limit(lower.shape[1])
+        return low.nan_to_num(nan=0.0).clamp(-limit, limit), high.nan_to_num(nan=0.0).clamp(-limit, limit)
+
+    def limit(self, n_columns: int) -> float:
+        """Return what no entry exceeds."""
+        return 1.0
 
     def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return lines between x / largest norm and x / smallest norm, which bend at zero."""
