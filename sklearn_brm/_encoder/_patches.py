@@ -28,9 +28,9 @@ from .._base import (
 )
 from .._device import compute_dtype
 from .._memory import apply_in_batches, with_smaller_batches
-from ..functional.convolutions import AgainstMean, Contrast, Cut, MaxPool, MeanPool, per_patch
+from ..functional.convolutions import AgainstMean, Contrast, Cut, Grid, MaxPool, MeanPool, per_patch
 from ..functional.layers import Affine, Rectifier, Rescale, sequence
-from ..functional.patches import grid_weights, pooling_weights, zca
+from ..functional.patches import zca
 from ._estimator import WTAEncoder
 from ._geometry import check_image_shape, check_patch_size, image_geometry
 from ._units import against_mean, asked, measures_distances, shortened, unit_layers
@@ -39,7 +39,7 @@ _DTYPES = [np.float64, np.float32, np.float16]
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 # Entries of the maps of one batch: on a processor they stay in its cache from the product to the pooling.
-_ENTRIES = {"cpu": 2**22}
+_ENTRIES = {"cpu": 5 * 2**20}
 _ENTRIES_ELSEWHERE = 2**27
 # Patches are gathered, and channels measured, a few at a time.
 _ROWS = 4096
@@ -469,18 +469,12 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return against_mean(layers, -1.0 if measures_distances(self.encoder_) else 1.0)
 
     def _pools(self, geometry, device, dtype):
-        def weights(make, sides, *arguments):
-            return (make(*each).to(device=device, dtype=dtype) for each in zip(sides, *arguments))
-
+        place = {"device": device, "dtype": dtype}
         if geometry.pool is not None:
-            map_shape, strides = (*geometry.places, self._n_units), (geometry.pool_stride,) * 2
-            if self.pooling == "max":
-                yield MaxPool(map_shape, geometry.pool, geometry.pool_stride)
-            else:
-                yield MeanPool(map_shape, *weights(pooling_weights, geometry.places, geometry.pool, strides))
+            windows = (*geometry.places, self._n_units), geometry.pool, geometry.pool_stride
+            yield MaxPool(*windows) if self.pooling == "max" else MeanPool(*windows, **place)
         if geometry.cells is not None:
-            map_shape = (*geometry.pooled, self._n_units)
-            yield MeanPool(map_shape, *weights(grid_weights, geometry.pooled, geometry.cells))
+            yield Grid((*geometry.pooled, self._n_units), geometry.cells, **place)
 
     def _images_at_a_time(self, device):
         if self.batch_size != "auto":

@@ -10,9 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from .layers import Layer, Linear, Monotone, RowNorm, Select, layers_of, sequence
-from .patches import cut, pool_padding, reflect
+from .patches import cut, grid_weights, pool_padding, pooling_weights, reflect
 
-__all__ = ["AgainstMean", "Cast", "Contrast", "Cut", "Distances", "MaxPool", "MeanPool", "PerPatch"]
+__all__ = [
+    "AgainstMean",
+    "Averages",
+    "Cast",
+    "Contrast",
+    "Cut",
+    "Distances",
+    "Grid",
+    "MaxPool",
+    "MeanPool",
+    "PerPatch",
+    "per_patch",
+]
 
 
 class Cut(Select):
@@ -186,7 +198,7 @@ class Distances(Layer):
         return f"{self.centres.shape[1]} -> {len(self.centres)}"
 
 
-class MeanPool(Linear):
+class Averages(Linear):
     """Averages over windows of a map, which are products of intervals of its rows and columns.
 
     Parameters
@@ -202,11 +214,8 @@ class MeanPool(Linear):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the pooled maps."""
-        height, width, channels = self.map_shape
-        # Rows first: a product of matrices whose long side is memory in order.
-        pooled = self.rows @ X.reshape(-1, height, width * channels)
-        pooled = self.columns @ pooled.reshape(-1, width, channels)
-        return pooled.reshape(len(X), -1)
+        maps = X.reshape(-1, *self.map_shape).permute(0, 3, 1, 2)
+        return self._pooled(maps).permute(0, 2, 3, 1).reshape(len(X), -1)
 
     def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the function itself."""
@@ -218,9 +227,55 @@ class MeanPool(Linear):
         """Return the averages of the ends."""
         return self(lower), self(upper)
 
+    def _pooled(self, maps):
+        """Return the averages of maps whose channels come first."""
+        raise NotImplementedError
+
     def extra_repr(self) -> str:
         """Return the shapes of the map before and after."""
         return f"{self.map_shape} -> {(len(self.rows), len(self.columns), self.map_shape[2])}"
+
+
+class MeanPool(Averages):
+    """The mean answer of each channel in each window of a map.
+
+    Parameters
+    ----------
+    map_shape : tuple of (height, width, channels)
+    size : tuple of (height, width)
+        Of a window.
+    stride : int
+    **kwargs
+        Type and device of the buffers.
+    """
+
+    def __init__(self, map_shape: tuple[int, int, int], size: tuple[int, int], stride: int, **kwargs):
+        weights = [pooling_weights(*each, stride).to(**kwargs) for each in zip(map_shape[:2], size)]
+        super().__init__(map_shape, *weights)
+        self.size, self.stride = size, stride
+
+    def _pooled(self, maps):
+        padding = tuple(pool_padding(size, self.stride) for size in self.size)
+        return nn.functional.avg_pool2d(maps, self.size, self.stride, padding, count_include_pad=False)
+
+
+class Grid(Averages):
+    """The mean answer of each channel in each cell of a grid over the map.
+
+    Parameters
+    ----------
+    map_shape : tuple of (height, width, channels)
+    cells : tuple of (rows, columns)
+    **kwargs
+        Type and device of the buffers.
+    """
+
+    def __init__(self, map_shape: tuple[int, int, int], cells: tuple[int, int], **kwargs):
+        super().__init__(map_shape, *(grid_weights(*each).to(**kwargs) for each in zip(map_shape[:2], cells)))
+        self.cells = cells
+
+    def _pooled(self, maps):
+        return nn.functional.adaptive_avg_pool2d(maps, self.cells)
 
 
 class MaxPool(Monotone):

@@ -384,15 +384,15 @@ class RowNorm(Layer):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return rows of norm one."""
+        if self.order in (2, 3):
+            # Powers by way of logarithms take several times as long, and so does a look for rows of zeros.
+            powers = X.square() if self.order == 2 else X.square() * X.abs()
+            sums = powers.sum(dim=1, keepdim=True)
+            return X / sums.masked_fill(sums == 0, 1.0).pow(1 / self.order)
         is_zero = (X == 0).all(dim=1, keepdim=True)
         # The norm has no gradient at zero, and would hand on NaN even where it is not used.
-        return X / self._norm(X.masked_fill(is_zero, 1.0)).masked_fill(is_zero, 1.0)
-
-    def _norm(self, X):
-        if self.order == 3:
-            # Powers by way of logarithms take several times as long.
-            return (X.square() * X.abs()).sum(dim=1, keepdim=True).pow(1 / 3)
-        return torch.linalg.vector_norm(X, ord=self.order, dim=1, keepdim=True)
+        norms = torch.linalg.vector_norm(X.masked_fill(is_zero, 1.0), ord=self.order, dim=1, keepdim=True)
+        return X / norms.masked_fill(is_zero, 1.0)
 
     def norms(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return bounds of the norm of a row over boxes, each of shape (n, 1)."""
