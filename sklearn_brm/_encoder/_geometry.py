@@ -161,9 +161,9 @@ def _patch_size(owner, sides):
 def _padding(owner, sides, patch):
     if owner.padding == "same":
         return (patch[0] - 1) // 2, (patch[1] - 1) // 2
-    padding = int(owner.padding)
-    rows = 0 if sides[0] == 1 else padding
-    if (rows and rows >= sides[0]) or (padding and padding >= sides[1]):
+    # A side of one pixel has nothing to mirror.
+    padding = tuple(0 if side == 1 else int(owner.padding) for side in sides)
+    if any(pad and pad >= side for pad, side in zip(padding, sides)):
         rule = f"smaller than the images, {sides[0]} x {sides[1]}, which are mirrored at the border"
         raise parameter_error(owner, "padding", rule, owner.padding, ValueError)
-    return rows, padding
+    return padding

@@ -38,9 +38,10 @@ from ._units import against_mean, asked, measures_distances, shortened, unit_lay
 _DTYPES = [np.float64, np.float32, np.float16]
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
-# Entries of the maps of one batch: on a processor they stay in its cache from the product to the pooling.
-_ENTRIES = {"cpu": 5 * 2**20}
-_ENTRIES_ELSEWHERE = 2**27
+# Bytes of a map of one batch: on a processor it stays in the cache from the product to the pooling, and in
+# memory that is used again.
+_MAP_BYTES = {"cpu": 10 * 2**20}
+_MAP_BYTES_ELSEWHERE = 2**28
 # Patches are gathered, and channels measured, a few at a time.
 _ROWS = 4096
 
@@ -72,8 +73,9 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Parameters
     ----------
     encoder : transformer, default=None
-        Learns from patches, one in a row, such as `WTAEncoder`, `KMeans` or `PCA`. None is a `WTAEncoder` of
-        100 units. ``WTAEncoder(max_iter=0)`` takes patches as they are: the baseline without learning.
+        Learns from patches, one in a row, such as `WTAEncoder`, `KMeans` or `PCA`. None is
+        ``WTAEncoder(norm=2)``. ``WTAEncoder(max_iter=0)`` takes patches as they are: the baseline without
+        learning.
     image_shape : "auto" or tuple of int, default="auto"
         ``(height, width)`` or ``(height, width, channels)`` of the images that lie in the rows of `X`,
         channels last. "auto" takes square images of one or three channels where the number of columns is
@@ -364,7 +366,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return image_geometry(self, self.n_features_in_)
 
     def _new_encoder(self, random_state):
-        encoder = WTAEncoder() if self.encoder is None else clone(self.encoder)
+        encoder = WTAEncoder(norm=2) if self.encoder is None else clone(self.encoder)
         # An encoder without a seed would not be the same twice though this one has one.
         if encoder.get_params(deep=False).get("random_state", 0) is None:
             encoder.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
@@ -481,7 +483,8 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             return int(self.batch_size)
         geometry = self._geometry()
         per_image = geometry.n_places * max(self._n_units, geometry.n_pixels)
-        return max(_ENTRIES.get(device.type, _ENTRIES_ELSEWHERE) // per_image, 1)
+        n_bytes = per_image * (2 if self.precision == "bfloat16" else 4)
+        return max(_MAP_BYTES.get(device.type, _MAP_BYTES_ELSEWHERE) // n_bytes, 1)
 
 
 def _computed(dtype):
