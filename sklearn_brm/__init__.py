@@ -7,6 +7,7 @@ from ._classifier import RegularizedClassifier, paper_recipe
 from ._displays import (
     AttackProfileDisplay,
     DecisionPlaneDisplay,
+    DrivingPatchDisplay,
     ReceptiveFieldDisplay,
     RobustnessCurveDisplay,
     SpectrumDisplay,
@@ -41,6 +42,7 @@ __all__ = [
     "Certificates",
     "CriticalPerturbations",
     "DecisionPlaneDisplay",
+    "DrivingPatchDisplay",
     "NotCertifiableError",
     "NotConvertibleError",
     "PatchEncoder",

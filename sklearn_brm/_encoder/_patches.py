@@ -30,7 +30,7 @@ from .._device import compute_dtype
 from .._memory import apply_in_batches, with_smaller_batches
 from ..functional.convolutions import AgainstMean, Contrast, Cut, Grid, MaxPool, MeanPool, per_patch
 from ..functional.layers import Affine, Rectifier, Rescale, sequence
-from ..functional.patches import zca
+from ..functional.patches import pool_padding, zca
 from ._estimator import WTAEncoder
 from ._geometry import check_image_shape, check_patch_size, image_geometry
 from ._units import against_mean, asked, measures_distances, shortened, unit_layers
@@ -342,6 +342,71 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         places = {"device": device, "dtype": dtype, "result_dtype": result_dtype, "watch": watch}
         apply = partial(apply_in_batches, write, X, self._n_features_out, **places)
         return with_smaller_batches(self, apply, self._images_at_a_time(device))
+
+    def filters(self):
+        """Return the units of `encoder_` as filters of patches: what they weigh each pixel with.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_units, n_pixels)
+            Its `components_` or `cluster_centers_` through the whitening.
+        patch_shape : tuple of (height, width, channels)
+
+        Raises
+        ------
+        ValueError
+            If the encoder has neither.
+        """
+        check_is_fitted(self)
+        learned = [getattr(self.encoder_, name, None) for name in ("components_", "cluster_centers_")]
+        weights = next((array for array in learned if array is not None), None)
+        if weights is None:
+            rule = "an encoder with components_ or cluster_centers_, which filters are made of"
+            raise parameter_error(self, "encoder", rule, self.encoder_, ValueError)
+        geometry = self._geometry()
+        weights = weights if self.whitening_ is None else weights @ self.whitening_
+        return weights, (*geometry.patch, geometry.image[2])
+
+    def maps(self, X):
+        """Return what the units answer at every place, before any pooling.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Images, one per row.
+
+        Returns
+        -------
+        maps : ndarray of shape (n_samples, rows, columns, n_units)
+        """
+        unpooled = copy.copy(self).set_params(pool_size=None, grid=None)
+        unpooled.set_output(transform="default")
+        return unpooled.transform(X).reshape(-1, *unpooled.image_shape_out_)
+
+    def pixels_behind(self, first, last, axis=0, *, pooled=True):
+        """Return which rows or columns of an image stand behind some of those that come out.
+
+        Parameters
+        ----------
+        first, last : int
+            The first and last of them.
+        axis : {0, 1}, default=0
+            Rows or columns.
+        pooled : bool, default=True
+            Whether they are counted after the pooling windows, and not in `maps`. The grid is left out.
+
+        Returns
+        -------
+        first, last : int
+            Below 0 and beyond the image where it is mirrored or windows stick out.
+        """
+        geometry = self._geometry()
+        if pooled and geometry.pool is not None:
+            size, stride = geometry.pool[axis], geometry.pool_stride
+            first = first * stride - pool_padding(size, stride)
+            last = last * stride - pool_padding(size, stride) + size - 1
+        offset = geometry.padding[axis]
+        return first * geometry.stride - offset, last * geometry.stride - offset + geometry.patch[axis] - 1
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
