@@ -1,29 +1,33 @@
-"""The networks that `bench_images.py` compares: layers that learn from patches."""
+"""The networks that `bench_images.py` compares: layers that learn from patches, and a head on their maps."""
 
 from dataclasses import dataclass
 
+import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
-from sklearn_brm import PatchEncoder, WTAEncoder
-
-# Inverse temperature, power of the activation and rate of the three layers of SoftHebb (Journé et al. 2023).
-_SOFT = ((96, 5, 1.0, 1.0, 0.08), (384, 3, 0.65, 1.4, 0.005), (1536, 3, 0.25, 1.0, 0.01))
-_POWERS = (0.7, 1.4, 1.0)
+from sklearn_brm import PatchEncoder, RegularizedClassifier, WTAEncoder
 
 
 @dataclass(frozen=True)
-class Row:
-    """A network of the table.
+class SoftLayer:
+    """A layer of SoftHebb (Journé et al., ICLR 2023, table of settings): units, patch, and how they learn."""
 
-    Parameters
-    ----------
-    title : str
-    layers : list of PatchEncoder
-        Each learns from the maps of the one before.
-    """
+    n_units: int
+    patch_size: int
+    inverse_temperature: float
+    power: float
+    pooling: str
+    pool_size: int
+    learning_rate: float
+    n_patches: int
+    batch_size: int
 
-    title: str
-    layers: list
+
+SOFTHEBB = (
+    SoftLayer(96, 5, 1.0, 0.7, "max", 4, 0.08, 400_000, 1000),
+    SoftLayer(384, 3, 0.65, 1.4, "max", 4, 0.005, 200_000, 500),
+    SoftLayer(1536, 3, 0.25, 1.0, "mean", 2, 0.01, 100_000, 250),
+)
 
 
 def one_layer(encoder, image_shape, **options):
@@ -32,63 +36,135 @@ def one_layer(encoder, image_shape, **options):
     return [PatchEncoder(encoder, image_shape=image_shape, **settings)]
 
 
-def soft_layers(image_shape, *, learn=True, n_patches=(400_000, 200_000, 100_000), updates=5000):
-    """The three layers of SoftHebb, or the weights that they start from."""
+def soft_layers(image_shape, settings=SOFTHEBB, *, updates=5000, rule="soft", **options):
+    """Layers on standardised maps, as SoftHebb has them, after so many updates each; 0 learns nothing."""
     layers, shape = [], image_shape
-    for i, (n_units, size, sharpness, _, rate) in enumerate(_SOFT):
-        batch_size = (1000, 500, 250)[i]
+    for seed, layer in enumerate(settings):
         encoder = WTAEncoder(
-            n_units,
+            layer.n_units,
             norm=2,
-            rule="soft",
-            inverse_temperature=sharpness,
+            rule=rule,
+            inverse_temperature=layer.inverse_temperature,
             normalize=False,
             init="normal",
-            learning_rate=rate,
+            learning_rate=layer.learning_rate,
             schedule="constant",
-            batch_size=batch_size,
-            max_iter=-(-updates * batch_size // n_patches[i]) if learn else 0,
+            batch_size=layer.batch_size,
+            max_iter=-(-updates * layer.batch_size // layer.n_patches),
             n_iter_no_change=None,
             precision="bfloat16",
         )
         layers.append(
             PatchEncoder(
-                encoder,
+                encoder.set_params(**options),
                 image_shape=shape,
-                patch_size=size,
+                patch_size=layer.patch_size,
                 padding="same",
-                n_patches=n_patches[i],
+                n_patches=layer.n_patches,
                 standardize=True,
                 contrast=None,
                 whitening=None,
-                power=_POWERS[i],
-                pooling="max" if i < 2 else "mean",
-                pool_size=4 if i < 2 else 2,
+                power=layer.power,
+                pooling=layer.pooling,
+                pool_size=layer.pool_size,
                 pool_stride=2,
                 grid=None,
                 precision="bfloat16",
                 output_dtype="float16",
-                random_state=i,
+                random_state=seed,
             )
         )
-        shape = shape[0] // 2, shape[1] // 2, n_units
+        shape = shape[0] // 2, shape[1] // 2, layer.n_units
     return layers
 
 
-def first_layers(image_shape):
-    """By the name of a row, one layer of each kind."""
-    units = {400: "400 units", 1600: "1,600 units"}
-    rows = {}
-    for n, words in units.items():
-        rows[f"local_{n}"] = Row(f"local learning, {words}", one_layer(WTAEncoder(n, norm=2), image_shape))
-        rows[f"rows_{n}"] = Row(
-            f"patches of the data, no learning, {words}",
-            one_layer(WTAEncoder(n, norm=2, max_iter=0), image_shape),
-        )
-        rows[f"gaussian_{n}"] = Row(
-            f"Gaussian filters, no learning, {words}",
-            one_layer(WTAEncoder(n, norm=2, init="normal", max_iter=0), image_shape),
-        )
-        kmeans = MiniBatchKMeans(n, batch_size=4096, n_init=1)
-        rows[f"kmeans_{n}"] = Row(f"k-means, {words}", one_layer(kmeans, image_shape))
-    return rows
+def networks(image_shape):
+    """Return by the name of a row its title and the layers; none are the bare pixels."""
+    found = {"pixels": ("raw pixels", [])}
+    for n in (400, 1600):
+        encoders = {
+            "local": ("local learning", WTAEncoder(n, norm=2, precision="bfloat16")),
+            "rows": ("patches of the data, no learning", WTAEncoder(n, norm=2, max_iter=0)),
+            "gaussian": ("Gaussian filters, no learning", WTAEncoder(n, norm=2, init="normal", max_iter=0)),
+            "kmeans": ("k-means", MiniBatchKMeans(n, batch_size=4096, n_init=1)),
+        }
+        for name, (title, encoder) in encoders.items():
+            found[f"{name}_{n}"] = f"{title}, {n:,} units", one_layer(encoder, image_shape)
+    found["soft_3"] = "soft rule, three layers", soft_layers(image_shape)
+    found["random_3"] = "Gaussian filters, no learning, three layers", soft_layers(image_shape, updates=0)
+    return found
+
+
+class Head:
+    """A linear classifier on standardised features, whose strength is chosen on the last rows.
+
+    Parameters
+    ----------
+    alphas : tuple of float
+        Strengths of the L2 penalty, in units of standardised features.
+    epochs : int
+    n_validation : int
+        Rows set aside to choose the strength; the chosen classifier is then trained on all rows.
+    learning_rate : float
+    """
+
+    def __init__(self, alphas, *, epochs, n_validation=5000, learning_rate=1e-3):
+        self.alphas = alphas
+        self.epochs = epochs
+        self.n_validation = n_validation
+        self.learning_rate = learning_rate
+
+    def measure(self, F, y, F_test, y_test):
+        """Return a dict of the accuracy on the test rows, the strength and how it was chosen."""
+        F, F_test = standardized(F, F_test)
+        n = len(F) - self.n_validation
+        validation = {}
+        for alpha in self.alphas if len(self.alphas) > 1 else ():
+            validation[alpha] = float(self._fitted(alpha, F[:n], y[:n]).score(F[n:], y[n:]))
+        alpha = max(validation, key=validation.get, default=self.alphas[0])
+        model = self._fitted(alpha, F, y)
+        return {
+            "accuracy": float(model.score(F_test, y_test)),
+            "training_accuracy": float(model.score(F[:n], y[:n])),
+            "alpha": alpha,
+            "validation": validation,
+            "n_features": F.shape[1],
+        }
+
+    def _fitted(self, alpha, F, y):
+        return RegularizedClassifier(
+            (),
+            penalty="l2",
+            alpha=alpha,
+            standardize=False,
+            learning_rate=self.learning_rate,
+            schedule="cosine",
+            batch_size=200,
+            max_iter=self.epochs,
+            tol=None,
+            random_state=0,
+        ).fit(F, y)
+
+
+def standardized(F, F_test, n_rows=5000):
+    """Return both in float32, centred and scaled by the columns of the first; a few rows at a time."""
+    mean = np.mean([part.mean(axis=0, dtype=np.float64) for part in _parts(F, n_rows)], axis=0)
+    square = np.mean([np.square(part - mean).mean(axis=0) for part in _parts(F, n_rows)], axis=0)
+    scale = np.sqrt(square).astype(np.float32)
+    scale[scale == 0] = 1
+    mean = mean.astype(np.float32)
+    results = []
+    for rows in (F, F_test):
+        result = np.empty(rows.shape, dtype=np.float32)
+        for start in range(0, len(rows), n_rows):
+            part = slice(start, start + n_rows)
+            result[part] = (rows[part].astype(np.float32) - mean.astype(np.float32)) / scale.astype(
+                np.float32
+            )
+        results.append(result)
+    return results
+
+
+def _parts(F, n_rows):
+    # Equal parts, so that the mean of means is the mean.
+    return np.array_split(F, max(len(F) // n_rows, 1))

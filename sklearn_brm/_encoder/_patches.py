@@ -28,7 +28,7 @@ from .._base import (
 )
 from .._device import compute_dtype
 from .._memory import apply_in_batches, with_smaller_batches
-from ..functional.convolutions import AgainstMean, Contrast, Cut, Grid, MaxPool, MeanPool, per_patch
+from ..functional.convolutions import AgainstMean, Cast, Contrast, Cut, Grid, MaxPool, MeanPool, per_patch
 from ..functional.layers import Affine, Rectifier, Rescale, sequence
 from ..functional.patches import pool_padding, zca
 from ._estimator import WTAEncoder
@@ -515,10 +515,8 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         yield self._cut(geometry, device)
         units = shortened(self._answers(device, dtype, convert), short_dtype)
         yield per_patch(sequence(*self._steps(device, dtype), *units), geometry.n_places)
-        if self.activation is not None:
-            yield Rectifier(float(self.power))
         is_short = short_dtype != dtype and isinstance(units[-1], Affine)
-        yield from self._pools(geometry, device, short_dtype if is_short else dtype)
+        yield from self._activated_pools(geometry, device, short_dtype if is_short else dtype, dtype)
 
     def _cut(self, geometry, device):
         return Cut(geometry.image, geometry.patch, geometry.stride, geometry.padding, device)
@@ -535,11 +533,21 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             return layers
         return against_mean(layers, -1.0 if measures_distances(self.encoder_) else 1.0)
 
-    def _pools(self, geometry, device, dtype):
-        place = {"device": device, "dtype": dtype}
-        if geometry.pool is not None:
-            windows = (*geometry.places, self._n_units), geometry.pool, geometry.pool_stride
-            yield MaxPool(*windows) if self.pooling == "max" else MeanPool(*windows, **place)
+    def _activated_pools(self, geometry, device, short_dtype, dtype):
+        """Return the activation and the pooling of answers that come in `short_dtype`."""
+        windows = (*geometry.places, self._n_units), geometry.pool, geometry.pool_stride
+        # The activation never falls: it comes after the largest answers are found, which are fewer.
+        if geometry.pool is not None and self.pooling == "max":
+            yield MaxPool(*windows)
+        if self.activation is not None and self.power != 1 and short_dtype != dtype:
+            # Powers are several times as slow in short types.
+            yield Cast(dtype)
+            short_dtype = dtype
+        if self.activation is not None:
+            yield Rectifier(float(self.power))
+        place = {"device": device, "dtype": short_dtype}
+        if geometry.pool is not None and self.pooling == "mean":
+            yield MeanPool(*windows, **place)
         if geometry.cells is not None:
             yield Grid((*geometry.pooled, self._n_units), geometry.cells, **place)
 

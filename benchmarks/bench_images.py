@@ -1,0 +1,144 @@
+"""Local learning on images against what a referee asks for: CIFAR-10 and MNIST, one layer and three.
+
+    python benchmarks/bench_images.py cifar10 --output images
+    python benchmarks/bench_images.py mnist --rows local_400 kmeans_400
+
+Every row is computed once, on all test images, and kept in the output folder, so that the same command goes
+on where it was interrupted. Tables are written to `results/images_*.md` from all rows that are there.
+"""
+
+import argparse
+import json
+import pickle
+import time
+from functools import partial
+from pathlib import Path
+
+import _images
+import numpy as np
+from _common import load_cifar10, load_mnist, write_table
+
+_LOADERS = {"cifar10": (load_cifar10, (32, 32, 3)), "mnist": (load_mnist, (28, 28, 1))}
+_TITLES = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
+# Strengths in units of standardised features: few features are chosen among many, many among few.
+_HEADS = {
+    "small": _images.Head((1e-5, 1e-4, 1e-3), epochs=40, learning_rate=3e-3),
+    "large": _images.Head((1e-3, 1e-2), epochs=15, learning_rate=3e-4),
+}
+_MANY_FEATURES = 10_000
+_NOTES = {
+    "cifar10": "The images are those of a JPEG copy of CIFAR-10; all 50,000 train, all 10,000 test.",
+    "mnist": "All 60,000 images train, all 10,000 test.",
+}
+
+
+class Folder:
+    """Where results, layers and features are kept."""
+
+    def __init__(self, path, data):
+        self.path = Path(path) / data
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def has(self, name):
+        """Return whether a row is there."""
+        return (self.path / f"{name}.json").exists()
+
+    def result(self, name, compute=None):
+        """Return the dict of a row, computed where it is not there yet."""
+        path = self.path / f"{name}.json"
+        if not path.exists():
+            content = json.dumps(compute(), indent=1)
+            path.write_text(content)
+        return json.loads(path.read_text())
+
+    def features(self, name, layers, images):
+        """Return the features of training and test images, with the processor's seconds they took."""
+        paths = [self.path / f"{name}_{split}.npy" for split in ("train", "test")]
+        times = self.path / f"{name}_seconds.json"
+        if not times.exists():
+            found, seconds = learn(layers, images)
+            for path, array in zip(paths, found):
+                np.save(path, array)
+            (self.path / f"{name}.pkl").write_bytes(pickle.dumps(layers))
+            times.write_text(json.dumps(seconds))
+        return [np.load(path, mmap_mode="r") for path in paths], json.loads(times.read_text())
+
+
+def learn(layers, images):
+    """Fit each layer on the maps of the one before; return the last maps and the seconds of each layer."""
+    seconds = {"learn": [], "map": []}
+    for layer in layers:
+        start = time.process_time()
+        layer.fit(images[0])
+        learned = time.process_time()
+        images = [layer.transform(each) for each in images]
+        seconds["learn"].append(learned - start)
+        seconds["map"].append(time.process_time() - learned)
+        print(
+            f"  {layer.image_shape_out_}: learned {seconds['learn'][-1]:.0f} s, mapped {seconds['map'][-1]:.0f} s"
+        )
+    return images, seconds
+
+
+def run(data, names, output):
+    """Compute the rows, one after the other, and write the table."""
+    load, image_shape = _LOADERS[data]
+    folder, networks = Folder(output, data), _images.networks(image_shape)
+    splits = None
+    for name in names or networks:
+        if folder.has(name):
+            continue
+        splits = splits or [load(split) for split in ("train", "test")]
+        print(f"{data}, {name}", flush=True)
+        found = folder.result(name, partial(measure, folder, name, networks[name][1], splits))
+        print(found, flush=True)
+    table(data, folder, networks)
+
+
+def measure(folder, name, layers, splits):
+    """Return what a row of the table says."""
+    (X, y), (X_test, y_test) = splits
+    (F, F_test), seconds = folder.features(name, layers, [X, X_test])
+    start = time.process_time()
+    head = _HEADS["large" if F.shape[1] > _MANY_FEATURES else "small"]
+    found = head.measure(F, y, F_test, y_test)
+    return found | seconds | {"head": time.process_time() - start}
+
+
+def table(data, folder, networks):
+    """Write what is there."""
+    rows = []
+    for name, (title, _) in networks.items():
+        if not folder.has(name):
+            continue
+        found = folder.result(name)
+        rows.append(
+            [
+                title,
+                f"{found['n_features']:,}",
+                f"{found['accuracy']:.4f}",
+                f"{found['training_accuracy']:.3f}",
+                f"{found['alpha']:g}",
+                *(f"{sum(found[part]):.0f}" for part in ("learn", "map")),
+                f"{found['head']:.0f}",
+            ]
+        )
+    header = ["network", "features", "test accuracy", "training accuracy", "alpha"]
+    header += ["learn [s]", "map [s]", "head [s]"]
+    notes = [_NOTES[data], "Seconds are those of one thread, on a machine shared with other work."]
+    write_table(f"images_{data}", f"{_TITLES[data]}: local learning on patches", header, rows, notes=notes)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=[*_LOADERS])
+    parser.add_argument("--rows", nargs="+", help="which rows; else all")
+    parser.add_argument("--output", type=Path, default=Path("report") / "images")
+    options = parser.parse_args()
+    run(options.part, options.rows, options.output)
+
+
+if __name__ == "__main__":
+    main()
