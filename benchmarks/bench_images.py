@@ -74,9 +74,7 @@ def learn(layers, images):
         images = [layer.transform(each) for each in images]
         seconds["learn"].append(learned - start)
         seconds["map"].append(time.process_time() - learned)
-        print(
-            f"  {layer.image_shape_out_}: learned {seconds['learn'][-1]:.0f} s, mapped {seconds['map'][-1]:.0f} s"
-        )
+        print(f"  {layer.image_shape_out_}: {seconds}", flush=True)
     return images, seconds
 
 
