@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_brm import PatchEncoder, RegularizedClassifier, WTAEncoder
 
@@ -79,7 +80,10 @@ def soft_layers(image_shape, settings=SOFTHEBB, *, updates=5000, rule="soft", **
 
 
 def networks(image_shape):
-    """Return by the name of a row its title and the layers; none are the bare pixels."""
+    """Return by the name of a row its title and its layers; none are the bare pixels.
+
+    A tuple of names in the place of layers are the features of these rows side by side.
+    """
     found = {"pixels": ("raw pixels", [])}
     for n in (400, 1600):
         encoders = {
@@ -92,6 +96,7 @@ def networks(image_shape):
             found[f"{name}_{n}"] = f"{title}, {n:,} units", one_layer(encoder, image_shape)
     found["soft_3"] = "soft rule, three layers", soft_layers(image_shape)
     found["random_3"] = "Gaussian filters, no learning, three layers", soft_layers(image_shape, updates=0)
+    found["both"] = "three soft layers beside one of 1,600 units", ("soft_3", "local_1600")
     return found
 
 
@@ -114,9 +119,12 @@ class Head:
         self.n_validation = n_validation
         self.learning_rate = learning_rate
 
-    def measure(self, F, y, F_test, y_test):
-        """Return a dict of the accuracy on the test rows, the strength and how it was chosen."""
-        F, F_test = standardized(F, F_test)
+    def measure(self, parts, y, test_parts, y_test):
+        """Return a dict of the accuracy on the test rows, the strength and how it was chosen.
+
+        `parts` and `test_parts` are lists of features that stand side by side.
+        """
+        F, F_test = standardized(parts, test_parts)
         n = len(F) - self.n_validation
         validation = {}
         for alpha in self.alphas if len(self.alphas) > 1 else ():
@@ -146,25 +154,19 @@ class Head:
         ).fit(F, y)
 
 
-def standardized(F, F_test, n_rows=5000):
-    """Return both in float32, centred and scaled by the columns of the first; a few rows at a time."""
-    mean = np.mean([part.mean(axis=0, dtype=np.float64) for part in _parts(F, n_rows)], axis=0)
-    square = np.mean([np.square(part - mean).mean(axis=0) for part in _parts(F, n_rows)], axis=0)
-    scale = np.sqrt(square).astype(np.float32)
-    scale[scale == 0] = 1
-    mean = mean.astype(np.float32)
-    results = []
-    for rows in (F, F_test):
-        result = np.empty(rows.shape, dtype=np.float32)
-        for start in range(0, len(rows), n_rows):
-            part = slice(start, start + n_rows)
-            result[part] = (rows[part].astype(np.float32) - mean.astype(np.float32)) / scale.astype(
-                np.float32
-            )
-        results.append(result)
+def standardized(parts, test_parts, n_rows=5000):
+    """Return the features of all parts side by side, centred and scaled by the first; a few rows at a time."""
+    n_columns = sum(part.shape[1] for part in parts)
+    results = [np.empty((len(each[0]), n_columns), dtype=np.float32) for each in (parts, test_parts)]
+    start = 0
+    for pair in zip(parts, test_parts):
+        columns = slice(start, start + pair[0].shape[1])
+        scaler = StandardScaler()
+        for first in range(0, len(pair[0]), n_rows):
+            scaler.partial_fit(pair[0][first : first + n_rows].astype(np.float32))
+        for result, part in zip(results, pair):
+            for first in range(0, len(part), n_rows):
+                rows = slice(first, first + n_rows)
+                result[rows, columns] = scaler.transform(part[rows].astype(np.float32))
+        start = columns.stop
     return results
-
-
-def _parts(F, n_rows):
-    # Equal parts, so that the mean of means is the mean.
-    return np.array_split(F, max(len(F) // n_rows, 1))
