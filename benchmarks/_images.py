@@ -155,7 +155,7 @@ class Head:
 
 
 def standardized(parts, test_parts, n_rows=5000):
-    """Return the features of all parts side by side, centred and scaled by the first; a few rows at a time."""
+    """Return the features of all parts side by side, centred and scaled by the first, in float32."""
     n_columns = sum(part.shape[1] for part in parts)
     results = [np.empty((len(each[0]), n_columns), dtype=np.float32) for each in (parts, test_parts)]
     start = 0
