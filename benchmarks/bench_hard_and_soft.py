@@ -88,7 +88,7 @@ def main():
     ]
     notes = [
         f"{_N_TRAIN:,} training images, {_N_TEST:,} test images. Units are compared at length one;",
-        "directions are the participation ratio of the covariance of their answers, of 384 units, before pooling.",
+        "directions are the participation ratio of the covariance of their answers, before pooling.",
     ]
     write_table("images_hard_and_soft", "Hard and soft rule in the second layer", header, rows, notes=notes)
 

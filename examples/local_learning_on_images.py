@@ -114,7 +114,7 @@ def draw_curve(found, path):
         ax.plot(units, [found[name, n] for n in units], "o-", label=name)
     ax.axhline(found["pixels", 0], color="black", linestyle=":", label="pixels")
     ax.set(xscale="log", xlabel="units of the first layer", ylabel="test accuracy")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper left")
     figure.savefig(path, dpi=100)
 
 
