@@ -16,7 +16,10 @@ from pathlib import Path
 
 import _images
 import numpy as np
-from _common import load_cifar10, load_mnist, write_table
+from _common import HERE, load_cifar10, load_mnist, write_table
+from sklearn.pipeline import Pipeline
+
+from sklearn_brm import DrivingPatchDisplay, ReceptiveFieldDisplay
 
 _LOADERS = {"cifar10": (load_cifar10, (32, 32, 3)), "mnist": (load_mnist, (28, 28, 1))}
 _TITLES = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
@@ -91,6 +94,7 @@ def run(data, names, output):
         found = folder.result(name, partial(measure, folder, name, networks, splits))
         print(found, flush=True)
     table(data, folder, networks)
+    picture(folder, data)
 
 
 def measure(folder, name, networks, splits):
@@ -131,6 +135,30 @@ def table(data, folder, networks):
     header += ["learn [s]", "map [s]", "head [s]"]
     notes = [_NOTES[data], "Seconds are those of one thread, on a machine shared with other work."]
     write_table(f"images_{data}", f"{_TITLES[data]}: local learning on patches", header, rows, notes=notes)
+
+
+def picture(folder, data):
+    """Draw the units of first layers by each rule, and what drives those of the third, where they are."""
+    paths = [folder.path / f"{name}.pkl" for name in ("local_1600", "soft_3")]
+    if not all(path.exists() for path in paths):
+        return
+    import matplotlib.pyplot as plt
+
+    (first,), soft = (pickle.loads(path.read_bytes()) for path in paths)
+    X, _ = _LOADERS[data][0]("test", 400)
+    figure, axes = plt.subplots(1, 3, figsize=(15, 5))
+    ReceptiveFieldDisplay.from_estimator(first, n_units=100, ax=axes[0])
+    ReceptiveFieldDisplay.from_estimator(soft[0], n_units=100, ax=axes[1])
+    layers = Pipeline([(f"layer_{i}", layer) for i, layer in enumerate(soft)])
+    DrivingPatchDisplay.from_estimator(layers, X, n_units=8, n_best=8, ax=axes[2])
+    for ax in axes:
+        if ax.get_legend():
+            ax.get_legend().remove()
+    axes[0].set_title("hard rule, whitened patches: 100 of 1,600")
+    axes[1].set_title("soft rule, first layer: all")
+    axes[2].set_title("soft rule, third layer: 8 of 1,536")
+    path = HERE.parent / "docs" / "images" / f"units_{data}.png"
+    figure.savefig(path, dpi=60, bbox_inches="tight")
 
 
 def main():
