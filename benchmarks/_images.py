@@ -94,8 +94,8 @@ def networks(image_shape):
         }
         for name, (title, encoder) in encoders.items():
             found[f"{name}_{n}"] = f"{title}, {n:,} units", one_layer(encoder, image_shape)
-    title = "local learning, 400 units, 4 x 4 cells"
-    found["grid_400"] = title, one_layer(WTAEncoder(400, norm=2), image_shape, grid=4)
+    title = "local learning, 200 units, 4 x 4 cells"
+    found["grid_200"] = title, one_layer(WTAEncoder(200, norm=2), image_shape, grid=4)
     found["soft_3"] = "soft rule, three layers", soft_layers(image_shape)
     found["random_3"] = "Gaussian filters, no learning, three layers", soft_layers(image_shape, updates=0)
     found["both"] = "three soft layers beside one of 1,600 units", ("soft_3", "local_1600")
