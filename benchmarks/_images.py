@@ -111,7 +111,8 @@ class Head:
         Strengths of the L2 penalty, in units of standardised features.
     epochs : int
     n_validation : int
-        Rows set aside to choose the strength; the chosen classifier is then trained on all rows.
+        Rows set aside to choose the strength, at most a fifth of all; the chosen classifier is then trained on
+        all rows.
     learning_rate : float
     """
 
@@ -127,7 +128,7 @@ class Head:
         `parts` and `test_parts` are lists of features that stand side by side.
         """
         F, F_test = standardized(parts, test_parts)
-        n = len(F) - self.n_validation
+        n = len(F) - min(self.n_validation, len(F) // 5)
         validation = {}
         for alpha in self.alphas if len(self.alphas) > 1 else ():
             validation[alpha] = float(self._fitted(alpha, F[:n], y[:n]).score(F[n:], y[n:]))

@@ -2,6 +2,7 @@
 
     python benchmarks/bench_images.py cifar10 --output images
     python benchmarks/bench_images.py mnist --rows local_400 kmeans_400
+    python benchmarks/bench_images.py cifar10 --images 10000 --rows local_400 rows_400 pixels
 
 Every row is computed once, on all test images, and kept in the output folder, so that the same command goes
 on where it was interrupted. Tables are written to `results/images_*.md` from all rows that are there.
@@ -30,8 +31,8 @@ _HEADS = {
 }
 _MANY_FEATURES = 10_000
 _NOTES = {
-    "cifar10": "The images are those of a JPEG copy of CIFAR-10; all 50,000 train, all 10,000 test.",
-    "mnist": "All 60,000 images train, all 10,000 test.",
+    "cifar10": "They are those of a JPEG copy of CIFAR-10.",
+    "mnist": "",
 }
 
 
@@ -81,19 +82,20 @@ def learn(layers, images):
     return images, seconds
 
 
-def run(data, names, output):
+def run(data, names, output, n_images):
     """Compute the rows, one after the other, and write the table."""
     load, image_shape = _LOADERS[data]
-    folder, networks = Folder(output, data), _images.networks(image_shape)
+    label = data if n_images is None else f"{data}_{n_images}"
+    folder, networks = Folder(output, label), _images.networks(image_shape)
     splits = None
     for name in names or networks:
         if folder.has(name):
             continue
-        splits = splits or [load(split) for split in ("train", "test")]
+        splits = splits or [load("train", n_images), load("test")]
         print(f"{data}, {name}", flush=True)
         found = folder.result(name, partial(measure, folder, name, networks, splits))
         print(found, flush=True)
-    table(data, folder, networks)
+    table(data, folder, networks, n_images)
     picture(folder, data)
 
 
@@ -113,7 +115,7 @@ def measure(folder, name, networks, splits):
     return found | seconds | {"head": time.process_time() - start}
 
 
-def table(data, folder, networks):
+def table(data, folder, networks, n_images):
     """Write what is there."""
     rows = []
     for name, (title, _) in networks.items():
@@ -133,8 +135,13 @@ def table(data, folder, networks):
         )
     header = ["network", "features", "test accuracy", "training accuracy", "alpha"]
     header += ["learn [s]", "map [s]", "head [s]"]
-    notes = [_NOTES[data], "Seconds are those of one thread, on a machine shared with other work."]
-    write_table(f"images_{data}", f"{_TITLES[data]}: local learning on patches", header, rows, notes=notes)
+    train = "All images train" if n_images is None else f"The first {n_images:,} images train"
+    notes = [
+        f"{train}, all 10,000 test images are tested. {_NOTES[data]}",
+        "Seconds are those of one thread, on a machine shared with other work.",
+    ]
+    title = f"{_TITLES[data]}: local learning on patches"
+    write_table(f"images_{folder.path.name}", title, header, rows, notes=notes)
 
 
 def picture(folder, data):
@@ -167,9 +174,10 @@ def main():
     )
     parser.add_argument("part", choices=[*_LOADERS])
     parser.add_argument("--rows", nargs="+", help="which rows; else all")
+    parser.add_argument("--images", type=int, help="how many training images; else all")
     parser.add_argument("--output", type=Path, default=Path("report") / "images")
     options = parser.parse_args()
-    run(options.part, options.rows, options.output)
+    run(options.part, options.rows, options.output, options.images)
 
 
 if __name__ == "__main__":
