@@ -111,7 +111,7 @@ class Head:
         Strengths of the L2 penalty, in units of standardised features.
     epochs : int
     n_validation : int
-        Rows set aside to choose the strength, at most a fifth of all; the chosen classifier is then trained on
+        Rows set aside to choose the strength, at most a fifth of all; the chosen classifier then learns from
         all rows.
     learning_rate : float
     """

@@ -234,6 +234,23 @@ def test_what_comes_after_patches_can_be_changed_after_fit(digits):
     assert encoder.image_shape_out_ == (2, 2, 12)
 
 
+def test_maps_are_arrays_whatever_the_output_and_change_nothing(digits):
+    X = digits[0][:10]
+    encoder = small().fit(X)
+    expected = encoder.maps(X)
+    assert expected.shape == (10, 6, 6, 12)
+    np.testing.assert_allclose(quadrants(expected.reshape(10, 36, 12), 6), encoder.transform(X), rtol=1e-10)
+    encoder.set_output(transform="pandas")
+    np.testing.assert_array_equal(encoder.maps(X), expected)
+    assert encoder.transform(X).columns[0] == "patchencoder0"
+
+
+def test_parameters_that_no_longer_fit_leave_no_shape_but_a_picture_of_the_estimator(digits):
+    encoder = small().fit(digits[0][:10]).set_params(image_shape=(3, 3))
+    assert not hasattr(encoder, "image_shape_out_")
+    assert "PatchEncoder" in encoder._repr_html_()
+
+
 # The shape of images
 
 

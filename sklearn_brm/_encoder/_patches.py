@@ -379,9 +379,9 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         -------
         maps : ndarray of shape (n_samples, rows, columns, n_units)
         """
+        check_is_fitted(self)
         unpooled = copy.copy(self).set_params(pool_size=None, grid=None)
-        unpooled.set_output(transform="default")
-        return unpooled.transform(X).reshape(-1, *unpooled.image_shape_out_)
+        return np.asarray(unpooled.transform(X)).reshape(-1, *unpooled.image_shape_out_)
 
     def pixels_behind(self, first, last, axis=0, *, pooled=True):
         """Return which rows or columns of an image stand behind some of those that come out.
@@ -417,7 +417,11 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def image_shape_out_(self):
         """Shape of the images that come out, (height, width, n_units)."""
         check_is_fitted(self)
-        return *self._geometry().shape_out, self._n_units
+        try:
+            return *self._geometry().shape_out, self._n_units
+        except (TypeError, ValueError) as error:
+            # Parameters set to nonsense after fit: whoever looks at properties takes no other error.
+            raise AttributeError(str(error)) from error
 
     @property
     def _n_features_out(self):
