@@ -152,6 +152,7 @@ def main():
     parser.add_argument("--attacked", type=int, default=100, help="test images under PGD")
     parser.add_argument("--worst-case", type=int, default=40, help="test images under the worst case")
     parser.add_argument("--epochs", type=int, default=10, help="of back-propagation")
+    parser.add_argument("--layers", type=int, nargs="+", default=[1, 2, 3], choices=[1, 2, 3])
     parser.add_argument("--updates", type=int, default=5000, help="of local learning, per layer")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -159,7 +160,7 @@ def main():
     X, y = load_cifar10("train", _N_TRAIN)
     test = load_cifar10("test", _N_TEST)
     rows = []
-    for n_layers in (1, 2, 3):
+    for n_layers in options.layers:
         for title, pipeline, seconds in networks_of(options, n_layers, X, y, test):
             name = f"{title.split(',')[0].replace(' ', '_')}_{n_layers}"
             found = measured(options.output, name, pipeline, test, options.attacked, options.worst_case)
@@ -181,7 +182,8 @@ def main():
         f"Trained on {_N_TRAIN:,} images, accuracy on {_N_TEST:,}. Median Euclidean critical norm of those",
         f"right when clean among {options.attacked} test images under PGD, {options.worst_case} under the",
         f"worst case; pixels lie in [0, 1]. Exponent of the spectrum of the last features, ranks {_WINDOW}.",
-        f"Layers of {units} units with plain rectifiers; back-propagation without augmentation.",
+        f"Layers of {units} units with plain rectifiers, {options.updates:,} updates each of local learning;",
+        f"back-propagation for {options.epochs} epochs without augmentation.",
     ]
     title = "Robustness of depth: local learning against back-propagation"
     write_table("images_depth", title, header, rows, notes=notes)
