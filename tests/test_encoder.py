@@ -602,7 +602,7 @@ def test_degenerate_tables_are_learned_without_harm(X):
         ("inhibited", "first", "'last' or 'all'"),
         ("radius", 0, "a float in (0, inf)"),
         ("power", 0.5, "a float in [1, inf) or None"),
-        ("rule", "oja", "'minibatch' or 'sample'"),
+        ("rule", "oja", "'minibatch', 'sample' or 'soft'"),
         ("learning_rate", float("nan"), "a float in (0, inf)"),
         ("schedule", "square", "'constant', 'linear', 'cosine' or a callable"),
         ("max_iter", -1, "an int in [0, inf) or None"),
