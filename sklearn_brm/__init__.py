@@ -7,12 +7,13 @@ from ._classifier import RegularizedClassifier, paper_recipe
 from ._displays import (
     AttackProfileDisplay,
     DecisionPlaneDisplay,
+    DrivingPatchDisplay,
     ReceptiveFieldDisplay,
     RobustnessCurveDisplay,
     SpectrumDisplay,
     TradeOffDisplay,
 )
-from ._encoder import WTAEncoder
+from ._encoder import PatchEncoder, WTAEncoder
 from ._robustness import (
     AdversarialExamples,
     AdversarialScorer,
@@ -41,8 +42,10 @@ __all__ = [
     "Certificates",
     "CriticalPerturbations",
     "DecisionPlaneDisplay",
+    "DrivingPatchDisplay",
     "NotCertifiableError",
     "NotConvertibleError",
+    "PatchEncoder",
     "PowerLawSpectrum",
     "ReceptiveFieldDisplay",
     "RegularizedClassifier",

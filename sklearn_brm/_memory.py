@@ -49,29 +49,33 @@ def with_smaller_batches(owner, run, batch_size):
 
 
 @torch.no_grad()
-def apply_in_batches(function, X, n_columns, batch_size, *, device, dtype):
+def apply_in_batches(function, X, n_columns, batch_size, *, device, dtype, result_dtype=None, watch=iter):
     """Return what `function` makes of the rows of `X`, of which it sees `batch_size` at a time.
 
     Parameters
     ----------
     function : callable
         Called as ``function(rows, out)`` with rows on `device` in `dtype`. It writes their results into
-        `out`, a tensor on the processor of the type of `X`.
+        `out`, a tensor on the processor.
     X : ndarray or sparse matrix of shape (n, n_features)
-        float32 or float64.
+        Of a floating type.
     n_columns : int
         Of the result.
     batch_size : int
         Last of the positional parameters, for `with_smaller_batches`.
     device : torch.device
     dtype : torch.dtype
+    result_dtype : NumPy dtype, optional
+        Of the result; by default that of `X`.
+    watch : callable
+        Wraps the range of batches, such as in a progress bar.
 
     Returns
     -------
     ndarray of shape (n, n_columns)
     """
-    results = np.empty((X.shape[0], n_columns), dtype=X.dtype)
-    for start in range(0, X.shape[0], batch_size):
+    results = np.empty((X.shape[0], n_columns), dtype=result_dtype or X.dtype)
+    for start in watch(range(0, X.shape[0], batch_size)):
         part = slice(start, start + batch_size)
         function(as_tensor(dense(X[part]), device=device, dtype=dtype), torch.from_numpy(results[part]))
     return results

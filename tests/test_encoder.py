@@ -41,6 +41,7 @@ def encoder(digits):
         WTAEncoder(),
         WTAEncoder(rule="sample", max_iter=2, power=None),
         WTAEncoder(init="spread", prune="mixture", precision="bfloat16"),
+        WTAEncoder(rule="soft", max_iter=2),
     ]
 )
 def test_common_checks_of_scikit_learn(estimator, check):
@@ -78,6 +79,28 @@ def test_partial_fit_on_chunks_is_the_rule_at_a_constant_rate_in_the_order_given
     sample_step(layer, torch.tensor(X / 16), Rule(), 0.1)
     np.testing.assert_allclose(encoder.components_, layer.W.numpy(), rtol=1e-10)
     assert encoder.n_wins_.sum() == 10
+
+
+@pytest.mark.parametrize("init", ["rows", "normal", "spread"])
+def test_the_soft_rule_starts_far_outside_of_the_radius_and_comes_in(digits, init):
+    X = digits[0] / 16
+    options = {"rule": "soft", "norm": 2, "normalize": False, "init": init, "random_state": 0}
+    start = WTAEncoder(20, max_iter=0, radius=2.0, **options).fit(X)
+    np.testing.assert_allclose(np.linalg.norm(start.components_, axis=1), 50.0)
+    first = start.set_params(radius=1.0).partial_fit(X[:5]).n_updates_
+    assert first == 1
+    encoder = WTAEncoder(20, learning_rate=0.08, max_iter=200, schedule="constant", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        encoder.fit(X)
+    assert np.median(np.linalg.norm(encoder.components_, axis=1)) < 3
+    assert encoder.history_["largest_change"][-1] < encoder.history_["largest_change"][0] / 5
+
+
+def test_weights_that_are_given_to_the_soft_rule_start_where_they_are(digits):
+    X, init = digits[0] / 16, np.random.default_rng(0).normal(size=(6, 64))
+    encoder = WTAEncoder(6, rule="soft", norm=2, init=init, max_iter=0).fit(X)
+    np.testing.assert_array_equal(encoder.components_, init)
 
 
 @pytest.mark.parametrize("batch_size", [32, 100, 4096])
@@ -579,7 +602,7 @@ def test_degenerate_tables_are_learned_without_harm(X):
         ("inhibited", "first", "'last' or 'all'"),
         ("radius", 0, "a float in (0, inf)"),
         ("power", 0.5, "a float in [1, inf) or None"),
-        ("rule", "oja", "'minibatch' or 'sample'"),
+        ("rule", "oja", "'minibatch', 'sample' or 'soft'"),
         ("learning_rate", float("nan"), "a float in (0, inf)"),
         ("schedule", "square", "'constant', 'linear', 'cosine' or a callable"),
         ("max_iter", -1, "an int in [0, inf) or None"),

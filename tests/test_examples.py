@@ -206,3 +206,17 @@ def test_candidates_are_chosen_by_the_validation_split_alone(monkeypatch):
     close = {"mechanism": np.array(["local", "local"]), "accuracy": np.array([0.5056, 0.4932])}
     close["pgd"] = np.array([0.1437, 0.1522])
     assert beyond.reached(close, 5000)["c"]["pgd"] == 0.1522
+
+
+def test_local_learning_on_digits_goes_on_from_what_is_measured(tmp_path):
+    pytest.importorskip("matplotlib")
+    arguments = ["--units", 5, "--output", tmp_path / "out"]
+    first = run_example("local_learning_on_images.py", *arguments, folder=tmp_path).stdout
+    accuracies = [float(value) for value in re.findall(r"0\.\d{4}", first)]
+    assert len(accuracies) == 5
+    assert min(accuracies) > 0.85
+    for name in ("accuracy", "filters", "driving_patches"):
+        assert (tmp_path / "out" / f"{name}.png").exists()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.json")}
+    assert run_example("local_learning_on_images.py", *arguments, folder=tmp_path).stdout == first
+    assert {path: path.stat().st_mtime_ns for path in times} == times

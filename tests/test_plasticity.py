@@ -18,6 +18,7 @@ from sklearn_brm.functional.plasticity import (
     power_weights,
     row_scales,
     sample_step,
+    soft_step,
 )
 
 CPU = torch.device("cpu")
@@ -78,6 +79,66 @@ def loop_sample(W, X, p, rule, rate):
                 increments[unit, i] = g * (rule.R**p * v[i] - h[unit] * W[unit, i]) / tau
         W += increments
     return W
+
+
+def loop_soft(W, X, p, rule, rate):
+    """Apply the soft rule of Journé et al. with nothing but scalars."""
+    n_units, n_features = W.shape
+    total = [[0.0] * n_features for _ in range(n_units)]
+    for v in X:
+        h = [overlap(w, v, p) for w in W]
+        exponentials = [math.exp(rule.t * (value - max(h))) for value in h]
+        for unit in range(n_units):
+            y = exponentials[unit] / sum(exponentials)
+            y = y if h[unit] == max(h) else -y
+            for i in range(n_features):
+                total[unit][i] += y * (rule.R**p * v[i] - h[unit] * W[unit][i])
+    largest = max(abs(value) for row in total for value in row)
+    moved = W.copy()
+    for unit in range(n_units):
+        norm = sum(abs(value) ** p for value in W[unit]) ** (1 / p)
+        step = rate * rule.R * math.sqrt(abs(norm / rule.R - 1)) / largest
+        for i in range(n_features):
+            moved[unit, i] += step * total[unit][i]
+    return moved
+
+
+@pytest.mark.parametrize("p", [2, 3])
+@pytest.mark.parametrize("rule", [Rule(), Rule(R=2.5, t=0.3), Rule(R=0.5, t=4.0)])
+def test_three_soft_steps_equal_the_index_loop_to_the_last_digits(rule, p):
+    W, X = rule.R * draw(0, 7, 5), draw(1, 3, 11, 5) / 3
+    layer, expected = PlasticLayer(W.clone(), p), W.numpy()
+    for batch in X:
+        overlaps, winners = soft_step(layer, batch, rule, 0.05)
+        h = np.array([[overlap(w, v, p) for w in expected] for v in batch.numpy()])
+        np.testing.assert_allclose(overlaps.numpy(), h.max(axis=1))
+        np.testing.assert_array_equal(winners.numpy(), h.argmax(axis=1))
+        expected = loop_soft(expected, batch.numpy(), p, rule, 0.05)
+    np.testing.assert_allclose(layer.W.numpy(), expected, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(layer.A, power_weights(layer.W, p), rtol=0, atol=0)
+
+
+def test_a_soft_step_in_bfloat16_agrees_to_its_digits_and_keeps_the_weights_in_theirs():
+    W, X = 3 * draw(0, 20, 30).float(), draw(1, 50, 30).float()
+    exact, short = PlasticLayer(W.clone(), 2), PlasticLayer(W.clone(), 2, product_dtype=torch.bfloat16)
+    for layer in (exact, short):
+        soft_step(layer, X, Rule(t=0.2), 0.05)
+    assert short.W.dtype == torch.float32
+    change = exact.W - W
+    assert 0 < (short.W - exact.W).abs().max() < 0.2 * change.abs().max()
+
+
+@pytest.mark.parametrize("t", [1e-3, 1.0])
+def test_a_unit_at_the_radius_stands_still_under_the_soft_rule_and_all_others_move(t):
+    W = draw(0, 4, 6)
+    W /= W.norm(dim=1, keepdim=True)
+    W[1:] *= torch.tensor([2.0, 5.0, 0.5], dtype=torch.float64)[:, None]
+    layer = PlasticLayer(W.clone(), 2)
+    soft_step(layer, draw(1, 30, 6), Rule(t=t), 0.05)
+    moved = (layer.W - W).abs().amax(dim=1)
+    assert moved[0] < 1e-7
+    assert (moved[1:] > 1e-5).all()
+    assert moved.max() <= 0.05 * (5 - 1) ** 0.5 + 1e-12
 
 
 @pytest.mark.parametrize("p", [2, 3, 2.5])

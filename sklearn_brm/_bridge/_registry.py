@@ -1,6 +1,7 @@
 """Which converter belongs to which estimator, and the rules by which one is trusted."""
 
 import dataclasses
+import inspect
 
 import torch
 from scipy import sparse
@@ -359,7 +360,11 @@ def _owner_and_converter(estimator_type):
 
 
 def _by_method(estimator, target):
-    return estimator._as_torch(device=target.device, dtype=target.dtype)
+    kwargs = {"device": target.device, "dtype": target.dtype}
+    # One that holds another estimator asks for the means to convert that.
+    if "convert" in inspect.signature(estimator._as_torch).parameters:
+        kwargs["convert"] = target.convert
+    return estimator._as_torch(**kwargs)
 
 
 def _redefined(estimator_type, owner):

@@ -2,6 +2,7 @@
 
 from ._attack_profile import AttackProfileDisplay
 from ._decision_plane import DecisionPlaneDisplay
+from ._driving_patches import DrivingPatchDisplay
 from ._receptive_fields import ReceptiveFieldDisplay
 from ._robustness_curve import RobustnessCurveDisplay
 from ._spectrum import SpectrumDisplay
@@ -10,6 +11,7 @@ from ._trade_off import TradeOffDisplay
 __all__ = [
     "AttackProfileDisplay",
     "DecisionPlaneDisplay",
+    "DrivingPatchDisplay",
     "ReceptiveFieldDisplay",
     "RobustnessCurveDisplay",
     "SpectrumDisplay",

@@ -51,6 +51,7 @@ class ReceptiveFieldDisplay:
     See Also
     --------
     WTAEncoder : The encoder whose units these are.
+    DrivingPatchDisplay : What units of deeper layers answer to.
 
     Examples
     --------
@@ -74,17 +75,18 @@ class ReceptiveFieldDisplay:
 
     @classmethod
     def from_estimator(
-        cls, encoder, *, image_shape, n_units=_LARGEST_GRID, ax=None, histogram_ax=None, **kwargs
+        cls, encoder, *, image_shape=None, n_units=_LARGEST_GRID, ax=None, histogram_ax=None, **kwargs
     ):
         """Draw the units of a fitted encoder.
 
         Parameters
         ----------
-        encoder : WTAEncoder
-            Fitted on images, one per row.
-        image_shape : tuple of int
+        encoder : WTAEncoder or PatchEncoder
+            Fitted on images, one per row. Of a `PatchEncoder` the units of its encoder are drawn as filters
+            of patches, through the whitening; only a first layer, of 1 or 3 channels, has such pictures.
+        image_shape : tuple of int, default=None
             ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` with 1 or 3
-            channels.
+            channels. A `PatchEncoder` knows the shape of its patches.
         n_units : int, default=100
             How many units to show, evenly spaced; all where there are fewer.
         ax, histogram_ax : matplotlib Axes, default=None
@@ -105,14 +107,22 @@ class ReceptiveFieldDisplay:
         owner = f"{cls.__name__}.from_estimator"
         _check_both_axes(owner, ax, histogram_ax)
         check_fitted(owner, "encoder", encoder)
-        if not hasattr(encoder, "weight_variances_"):
-            raise parameter_error(owner, "encoder", "a fitted WTAEncoder", encoder)
+        learner = getattr(encoder, "encoder_", encoder)
+        if not hasattr(learner, "weight_variances_"):
+            raise parameter_error(owner, "encoder", "a fitted WTAEncoder, or a PatchEncoder of one", encoder)
         check_number(owner, "n_units", n_units, "[1, inf)", kind=numbers.Integral)
-        _check_image_shape(owner, image_shape, encoder.components_.shape[1])
-        n_shown = min(n_units, len(encoder.components_))
-        units = np.linspace(0, len(encoder.components_) - 1, n_shown).round().astype(int)
+        weights = learner.components_
+        if learner is not encoder:
+            weights, image_shape = encoder.filters()
+            if image_shape[2] not in (1, 3):
+                rule = f"a first layer, of 1 or 3 channels and not {image_shape[2]}"
+                raise parameter_error(owner, "encoder", rule, encoder, ValueError)
+        _check_image_shape(owner, image_shape, weights.shape[1])
+        encoder = learner
+        n_shown = min(n_units, len(weights))
+        units = np.linspace(0, len(weights) - 1, n_shown).round().astype(int)
         display = cls(
-            encoder.components_[units],
+            weights[units],
             image_shape=image_shape,
             variances=encoder.weight_variances_,
             dead=encoder.dead_,

@@ -39,6 +39,7 @@ from ..functional.plasticity import (
     power_weights,
     sample_step,
     scale_to_radius,
+    soft_step,
 )
 from ..functional.schedules import SCHEDULES
 from ._feeds import RowFeed
@@ -47,7 +48,7 @@ from ._learning import Learner
 from ._pruning import noise_cut
 from ._troubles import check_features, check_radius, warn_of_dead, warn_of_diverged, warn_of_open
 
-_STEPS = {"minibatch": minibatch_step, "sample": sample_step}
+_STEPS = {"minibatch": minibatch_step, "sample": sample_step, "soft": soft_step}
 _PRODUCT_DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 _INITS = ("rows", "normal", "spread")
 _DTYPES = [np.float64, np.float32]
@@ -59,6 +60,9 @@ _UPDATES = 1000
 
 # Dividing a row by its norm takes one of so few dimensions that the loss is felt.
 _FEW_FEATURES = 16
+
+# The soft rule starts far outside of the radius, which units of random weights reach on their way in.
+_SOFT_START = 25.0
 
 _TRANSFORM_ROWS = 2048
 
@@ -92,9 +96,15 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         The p-norm R that units converge to.
     power : float or None, default=4.5
         Exponent of the rectified overlaps, at least 1. None returns the bare overlaps.
-    rule : {"minibatch", "sample"}, default="minibatch"
+    rule : {"minibatch", "sample", "soft"}, default="minibatch"
         ``"minibatch"`` sums the increments of a batch and scales them by the largest; ``"sample"`` is the
-        exact sequential rule of [1]_, eq. 3, one row after the other, which is slow.
+        exact sequential rule of [1]_, eq. 3, one row after the other, which is slow. ``"soft"`` is that of
+        [3]_: all units learn from every row by their share of ``softmax(inverse_temperature * h)``, the
+        winner towards it and all others away from it, and each the slower the nearer its norm is to
+        `radius`. It was published for ``norm=2`` and ``normalize=False``, and does without `rank`,
+        `inhibition`, `inhibited` and `revive`.
+    inverse_temperature : float, default=1.0
+        How much the soft rule favours the largest overlaps.
     learning_rate : float, default=0.02
         For the minibatch rule the largest change of any weight in one update, in units of `radius`. For the
         sample rule the share of the way that a winner moves towards a row, ``radius^(norm - 1) / tau``.
@@ -110,7 +120,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     init : {"rows", "normal", "spread"} or array-like of shape (n_components, n_features), default="rows"
         Initial weights: rows of X drawn at random and scaled to the radius, N(0, 1) as published, or rows
         far from each other, chosen as k-means++ does among five times as many. Units beyond the number of
-        rows start as random mixtures of two rows.
+        rows start as random mixtures of two rows. Under the soft rule, which would leave units at the radius
+        where they are, all but given weights start at 25 times the radius.
     normalize : bool or "auto", default="auto"
         Divide each row by its p-norm, in `fit` and in `transform`. Rows of zeros stay zero. With fewer than
         16 features "auto" first puts a constant beside them, the median p-norm of the rows: else the
@@ -197,6 +208,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     .. [2] K. Holzhausen, M. Merlid, H. O. Torvik, A. Malthe-Sørenssen, M. E. Lepperød, "Exploring
        biologically inspired mechanisms of adversarial robustness", Neural Computing and Applications (2025),
        doi:10.1007/s00521-025-11019-6.
+    .. [3] A. Journé, H. Garcia Rodriguez, Q. Guo, T. Moraitis, "Hebbian deep learning without feedback", ICLR
+       2023.
 
     Examples
     --------
@@ -220,6 +233,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             "radius": number("(0, inf)"),
             "power": number("[1, inf)", None),
             "rule": one_of(*_STEPS),
+            "inverse_temperature": number("(0, inf)"),
             "learning_rate": number("(0, inf)"),
             "schedule": callable_or(*SCHEDULES),
             "max_iter": integer("[0, inf)", None),
@@ -249,6 +263,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         radius=1.0,
         power=4.5,
         rule="minibatch",
+        inverse_temperature=1.0,
         learning_rate=0.02,
         schedule="linear",
         max_iter=None,
@@ -273,6 +288,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.radius = radius
         self.power = power
         self.rule = rule
+        self.inverse_temperature = inverse_temperature
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.max_iter = max_iter
@@ -453,7 +469,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             (random_state.permutation(len(feed)) for _ in epochs),
             tol=float(self.tol),
             patience=self.n_iter_no_change,
-            last_revival=n_epochs // 2 if self.revive else 0,
+            last_revival=n_epochs // 2 if self.revive and self.rule != "soft" else 0,
             random_state=random_state,
         )
         return learner, random_state
@@ -469,7 +485,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _learner(self, W, batch_size, n_updates=math.inf):
         """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
         schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
-        learning_rate, R, delta = float(self.learning_rate), float(self.radius), float(self.inhibition)
+        learning_rate, R = float(self.learning_rate), float(self.radius)
+        strengths = {"delta": float(self.inhibition), "t": float(self.inverse_temperature)}
 
         def rate(update):
             share = update / n_updates
@@ -479,7 +496,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
         return Learner(
             PlasticLayer(W, float(self.norm), product_dtype=_PRODUCT_DTYPES[self.precision]),
-            Rule(R=R, k=int(self.rank), delta=delta, all_ranks=self.inhibited == "all"),
+            Rule(R=R, k=int(self.rank), all_ranks=self.inhibited == "all", **strengths),
             step=_STEPS[self.rule],
             rate=rate,
             batch_size=batch_size,
@@ -494,7 +511,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return max(_EPOCHS, math.ceil(_UPDATES / updates_per_epoch))
 
     def _starting_weights(self, feed, random_state):
-        return initial_weights(
+        W = initial_weights(
             self.init,
             feed,
             int(self.n_components),
@@ -502,6 +519,12 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             radius=float(self.radius),
             random_state=random_state,
         )
+        if self.rule == "soft" and isinstance(self.init, str):
+            scale_to_radius(W, float(self.norm), self._starting_radius())
+        return W
+
+    def _starting_radius(self):
+        return float(self.radius) * (_SOFT_START if self.rule == "soft" else 1.0)
 
     def _learned_weights(self, feed):
         return given_weights(self._weights(), "components_", feed, int(self.n_components))
@@ -518,7 +541,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if n_placed < n_units:
             rows = feed.with_length()[: n_units - n_placed]
             place = slice(n_placed, n_placed + len(rows))
-            W[place] = scale_to_radius(feed.take(rows), float(self.norm), float(self.radius))
+            W[place] = scale_to_radius(feed.take(rows), float(self.norm), self._starting_radius())
             n_placed += len(rows)
         return W, n_placed
 

@@ -103,7 +103,8 @@ class LinearBounds:
     def _lower(self, last, A):
         """Return the least value of ``A @ output`` of the node `last` that is found not to be undercut."""
         _, lowest = self._carried_back(last, A, {})
-        bends = [node for node in range(last) if isinstance(self._nodes[node][0], Rectifier)]
+        layers = [layer for layer, _ in self._nodes[:last]]
+        bends = [n for n, layer in enumerate(layers) if isinstance(layer, Rectifier) and layer.power >= 1]
         if not (self.n_steps and bends):
             return lowest
         touches = {node: self._first_touch(node, lowest.shape) for node in bends}

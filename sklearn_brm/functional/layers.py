@@ -260,8 +260,11 @@ class Rectifier(Monotone):
     ) -> tuple[Tensor, Tensor]:
         """Return chords from above and tangents from below, since the rectifier is convex.
 
-        They are those of `rectifier_lines`, which says what `touch` is.
+        They are those of `rectifier_lines`, which says what `touch` is. A power below 1 is not convex: its
+        bounds are constant.
         """
+        if self.power < 1:
+            return super().relax(A, lower, upper)
         touch = first_touch(lower, upper, self.power) if touch is None else touch
         return between_lines(A, *rectifier_lines(lower, upper, self.power, touch))
 
@@ -376,6 +379,11 @@ class RowNorm(Layer):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return rows of norm one."""
+        if self.order in (2, 3):
+            # Powers by way of logarithms take several times as long, and so does a look for rows of zeros.
+            powers = X.square() if self.order == 2 else X.square() * X.abs()
+            sums = powers.sum(dim=1, keepdim=True)
+            return X / sums.masked_fill(sums == 0, 1.0).pow(1 / self.order)
         is_zero = (X == 0).all(dim=1, keepdim=True)
         # The norm has no gradient at zero, and would hand on NaN even where it is not used.
         norms = torch.linalg.vector_norm(X.masked_fill(is_zero, 1.0), ord=self.order, dim=1, keepdim=True)
@@ -389,11 +397,16 @@ class RowNorm(Layer):
         return low, high
 
     def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each column over the norms at their other end; no entry is larger than 1."""
+        """Return each column over the norms at their other end; no entry exceeds the limit."""
         smallest, largest = self.norms(lower, upper)
         low = torch.where(lower < 0, lower / smallest, lower / largest)
         high = torch.where(upper > 0, upper / smallest, upper / largest)
-        return low.nan_to_num(nan=0.0).clamp(-1, 1), high.nan_to_num(nan=0.0).clamp(-1, 1)
+        limit = self.limit(lower.shape[1])
+        return low.nan_to_num(nan=0.0).clamp(-limit, limit), high.nan_to_num(nan=0.0).clamp(-limit, limit)
+
+    def limit(self, n_columns: int) -> float:
+        """Return what no entry exceeds."""
+        return 1.0
 
     def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return lines between x / largest norm and x / smallest norm, which bend at zero."""

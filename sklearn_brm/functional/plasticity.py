@@ -1,4 +1,4 @@
-"""Winner-take-all local learning: the forward map, the two update rules and their convergence tests.
+"""Winner-take-all local learning: the forward map, the update rules and their convergence tests.
 
 Symbols are those of Krotov & Hopfield (2019), doi 10.1073/pnas.1820458116: weights ``W`` of shape
 (n_units, n_features), Lebesgue norm ``p``, radius ``R``, rank ``k`` of the inhibited unit, inhibition
@@ -24,6 +24,7 @@ __all__ = [
     "row_scales",
     "sample_step",
     "scale_to_radius",
+    "soft_step",
 ]
 
 # Entries handled at a time on a CPU: the temporaries stay in its cache and out of the peak memory.
@@ -107,12 +108,16 @@ def forward(
 
 @dataclass(frozen=True)
 class Rule:
-    """Constants of the learning rule; `all_ranks` inhibits ranks 2..k in place of rank k alone."""
+    """Constants of the learning rule; `all_ranks` inhibits ranks 2..k in place of rank k alone.
+
+    The soft rule reads R and its inverse temperature t, the hard ones all but t.
+    """
 
     R: float = 1.0
     k: int = 2
     delta: float = 0.4
     all_ranks: bool = False
+    t: float = 1.0
 
     def strengths(self, n_units: int) -> list[float]:
         """Return ``g`` of ranks 1..k, k clipped to the number of units: a lone unit is never inhibited."""
@@ -267,6 +272,29 @@ def _sample_update(layer, row, strengths, R, inverse_tau):
     g = strengths[:, None] * inverse_tau
     layer.add_(units, g * (R**layer.p * row - h[units, None] * layer.W[units]))
     return h[units[:1]], units[:1]
+
+
+def soft_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tuple[Tensor, Tensor]:
+    """Do one update with the soft rule (Journé et al., ICLR 2023), in which all units take part.
+
+    With ``y = softmax(t h)`` of the overlaps, the winner's as it is and all others' negative, the increments
+    ``y (R^p v - h W)`` of all rows are summed, divided by the largest absolute one and multiplied by ``rate *
+    R * |norm / R - 1|^(1/2)`` of each unit, so that a unit at the radius stands still. Published for p = 2.
+    Parameters and returns are those of `minibatch_step`.
+    """
+    products = layer.overlaps(X)
+    h = products.to(X.dtype)
+    overlap, winner = h.max(dim=1)
+    y = (rule.t * h).softmax(dim=1).neg_()
+    y.scatter_(1, winner[:, None], -y.gather(1, winner[:, None]))
+    change = (y.T.to(products.dtype) @ X.to(products.dtype)).to(X.dtype).mul_(rule.R**layer.p)
+    change.addcmul_(layer.W, (y * h).sum(dim=0)[:, None], value=-1)
+    low, high = change.aminmax()
+    floor = torch.finfo(change.dtype).eps * rule.R**layer.p * len(X)
+    distances = (lebesgue_norms(layer.W, layer.p) / rule.R - 1).abs().sqrt()
+    layer.W.add_(change.mul_(distances * (rate * rule.R / torch.maximum(-low, high).clamp(min=floor))))
+    layer.refresh()
+    return overlap, winner
 
 
 def converged_units(W: Tensor, *, p: float, R: float, tol: float) -> Tensor:

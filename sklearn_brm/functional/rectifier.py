@@ -8,6 +8,10 @@ def rectify(u: Tensor, power: float = 1.0) -> Tensor:
     """Return max(0, u)^power, element by element."""
     if power == 1:
         return u.relu()
+    if power < 1 and u.requires_grad:
+        # Its slope is infinite at 0, where it must not meet the zero of the rectifier.
+        active = u > 0
+        return torch.where(active, torch.where(active, u, 1.0).pow(power), 0.0)
     return u.relu().square() if power == 2 else u.relu().pow(power)
 
 
