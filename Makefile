@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINIMUM := .venv-minimum
 
-.PHONY: demo paper test test-kernels test-minimum lint clean
+.PHONY: demo docs paper test test-kernels test-minimum test-latest release-check lint clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/robustness_sweep.py --output demo
@@ -27,6 +27,12 @@ test-kernels: $(STAMP)
 # At the lower bounds of pyproject.toml. Old neighbours may use what others of them call deprecated.
 test-minimum: $(MINIMUM)/.installed
 	$(MINIMUM)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(PYTEST_ARGS)
+
+# The site, from nothing and strictly: every warning is an error, every reference and every link inside is checked.
+docs: $(STAMP)
+	rm -rf docs/_build docs/api/generated docs/api/backreferences docs/benchmarks docs/gallery
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -n docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
