@@ -40,7 +40,7 @@ exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 default_role = "link_or_literal"
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 bibtex_bibfiles = ["references.bib"]
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s"), "arxiv": ("https://arxiv.org/abs/%s", "arXiv %s")}
@@ -99,6 +99,8 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "reset_modules": ("extension.reset_matplotlib",),
     "image_srcset": ["2x"],
+    # What a line returns is shown where it is a table or a diagram; the address of an object tells nothing.
+    "capture_repr": ("_repr_html_",),
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -112,7 +114,7 @@ html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 4,
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],

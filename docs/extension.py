@@ -6,7 +6,7 @@ from pathlib import Path
 from pydoc import locate
 
 from docutils import nodes
-from sphinx.roles import XRefRole
+from sphinx.domains.python import PyXRefRole
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -18,7 +18,7 @@ TABLE_LINK = re.compile(r"\]\((?:\.\./)+benchmarks/results/(?:(\w+)/results|(\w+
 def setup(app):
     """Register all of it."""
     app.add_config_value("unreached_neighbours", [], "env")
-    app.add_role("link_or_literal", LinkOrLiteral("py:obj", innernodeclass=nodes.literal))
+    app.add_role("link_or_literal", LinkOrLiteral(innernodeclass=nodes.literal))
     app.connect("builder-inited", write_pages_of_tables, priority=1)
     app.connect("source-read", lead_to_pages)
     # After intersphinx, which has the same event.
@@ -46,8 +46,13 @@ def lead_to_pages(app, name, source):
     source[0] = TABLE_LINK.sub(lambda match: f"](/benchmarks/{match[1] or match[2]}.md", source[0])
 
 
-class LinkOrLiteral(XRefRole):
+class LinkOrLiteral(PyXRefRole):
     """The role of plain `backticks` in docstrings: a link where the name is documented, else code."""
+
+    def run(self):
+        """Read the text as the role ``:py:obj:`` does."""
+        self.name = "py:obj"
+        return super().run()
 
     def result_nodes(self, document, env, node, is_ref):
         """Mark the reference as one that may lead nowhere."""

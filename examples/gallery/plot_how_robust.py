@@ -40,11 +40,19 @@ threat = ThreatModel.from_data(X_train)
 # %%
 # Who stands
 # ----------
-# The curves show accuracy under the worst of several attacks, with 95% bands; the boxes how far a row has to
-# move until it is broken. The forest has no gradient and is attacked by its splits and by queries.
+# The curves show accuracy under the worst of several attacks, with 95% bands. The forest has no gradient and
+# is attacked by its splits and by queries.
+import matplotlib.pyplot as plt
+
 from sklearn_brm import RobustnessCurveDisplay
 
+figure, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
 eps = [0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8]
-RobustnessCurveDisplay.from_estimator(
-    models, X_test[:60], y_test[:60], eps=eps, threat=threat, random_state=0
+display = RobustnessCurveDisplay.from_estimator(
+    models, X_test[:60], y_test[:60], eps=eps, threat=threat, random_state=0, ax=ax
 )
+
+# %%
+# What has been computed is drawn again without a second attack, here with boxes of how far each row had to
+# move until it was broken.
+display.plot()
