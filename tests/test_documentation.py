@@ -13,6 +13,8 @@ PAGES += sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**
 PAGES = [page for page in PAGES if not page.startswith(("docs/benchmarks/", "docs/gallery/", "docs/_build/"))]
 
 
+# Neighbours use what others of them call deprecated.
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search((ROOT / page).read_text())])
 def test_the_python_of_a_page_runs_from_top_to_bottom_and_prints_what_the_page_says(
     page, tmp_path, monkeypatch

@@ -19,10 +19,12 @@ X, y = load_breast_cancer(return_X_y=True)
 network = RegularizedClassifier(
     (50,), penalty=Jacobian(of="logits"), max_iter=100, tol=None, learning_rate=0.01, random_state=0
 )
-robust = AdversarialScorer(0.3, threat=ThreatModel.from_data(X), max_samples=60, n_steps=20, random_state=0)
+robust = AdversarialScorer(
+    0.3, threat=ThreatModel.from_data(X), max_samples=60, n_steps=10, max_queries=20, random_state=0
+)
 search = GridSearchCV(
     make_pipeline(StandardScaler(), network),
-    {"regularizedclassifier__alpha": [1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0]},
+    {"regularizedclassifier__alpha": [1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0]},
     scoring={"accuracy": "accuracy", "robust": robust},
     refit="robust",
     cv=3,
