@@ -99,6 +99,7 @@ ORDER = [
     "decision_plane",
     "penalties",
     "receptive_fields",
+    "patches",
     "spectrum",
     "partial_fit",
     "custom_attack",

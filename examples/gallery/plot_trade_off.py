@@ -20,14 +20,14 @@ network = RegularizedClassifier(
     (50,), penalty=Jacobian(of="logits"), max_iter=100, tol=None, learning_rate=0.01, random_state=0
 )
 robust = AdversarialScorer(
-    0.3, threat=ThreatModel.from_data(X), max_samples=60, n_steps=10, max_queries=20, random_state=0
+    0.3, threat=ThreatModel.from_data(X), max_samples=50, n_steps=10, max_queries=20, random_state=0
 )
 search = GridSearchCV(
     make_pipeline(StandardScaler(), network),
     {"regularizedclassifier__alpha": [1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0]},
     scoring={"accuracy": "accuracy", "robust": robust},
     refit="robust",
-    cv=3,
+    cv=2,
 ).fit(X, y)
 TradeOffDisplay.from_cv_results(search, color_by="alpha")
 
