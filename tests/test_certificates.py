@@ -37,7 +37,7 @@ from sklearn_brm import (
     critical_perturbations,
     robustness_curve,
 )
-from sklearn_brm._robustness import _provers
+from sklearn_brm._robustness import _attacked, _provers
 
 
 @pytest.fixture(scope="module")
@@ -338,6 +338,17 @@ def test_single_precision_leaves_room_for_its_rounding(cancer):
     right = model.predict(X) == y
     assert (radii[right] < exact[right]).all()
     np.testing.assert_allclose(radii[right], exact[right], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "n_conversions"), [(np.float64, 1), (np.float32, 2)])
+def test_what_attacks_climb_is_proven_where_it_is_precise_enough(cancer, monkeypatch, dtype, n_conversions):
+    model, calls = LogisticRegression().fit(cancer[0], cancer[1]), []
+    convert = _attacked.convert_coded
+    monkeypatch.setattr(
+        _attacked, "convert_coded", lambda *args, **kwargs: calls.append(1) or convert(*args, **kwargs)
+    )
+    certify(model, cancer[2].astype(dtype), cancer[3], eps=0.1, time_limit=0)
+    assert len(calls) == n_conversions
 
 
 def test_the_interval_is_that_of_a_share(cancer):

@@ -23,10 +23,9 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sklearn_brm import RegularizedClassifier, _device, paper_recipe
 from sklearn_brm._classifier import _training
-from sklearn_brm._classifier._fitting import automatic_rate, rows_per_batch
 from sklearn_brm._classifier._network import Perceptron
-from sklearn_brm._classifier._rows import as_dataset
-from sklearn_brm._classifier._training import SlicingIterator, WeightedRows
+from sklearn_brm._classifier._training import Rows, automatic_rate, rows_per_batch
+from sklearn_brm.functional.adam import Adam
 from sklearn_brm.functional.rectifier import rectify
 from sklearn_brm.functional.schedules import StepSchedule
 from sklearn_brm.penalties import L1, L2, Adversarial, InputGradient, Interval, Jacobian, Spectral
@@ -297,11 +296,11 @@ def test_the_rate_rises_where_an_epoch_holds_few_updates_and_a_row_few_features(
 
 
 def test_batches_go_to_the_network_where_the_rows_have_no_room_beside_it():
-    rows = WeightedRows(torch.zeros(5, 2), torch.zeros(5), torch.ones(5), device=torch.device("meta"))
-    batches = list(SlicingIterator(rows, 2))
-    assert [len(y) for _, y in batches] == [2, 2, 1]
-    for x, y in batches:
-        assert {x["X"].device.type, x["weight"].device.type, y.device.type} == {"meta"}
+    rows = Rows(torch.zeros(5, 2), torch.zeros(5), torch.ones(5), torch.device("meta"))
+    batches = list(rows.batches(2))
+    assert [len(y) for _, y, _ in batches] == [2, 2, 1]
+    for batch in batches:
+        assert {part.device.type for part in batch} == {"meta"}
     assert rows.X.device.type == "cpu"
 
 
@@ -314,7 +313,7 @@ def test_rows_stay_on_the_host_where_they_take_more_than_half_of_the_free_memory
     homes = {}
     for free in (2 * X.nbytes, 2 * X.nbytes - 1):
         monkeypatch.setattr(_device, "_free_memory", lambda device, free=free: free)
-        homes[free] = as_dataset(X, y, None, network).X.device.type
+        homes[free] = Rows.for_network(X, y, None, network).X.device.type
     assert list(homes.values()) == ["meta", "cpu"]
 
 
@@ -726,7 +725,7 @@ def callback_after_two_epochs(event, action):
     """Return a callback that does something at an event once two epochs are behind."""
 
     def act(self, net, **kwargs):
-        if len(net.monitor.losses) >= 2:
+        if len(net.training.losses) >= 2:
             action()
 
     return type("Acting", (Callback,), {event: act})()
@@ -912,18 +911,81 @@ def test_optimizers_by_name_and_by_callable(table, optimizer):
     assert classifier.loss_curve_[-1] < 0.7 * classifier.loss_curve_[0]
 
 
-def test_adam_is_the_plain_one_where_torch_has_no_fused_one(monkeypatch):
-    class WithoutFused(torch.optim.Adam):
-        """Refuses as torch 2.3 does on a processor, after it has noted its settings in the groups."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(3, 2), (2, 2**16 + 5)])
+def test_adam_takes_the_steps_of_torch(shape, dtype):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator, dtype=dtype)
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    settings = {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-6}
+    optimizers = Adam([ours], **settings), torch.optim.Adam([theirs], foreach=False, fused=False, **settings)
+    for _ in range(5):
+        ours.grad = theirs.grad = torch.randn(shape, generator=generator, dtype=dtype)
+        for optimizer in optimizers:
+            optimizer.step()
+    np.testing.assert_allclose(ours.detach(), theirs.detach(), rtol=1e-6 if dtype == torch.float32 else 1e-14)
 
-        def __init__(self, groups, *, lr, fused=None):
-            super().__init__(groups, lr=lr, fused=fused)
-            if fused:
-                raise RuntimeError("`fused=True` requires all the params to be on supported devices")
 
-    monkeypatch.setattr(torch.optim, "Adam", WithoutFused)
-    groups = [{"params": [torch.zeros(3, requires_grad=True)]}]
-    assert not _training.adam(groups, lr=0.1).param_groups[0]["fused"]
+def test_adam_goes_on_from_its_saved_state_and_leaves_what_has_no_gradient():
+    first, second = (torch.ones(3, requires_grad=True) for _ in range(2))
+    still = torch.ones(2, requires_grad=True)
+    for parameter in (first, second):
+        optimizer = Adam([parameter, still], lr=0.1)
+        for step in range(4):
+            parameter.grad = torch.arange(3.0) * (step + 1)
+            assert optimizer.step(lambda: "the loss") == "the loss"
+            if parameter is second:
+                again = Adam([parameter, still], lr=0.1)
+                again.load_state_dict(optimizer.state_dict())
+                optimizer = again
+    np.testing.assert_array_equal(first.detach(), second.detach())
+    np.testing.assert_array_equal(still.detach(), 1)
+
+
+def test_a_gradient_that_an_optimizer_takes_away_comes_back(table):
+    class Taking(torch.optim.SGD):
+        def step(self, closure=None):
+            loss = super().step(closure)
+            self.zero_grad(set_to_none=True)
+            return loss
+
+    settings = {"learning_rate": 0.1, "max_iter": 5, "penalty": "l2"}
+    taking = quick((7,), optimizer=Taking, **settings).fit(*table)
+    plain = quick((7,), optimizer=torch.optim.SGD, **settings).fit(*table)
+    np.testing.assert_array_equal(taking.coefs_[0], plain.coefs_[0])
+
+
+@pytest.mark.parametrize("penalty", [None, "input_gradient"])
+def test_an_optimizer_that_asks_for_the_loss_more_than_once_is_answered(table, penalty):
+    lbfgs = partial(torch.optim.LBFGS, max_iter=4)
+    options = {"penalty": penalty, "batch_size": 10_000, "learning_rate": 0.5, "max_iter": 10}
+    classifier = quick((), optimizer=lbfgs, **options).fit(*table)
+    steps = quick((), optimizer=torch.optim.SGD, **options).fit(*table)
+    assert classifier.loss_ < steps.loss_
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_norm": True}, {"penalty": "jacobian"}, {"optimizer": "sgd"}])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_skorch_net_and_our_own_loop_learn_the_same(table, options, early_stopping):
+    options = {"early_stopping": early_stopping, "max_iter": 8, "batch_size": 32, **options}
+    ours = quick((7,), **options).fit(*table)
+    theirs = quick((7,), callbacks=[Callback()], **options).fit(*table)
+    assert ours.loss_curve_ == theirs.loss_curve_
+    assert ours.validation_scores_ == theirs.validation_scores_
+    for found, expected in zip(ours.coefs_, theirs.coefs_):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_stream_may_get_callbacks_and_other_penalties_on_its_way(table):
+    X, y = table
+    plain, changing = quick((7,)), quick((7,))
+    for part, changes in enumerate([{}, {"callbacks": [Callback()]}, {"callbacks": None}]):
+        rows = slice(50 * part, 50 * part + 50)
+        plain.partial_fit(X[rows], y[rows], classes=np.unique(y))
+        changing.set_params(**changes).partial_fit(X[rows], y[rows], classes=np.unique(y))
+    np.testing.assert_array_equal(plain.coefs_[0], changing.coefs_[0])
+    changing.set_params(penalty="input_gradient").partial_fit(X, y)
+    assert len(changing.penalties_["input_gradient"]) == 4
 
 
 def test_the_spectral_penalty_moves_the_spectrum_towards_the_power_law(table):

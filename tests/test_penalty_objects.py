@@ -249,6 +249,23 @@ def test_early_stopping_keeps_no_weights_from_before_penalties_are_settled(table
     assert last.score(*table) < first.score(*table)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("sizes", [(), (7,)])
+def test_the_jacobian_penalty_on_the_logits_is_that_of_finite_differences(
+    table, sizes, batch_norm, n_classes
+):
+    X, y = table[0], table[1] % n_classes
+    options = {"batch_size": len(X), "warm_start": True, "batch_norm": batch_norm}
+    classifier = quick(sizes, penalty=Jacobian("logits", alpha=0.7), **options, learning_rate=0.01)
+    classifier.fit(X, y).set_params(max_iter=1, learning_rate=1e-30).fit(X, y)
+    squares = 0.0
+    for step in np.diag(1e-4 * X.std(axis=0)):
+        rise = classifier.decision_function(X + step) - classifier.decision_function(X - step)
+        squares += np.square(rise / (2 * step.sum())).sum() / len(X)
+    assert classifier.penalties_["jacobian"][-1] == pytest.approx(0.7 * squares, rel=1e-4)
+
+
 def falls_after_one(share):
     """Return a rate that learns in the first epoch and destroys what it learned in the last."""
     return {0.0: 0.1, 0.25: 0.0, 0.5: 0.0, 0.75: 1e3}[share]

@@ -1,5 +1,7 @@
 """adversarial_examples, critical_perturbations and robustness_curve against closed forms and themselves."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_brm import (
     AdversarialScorer,
+    RegularizedClassifier,
     RobustnessWarning,
     ThreatModel,
     adversarial_examples,
@@ -31,7 +34,9 @@ from sklearn_brm import (
     from_foolbox,
     robustness_curve,
 )
+from sklearn_brm._bridge import to_torch
 from sklearn_brm._bridge.tree_splits import split_draw, split_points
+from sklearn_brm._robustness import _attacked, _results
 from sklearn_brm._robustness._evaluation import Evaluation
 from sklearn_brm.functional.attacks import Ball
 
@@ -582,3 +587,90 @@ def test_radii_are_found_where_larger_steps_jump_over_what_is_close_by():
     gaps = np.abs(shore[None] - rows)
     finite = np.isfinite(found.radius)
     assert (np.abs(found.radius[:, None] / gaps - 1).min(axis=1)[finite] < 0.011).all()
+
+
+class Counting(ClassifierMixin, BaseEstimator):
+    """A classifier that counts the rows it is asked about, method by method."""
+
+    def __init__(self, classifier):
+        self.classifier = classifier
+
+    def fit(self, X, y):
+        self.classes_, self.n_asked_ = self.classifier.fit(X, y).classes_, {}
+        return self
+
+    def _ask(self, method, X):
+        self.n_asked_[method] = self.n_asked_.get(method, 0) + len(X)
+        return getattr(self.classifier, method)(X)
+
+    def predict(self, X):
+        return self._ask("predict", X)
+
+    def decision_function(self, X):
+        return self._ask("decision_function", X)
+
+    def _as_torch(self, *, device, dtype):
+        return to_torch(self.classifier, device=device, dtype=dtype)
+
+
+def test_the_clean_rows_are_asked_once_and_some_twice_to_see_whether_answers_change():
+    model = Counting(LogisticRegression()).fit(X, y)
+    found = adversarial_examples(model, X, y, eps=1e-6, random_state=0)
+    assert found.proven.sum() == (model.classifier.predict(X) == y).sum()
+    assert model.n_asked_ == {"predict": 2 * len(X), "decision_function": len(X)}
+    many = np.tile(X, (4, 1))
+    model = Counting(LogisticRegression()).fit(X, y)
+    adversarial_examples(model, many, np.tile(y, 4), eps=1e-6, random_state=0)
+    assert model.n_asked_ == {"predict": len(many) + 200, "decision_function": len(many)}
+
+
+@pytest.mark.parametrize("norm", [np.inf, 2])
+@pytest.mark.parametrize(
+    "model",
+    [
+        RegularizedClassifier((20,), max_iter=20, tol=None, random_state=0),
+        make_pipeline(StandardScaler(), SVC(gamma=0.02)),
+        RandomForestClassifier(10, random_state=0),
+        KNeighborsClassifier(1),
+    ],
+    ids=["network", "kernel", "trees", "neighbours"],
+)
+def test_proofs_spare_the_worst_case_work_and_change_nothing_else(model, norm, monkeypatch):
+    model = model.fit(X, y)
+    options = {"eps": 0.3, "threat": ThreatModel(norm=norm)}
+    options.update(n_steps=20, max_queries=100, random_state=0)
+    found = adversarial_examples(model, X, y, **options)
+    assert found.proven.sum() > 10
+    assert set(found.outcome[found.proven]) == {"standing"}
+    assert not found.n_queries[found.proven].any()
+    monkeypatch.setattr(_results, "proven_to_stand", lambda evaluation, eps: np.zeros(len(X), dtype=bool))
+    attacked = adversarial_examples(model, X, y, **options)
+    assert not attacked.proven.any()
+    np.testing.assert_array_equal(found.outcome, attacked.outcome)
+
+
+def test_an_attack_asked_for_by_name_attacks_every_row_that_is_right(linear):
+    found = adversarial_examples(linear, X, y, eps=0.01, attack="black_box", max_queries=20, random_state=0)
+    assert not found.proven.any()
+    assert found.n_queries[found.outcome == "standing"].all()
+
+
+def test_trees_are_looked_at_only_where_something_needs_them(forest, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("nobody needs the trees")
+
+    monkeypatch.setattr(_attacked, "tree_ensemble", refuse)
+    adversarial_examples(forest, X, y, eps=0.1, attack="random", random_state=0)
+    with pytest.raises(AssertionError, match="nobody needs"):
+        adversarial_examples(forest, X, y, eps=0.1, random_state=0)
+
+
+@pytest.mark.parametrize("function", [adversarial_examples, critical_perturbations, robustness_curve])
+def test_the_effort_is_spelled_out_in_signatures_and_is_that_of_the_scorer(function):
+    shown = inspect.signature(function).parameters
+    for name, parameter in inspect.signature(AdversarialScorer).parameters.items():
+        if name not in ("eps", "metric", "max_samples"):
+            assert shown[name].default == parameter.default
+    assert shown["verbose"].default == 0
+    with pytest.raises(TypeError, match=rf"{function.__name__}\(\) got an unexpected .* 'n_step'"):
+        function(LogisticRegression(), X, y, n_step=3)

@@ -1,5 +1,7 @@
 """Does a torch function compute what its estimator computes, row by row?"""
 
+from types import MappingProxyType
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -9,7 +11,9 @@ from scipy.special import softmax
 _TOLERANCE = {"float64": 1e-5, "float32": 1e-3}
 
 
-def mismatch(estimator, function, X, *, matrix=None, device="cpu", dtype=torch.float64):
+def mismatch(
+    estimator, function, X, *, matrix=None, known=MappingProxyType({}), device="cpu", dtype=torch.float64
+):
     """Tell for which rows of `X` a torch function disagrees with the estimator it was made from.
 
     Parameters
@@ -22,6 +26,8 @@ def mismatch(estimator, function, X, *, matrix=None, device="cpu", dtype=torch.f
         Rows to compare on, in the form that the estimator takes.
     matrix : array-like of shape (n_samples, n_features), default=None
         The same rows as numbers; None takes `X`.
+    known : dict, default={}
+        What the estimator answers to `X`, by the name of a method, where that is known already.
     device : str or torch.device, default="cpu"
         Where the function expects its input.
     dtype : torch.dtype, default=torch.float64
@@ -44,19 +50,22 @@ def mismatch(estimator, function, X, *, matrix=None, device="cpu", dtype=torch.f
     with torch.no_grad():
         output = function(torch.as_tensor(rows.astype(float), dtype=dtype).to(device)).cpu().numpy()
     if hasattr(estimator, "predict"):
-        return _classifier_mismatch(estimator, output, X, rows)
+        return _classifier_mismatch(estimator, output, X, rows, known)
     expected = estimator.transform(X)
     expected = np.asarray(expected.toarray() if sparse.issparse(expected) else expected)
     return ~_rows_close(output, expected, _tolerance(output, expected, rows))
 
 
-def _classifier_mismatch(classifier, scores, X, rows):
-    predicted = np.asarray(classifier.predict(X))
+def _classifier_mismatch(classifier, scores, X, rows, known):
+    def ask(method):
+        return np.asarray(known[method] if method in known else getattr(classifier, method)(X))
+
+    predicted = ask("predict")
     if predicted.ndim != 1 or scores.shape != (len(predicted), len(classifier.classes_)):
         return np.ones(len(predicted), dtype=bool)
     encoded = np.searchsorted(classifier.classes_, predicted)
     agrees, tolerance = np.ones(len(scores), dtype=bool), _tolerance(scores, rows)
-    for method, values in _responses(classifier, X, scores.shape):
+    for method, values in _responses(classifier, ask, scores.shape):
         tolerance = _tolerance(scores, values, rows)
         mine = softmax(scores, axis=1) if method == "predict_proba" else _centred(scores)
         agrees = _rows_close(mine, values, tolerance) | ~_points_to(values, encoded, tolerance)
@@ -72,18 +81,18 @@ def one_column_per_class(scores):
     return scores if scores.ndim > 1 else np.column_stack([np.zeros_like(scores), scores])
 
 
-def _responses(classifier, X, shape):
+def _responses(classifier, ask, shape):
     """Yield what the classifier offers to compare with, one column per class."""
     parameters = _parameters(classifier)
     if "response_method" in parameters:
         return  # Its threshold is not where its scores are equal.
     votes_of_pairs = "decision_function_shape" in parameters and shape[1] > 2
     if hasattr(classifier, "decision_function") and not votes_of_pairs:
-        values = one_column_per_class(classifier.decision_function(X))
+        values = one_column_per_class(ask("decision_function"))
         if values.shape == shape:
             yield "decision_function", _centred(values)
     if hasattr(classifier, "predict_proba") and not parameters.get("probability"):
-        yield "predict_proba", np.asarray(classifier.predict_proba(X))
+        yield "predict_proba", ask("predict_proba")
 
 
 def _parameters(classifier):

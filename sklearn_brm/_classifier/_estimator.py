@@ -1,6 +1,7 @@
 """The classifier as scikit-learn sees it: parameters, data, weights as NumPy arrays, predictions."""
 
 import copy
+import inspect
 import numbers
 import warnings
 from functools import partial
@@ -35,14 +36,68 @@ from .._device import compute_dtype
 from .._memory import apply_in_batches, dense, with_smaller_batches
 from ..functional.layers import Affine, Rectifier, TwoColumns, sequence
 from ..functional.schedules import SCHEDULES
-from ._checks import class_weights, layer_sizes, skorch_callbacks
-from ._fitting import Settings, State, joined_penalties, train_net, update_scaler
 from ._network import fold
-from ._rows import keep_weighted, row_weights, split_rows
-from ._training import OPTIMIZERS, as_arrays, non_finite_error
+from ._rows import keep_weighted, row_weights, split_rows, update_scaler
+from ._training import (
+    OPTIMIZERS,
+    Settings,
+    State,
+    as_arrays,
+    joined_penalties,
+    non_finite_error,
+    train_network,
+)
 from .penalties import any_penalty, penalties_by_label
 
 _PREDICTION_ROWS = 8192
+
+
+def layer_sizes(owner, name, value):
+    """Return the numbers of units of the hidden layers as a list, or raise."""
+    try:
+        sizes = [value] if isinstance(value, numbers.Integral) else list(value)
+        for size in sizes:
+            check_number(owner, name, size, "[1, inf)", kind=numbers.Integral)
+    except (TypeError, ValueError) as error:
+        rule = "an int in [1, inf) or a tuple of such, empty for a linear classifier"
+        raise parameter_error(owner, name, rule, value, type(error)) from None
+    return [int(size) for size in sizes]
+
+
+def class_weights(owner, name, value):
+    """Check weights by label, "balanced" or None."""
+    if isinstance(value, dict):
+        for label, weight in value.items():
+            check_number(owner, f"{name}[{label!r}]", weight, "[0, inf)")
+    elif value is not None and not (isinstance(value, str) and value == "balanced"):
+        raise parameter_error(owner, name, "'balanced', a dict of weights by label or None", value)
+
+
+def skorch_callbacks(owner, name, value):
+    """Check a list of skorch callbacks or None."""
+    if not value and (value is None or isinstance(value, (list, tuple))):
+        return
+    rule = "a list of skorch callbacks or None"
+    if not isinstance(value, (list, tuple)):
+        raise parameter_error(owner, name, rule, value)
+    for item in value:
+        if not _is_callback(item):
+            rule += ", each an instance, a class that needs no argument, or a pair of a name and such"
+            raise parameter_error(owner, name, rule, item, TypeError)
+
+
+def _is_callback(item):
+    # Only here, since skorch takes time to import.
+    from skorch.callbacks import Callback
+
+    if isinstance(item, (list, tuple)):
+        return len(item) == 2 and isinstance(item[0], str) and _is_callback(item[1])
+    if not isinstance(item, type):
+        return isinstance(item, Callback)
+    if not issubclass(item, Callback):
+        return False
+    required = [p for p in inspect.signature(item).parameters.values() if p.default is p.empty]
+    return all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in required)
 
 
 class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
@@ -107,8 +162,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes by label.
     callbacks : list of skorch callbacks or None, default=None
-        Passed to the skorch net that does the training, as they are. One that raises `KeyboardInterrupt` ends
-        the training, as skorch's `EarlyStopping` does.
+        Where there are any, a skorch net does the training, to the same bits, and they are passed to it.
+        One that raises `KeyboardInterrupt` ends the training, as skorch's `EarlyStopping` does.
     device : str or torch.device, default="auto"
         Where torch computes. "auto" takes a GPU if there is one.
     random_state : int, RandomState instance or None, default=None
@@ -550,33 +605,35 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             scaler = update_scaler(settings.name, known, train[0], train[2])
         self._scaler = scaler
         state, n_classes = self._state(is_chunk) if resumes else None, len(self.classes_)
-        net = train_net(settings, train, valid, generators, n_classes=n_classes, scaler=scaler, state=state)
-        self._store(net, X.dtype, resumes, is_chunk)
+        training = train_network(
+            settings, train, valid, generators, n_classes=n_classes, scaler=scaler, state=state
+        )
+        self._store(training, X.dtype, resumes, is_chunk)
         return self
 
     def _state(self, is_chunk):
         optimizer_state = self._optimizer_state if is_chunk else None
         return State(self.coefs_, self.intercepts_, self._norm, optimizer_state, self.n_iter_)
 
-    def _store(self, net, dtype, resumes, is_chunk):
+    def _store(self, training, dtype, resumes, is_chunk):
         """Keep what training found, as NumPy arrays, and say how it ended."""
-        if net.monitor.losses:
-            coefs, intercepts, norm = fold(net.module_)
+        if training.losses:
+            coefs, intercepts, norm = fold(training.network)
             if not all(np.isfinite(array).all() for array in [*coefs, *intercepts]):
-                raise non_finite_error(type(self).__name__, net.monitor.epoch)
+                raise non_finite_error(type(self).__name__, training.epoch)
             self._norm = norm
             self.coefs_ = [coef.astype(dtype) for coef in coefs]
             self.intercepts_ = [intercept.astype(dtype) for intercept in intercepts]
-            self._optimizer_state = as_arrays(net.optimizer_.state_dict()) if is_chunk else None
-            self._store_curves(net.monitor, resumes)
-        if net.interrupted_:
+            self._optimizer_state = as_arrays(training.optimizer.state_dict()) if is_chunk else None
+            self._store_curves(training, resumes)
+        if training.interrupted:
             raise KeyboardInterrupt
-        if not (net.monitor.losses or resumes):
+        if not (training.losses or resumes):
             raise ValueError(
                 f"A callback stopped the training of {type(self).__name__} before the end of the first "
                 "epoch, so that there is nothing to keep. Let it wait for an epoch."
             )
-        if not (is_chunk or self.tol is None or net.stopped_):
+        if not (is_chunk or self.tol is None or training.stopped):
             warnings.warn(
                 f"{type(self).__name__} stopped at max_iter={self.max_iter} epochs while the "
                 f"{'validation accuracy' if self.early_stopping else 'loss'} was still improving "
@@ -586,12 +643,12 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _store_curves(self, monitor, resumes):
+    def _store_curves(self, training, resumes):
         if not resumes:
             self.loss_curve_, self.penalties_, self.validation_scores_ = [], {}, []
         n_before = len(self.loss_curve_)
-        self.penalties_ = joined_penalties(self.penalties_, n_before, monitor.penalties)
-        self.loss_curve_ = self.loss_curve_ + monitor.losses
-        self.validation_scores_ = self.validation_scores_ + monitor.validation_scores
+        self.penalties_ = joined_penalties(self.penalties_, n_before, training.penalties)
+        self.loss_curve_ = self.loss_curve_ + training.losses
+        self.validation_scores_ = self.validation_scores_ + training.validation_scores
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_)

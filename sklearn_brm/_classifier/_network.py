@@ -50,6 +50,19 @@ class Perceptron(nn.Module):
             noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
             weight.copy_(noise * variance**0.5)
 
+    def flatten(self):
+        """Lay all parameters that learn side by side in one, with a gradient, and return it.
+
+        They and their gradients become views of it: what changes it changes them.
+        """
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        flat = nn.Parameter(torch.cat([parameter.detach().reshape(-1) for parameter in learning]))
+        flat.grad = torch.zeros_like(flat)
+        sizes = [parameter.numel() for parameter in learning]
+        for parameter, values, slopes in zip(learning, flat.data.split(sizes), flat.grad.split(sizes)):
+            parameter.data, parameter.grad = values.view_as(parameter), slopes.view_as(parameter)
+        return flat
+
     def first_weight(self):
         """Return the weights of the first layer for features in the user's units."""
         weight = self.weights[0]

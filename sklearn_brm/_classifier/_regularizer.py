@@ -8,11 +8,6 @@ from .penalties import Batch
 from .penalties._base import NEEDS
 
 
-def split_weight(x):
-    """Return the rows of a batch and their weights or None, from what skorch hands around."""
-    return (x["X"], x["weight"]) if isinstance(x, dict) else (x, None)
-
-
 class Regularizer:
     """The sum of penalties, each times its strength, with a ledger per epoch.
 
@@ -82,8 +77,7 @@ class Regularizer:
         return means
 
     def _seen(self, batches):
-        for x, y in batches:
-            rows, weight = split_weight(x)
+        for rows, y, weight in batches:
             yield self.batch(rows, y, weight, *self.network(rows))
 
 

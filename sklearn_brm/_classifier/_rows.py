@@ -1,15 +1,13 @@
-"""The rows of the training data: their weights, which are set aside, their scale, and as tensors."""
+"""The rows of the training data: their weights, which are set aside, and their scale."""
 
+import copy
 import numbers
 
 import numpy as np
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
-
-from .._base import as_tensor
-from .._device import fits_beside_the_work
-from ._training import WeightedRows
 
 
 def row_weights(sample_weight, class_weight, X, y):
@@ -63,6 +61,19 @@ def split_rows(rows, validation_fraction, random_state):
     return [tuple(None if part is None else part[index] for part in rows) for index in indices]
 
 
+def update_scaler(name, scaler, X, weight):
+    """Return a copy of the scaler after it saw the rows, a new one for None; `name` is for the error."""
+    scaler = StandardScaler() if scaler is None else copy.deepcopy(scaler)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler.partial_fit(X, sample_weight=weight)
+    if not np.isfinite(scaler.var_).all():
+        raise ValueError(
+            f"The variance of a column of X overflows float64 in {name}: divide the column "
+            "by its largest value first."
+        )
+    return scaler
+
+
 def feature_scale(scaler):
     """Return the standard deviation of each feature or the median one, whichever is larger.
 
@@ -74,19 +85,3 @@ def feature_scale(scaler):
     if not varies.any():
         return np.ones_like(deviation)
     return np.maximum(deviation, np.median(deviation[varies]))
-
-
-def as_dataset(X, codes, weight, network):
-    """Return rows for the network, centred in the precision that they came in.
-
-    They lie where it lies if there is room for them, and go there batch by batch otherwise.
-    """
-    device, dtype = network.weights[0].device, network.weights[0].dtype
-    if network.mean is not None:
-        X = X - network.mean.cpu().numpy().astype(X.dtype)
-    home = device if fits_beside_the_work(X.nbytes, device) else "cpu"
-    if weight is not None:
-        weight = as_tensor(weight, device=home, dtype=dtype)
-    return WeightedRows(
-        as_tensor(X, device=home, dtype=dtype), as_tensor(codes, device=home), weight, device=device
-    )

@@ -1,249 +1,450 @@
-"""The skorch net that the classifier owns while it trains: slicing batches, penalties, and when to stop."""
+"""From settings and rows to a trained network: batches, steps, and when to stop."""
 
 import copy
-import dis
-import signal
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
-from traceback import walk_tb
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
-from skorch.dataset import Dataset
 
-from .._base import parameter_error, progress
+from .._base import as_tensor, check_factor, parameter_error, progress
+from .._device import compute_dtype, fits_beside_the_work
+from .._memory import with_smaller_batches
+from ..functional.adam import Adam
 from ..functional.backpropagation import backpropagate
 from ..functional.penalties import weighted_mean
-from ._regularizer import split_weight
+from ..functional.schedules import SCHEDULES, constant
+from ._network import Perceptron, unfold
+from ._regularizer import Regularizer
+from ._rows import feature_scale
 
 _GATHERED_ROWS = 2048
 
 
-class TrainingStopped(KeyboardInterrupt):
-    """Raised inside the training loop to end it early, where nothing went wrong and nobody pressed Ctrl-C."""
+@dataclass(frozen=True)
+class Settings:
+    """How a network is built and trained: what the parameters of a classifier say, as plain values."""
+
+    name: str
+    hidden_sizes: Sequence[int]
+    power: float
+    hidden_bias: bool
+    batch_norm: bool
+    init: str
+    penalties: dict
+    optimizer: str | Callable
+    learning_rate: float | str
+    schedule: str | Callable
+    batch_size: int | str
+    max_iter: int
+    tol: float | None
+    n_iter_no_change: int
+    callbacks: Sequence | None
+    verbose: int
+    device: torch.device
+    knows_all_rows: bool = True
+
+    def for_chunk(self):
+        """Return the settings of one pass over a chunk of a stream."""
+        return replace(self, max_iter=1, tol=None, verbose=0, knows_all_rows=False)
 
 
-class WeightedRows(Dataset):
-    """Tensors of rows, labels and, where given, weights, that skorch passes on untouched.
+@dataclass(frozen=True)
+class State:
+    """Where training goes on from: what `fold` returned, the optimizer's state or None, epochs so far."""
 
-    Batches of them are handed out on `device`, which they need not lie on.
-    """
-
-    def __init__(self, X, y, weight=None, *, device):
-        super().__init__(X, y)
-        self.weight = weight
-        self.device = device
+    coefs: Sequence[np.ndarray]
+    intercepts: Sequence[np.ndarray]
+    norm: dict | None
+    optimizer_state: dict | None
+    n_epochs: int
 
 
-class SlicingIterator:
-    """Cut batches out of a dataset with one index operation each, in place of a DataLoader.
+def train_network(settings, train, valid, generators, *, n_classes, scaler, state):
+    """Return the `Training` that is over, in smaller batches where memory ran out.
 
     Parameters
     ----------
-    dataset : WeightedRows
-    batch_size : int
-    generator : torch.Generator or None
-        Shuffles the rows anew on every pass; without one they stay in order.
-    scale : tensor of shape (n_features,) or None
-        What to multiply the rows by.
+    settings : Settings
+    train, valid : tuples of X, codes and weights
+        The rows to learn from and those to watch, or None.
+    generators : pair of torch.Generator
+        The first draws the weights and the order of rows, the second what penalties need.
+    n_classes : int
+    scaler : StandardScaler or None
+        That has seen the rows.
+    state : State or None
+        None starts from new weights.
     """
 
-    def __init__(self, dataset, batch_size, generator=None, scale=None):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.generator = generator
-        self.scale = scale
+    def run(batch_size):
+        for generator in generators:
+            # Back to the start, in case this is not the first try.
+            generator.manual_seed(generator.initial_seed())
+        network = _make_network(settings, train[0], n_classes, scaler, generators[0], state)
+        regularizer = Regularizer(settings.penalties, network, generators[1])
+        training = Training(
+            settings, network, regularizer, train, valid, generators[0], state=state, batch_size=batch_size
+        )
+        return training.run()
 
-    def __iter__(self):
-        data = [self.dataset.X, self.dataset.y, self.dataset.weight]
-        for rows in self._chunks(len(self.dataset.X)):
-            X, y, weight = (None if part is None else part[rows].to(self.dataset.device) for part in data)
-            yield from self._cut(X if self.scale is None else X * self.scale, y, weight)
+    return with_smaller_batches(settings.name, run, rows_per_batch(settings.batch_size, len(train[0])))
 
-    def _chunks(self, n_rows):
+
+def _make_network(settings, X, n_classes, scaler, generator, state):
+    sizes = [X.shape[1], *settings.hidden_sizes, 1 if n_classes == 2 else n_classes]
+    mean, scale = None, None
+    if scaler is not None:
+        scale = feature_scale(scaler)
+        # Without a bias in the first layer, nothing could take the centring back.
+        if settings.hidden_bias or len(sizes) == 2:
+            mean = scaler.mean_
+    network = Perceptron(
+        sizes,
+        power=settings.power,
+        hidden_bias=settings.hidden_bias,
+        batch_norm=settings.batch_norm,
+        mean=mean,
+        scale=scale,
+        dtype=compute_dtype(X.dtype, settings.device),
+    )
+    if state is None:
+        network.initialize(generator, settings.init)
+    else:
+        _check_layers(sizes, state)
+        unfold(network, state.coefs, state.intercepts, state.norm)
+    return network.to(settings.device)
+
+
+def _check_layers(sizes, state):
+    present = [len(coef) for coef in state.coefs] + [len(state.intercepts[-1])]
+    if sizes != present:
+        raise ValueError(
+            f"hidden_layer_sizes={tuple(sizes[1:-1])!r} does not fit the layers to go on with, of "
+            f"{present[1:-1]} units. Set warm_start=False and call fit to start anew."
+        )
+
+
+def rows_per_batch(batch_size, n_rows):
+    """Return `batch_size`, or what "auto" means for so many rows."""
+    return min(200, max(32, n_rows // 8)) if batch_size == "auto" else batch_size
+
+
+def automatic_rate(optimizer, n_features, updates_per_epoch, *, is_linear):
+    """Return the learning rate that "auto" means for the network and so many updates per epoch."""
+    # A step of Adam moves the scores by up to rate times features: few features allow a larger rate, and
+    # need one in a linear classifier. Few updates per epoch need one too, to arrive within max_iter epochs.
+    usual = min(0.01, max(0.001, 0.5 / n_features)) if is_linear else 0.001
+    if optimizer != "adam":
+        return usual
+    largest, reach, step = (0.2, 0.6, 2.0) if is_linear else (0.005, 0.05, 1.0)
+    return max(usual, min(largest, reach / updates_per_epoch, step / n_features))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as tensors, which hand out batches on `device`, where they need not lie themselves."""
+
+    X: torch.Tensor
+    y: torch.Tensor
+    weight: torch.Tensor | None
+    device: torch.device
+
+    @classmethod
+    def for_network(cls, X, codes, weight, network):
+        """Return rows for the network, centred in the precision that they came in.
+
+        They lie where it lies if there is room for them, and go there batch by batch otherwise.
+        """
+        device, dtype = network.weights[0].device, network.weights[0].dtype
+        if network.mean is not None:
+            X = X - network.mean.cpu().numpy().astype(X.dtype)
+        home = device if fits_beside_the_work(X.nbytes, device) else "cpu"
+        if weight is not None:
+            weight = as_tensor(weight, device=home, dtype=dtype)
+        X = as_tensor(X, device=home, dtype=dtype)
+        return cls(X, as_tensor(codes, device=home), weight, device)
+
+    def __len__(self):
+        return len(self.X)
+
+    def batches(self, batch_size, generator=None, scale=None):
+        """Yield X, y and weights or None of each batch.
+
+        Parameters
+        ----------
+        batch_size : int
+        generator : torch.Generator or None
+            Shuffles the rows anew; without one they stay in order.
+        scale : tensor of shape (n_features,) or None
+            What to multiply the rows by.
+        """
+        for rows in self._chunks(batch_size, generator):
+            parts = (self.X, self.y, self.weight)
+            X, y, weight = (None if part is None else part[rows].to(self.device) for part in parts)
+            X = X if scale is None else X * scale
+            weights = [None] * len(y) if weight is None else weight.split(batch_size)
+            yield from zip(X.split(batch_size), y.split(batch_size), weights)
+
+    def _chunks(self, batch_size, generator):
         """Yield the rows of a few batches at a time, since one gather is cheaper than one for each."""
-        size = self.batch_size * max(1, _GATHERED_ROWS // self.batch_size)
-        if self.generator is None:
-            return (slice(start, start + size) for start in range(0, n_rows, size))
-        order = torch.randperm(n_rows, generator=self.generator)
-        return order.to(self.dataset.X.device).split(size)
-
-    def _cut(self, X, y, weight):
-        for start in range(0, len(X), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            yield (X[rows] if weight is None else {"X": X[rows], "weight": weight[rows]}), y[rows]
+        size = batch_size * max(1, _GATHERED_ROWS // batch_size)
+        if generator is None:
+            return (slice(start, start + size) for start in range(0, len(self), size))
+        return torch.randperm(len(self), generator=generator).to(self.X.device).split(size)
 
 
-class PenalizedNet(NeuralNetClassifier):
-    """A skorch net whose training loss is the weighted cross-entropy plus the penalties.
+class Training:
+    """A network in training: what an epoch begins with, the gradients of a batch, how an epoch is judged.
 
-    The module returns the scores and the pre-activations. Rows with weights travel as a dict.
+    `run` goes through the epochs. Where the user has skorch callbacks, a skorch net does so, and calls the
+    same methods.
+
+    Parameters
+    ----------
+    settings : Settings
+    network : Perceptron
+    regularizer : Regularizer
+    train, valid : tuples of X, codes and weights
+        The rows to learn from, and those to watch, or None.
+    generator : torch.Generator
+        Orders the rows.
+    state : State or None
+        What was before.
+    batch_size : int
+
+    Attributes
+    ----------
+    losses, penalties, validation_scores : lists
+        Of each epoch: the mean loss, a dict of what each penalty contributed to it, and the accuracy on the
+        rows to watch.
+    finished : bool
+        Whether nothing improves any more.
+    stopped, interrupted : bool
+        Whether the training ended before its last epoch: by itself or a callback, or by Ctrl-C.
     """
 
-    def __init__(self, *args, regularizer, monitor, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, settings, network, regularizer, train, valid, generator, *, state, batch_size):
+        self.settings = settings
+        self.network = network
         self.regularizer = regularizer
-        self.monitor = monitor
+        self.train = Rows.for_network(*train, network)
+        self.valid = None if valid is None else Rows.for_network(*valid, network)
+        self.generator = generator
+        self.batch_size = batch_size
+        self.in_closed_form = in_closed_form(network, regularizer)
+        self.rate = _rate(settings, *self.train.X.shape, batch_size)
+        self.optimizer_state = None if state is None else state.optimizer_state
+        self.first_epoch = 0 if state is None else state.n_epochs
+        self.losses, self.penalties, self.validation_scores = [], [], []
+        self.finished = self.stopped = self.interrupted = False
+        self.best_score, self.best_weights, self._n_stale = -np.inf, None, 0
+        # torch's lists of parameters take as long to walk through as a small step takes to compute.
+        self._weights, self._biases = list(network.weights), list(network.biases)
+        self._learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        # Optimizers by name take one tensor, which is fast; those of users see the parameters themselves.
+        self._trained = [network.flatten()] if isinstance(settings.optimizer, str) else self._learning
+        for parameter in [*self._weights, *self._biases, *self._trained]:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        self._slopes = [(parameter, parameter.grad) for parameter in [*self._trained, *self._learning]]
+        self._out = [parameter.grad for parameter in [*self._weights, *self._biases]]
 
     @property
-    def _default_callbacks(self):
-        return [
-            ("epoch_timer", EpochTimer()),
-            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
-            ("valid_loss", PassthroughScoring("valid_loss")),
-            ("monitor", self.monitor),
-        ]
+    def epoch(self):
+        """Number of epochs trained so far."""
+        return self.first_epoch + len(self.losses)
 
-    def initialize(self):
-        """Find out which callbacks listen when: most do nothing at every batch, which may be short."""
-        super().initialize()
-        if not isinstance(self.optimizer_, torch.optim.Optimizer):
-            rule = "a callable that returns a torch.optim.Optimizer"
-            raise parameter_error(self.monitor.owner, "optimizer", rule, self.optimizer_, TypeError)
-        self.parameters_ = list(self.module_.parameters())
-        # torch's lists of parameters take as long to walk through as a small step takes to compute.
-        self.weights_, self.biases_ = list(self.module_.weights), list(self.module_.biases)
-        callbacks = [callback for _, callback in self.callbacks_]
-        self.listeners_ = {
-            event: [c for c in callbacks if getattr(type(c), event) is not getattr(Callback, event)]
-            for event in vars(Callback)
-            if event.startswith("on_")
-        }
+    def run(self):
+        """Train to the end and return self."""
+        if self.settings.callbacks:
+            # Only here, since most trainings have no callbacks, and skorch takes time to import.
+            from ._skorch import train_with_skorch
+
+            train_with_skorch(self)
+        else:
+            self.make_optimizer()
+            self._train()
         return self
 
-    def infer(self, x, **fit_params):
-        """Run the module on a batch; its rows require a gradient where a penalty needs one."""
-        rows, _ = split_weight(x)
-        if self.module_.training and self.regularizer.differentiates_input:
-            rows.requires_grad_()
-        return self.module_(rows)
+    def make_optimizer(self):
+        """Make the optimizer of this training, with the state of the one before, and return it."""
+        make = self.settings.optimizer
+        make = OPTIMIZERS[make] if isinstance(make, str) else make
+        self.optimizer = make([{"params": self._trained}], lr=self.rate)
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
+            rule = "a callable that returns a torch.optim.Optimizer"
+            raise parameter_error(self.settings.name, "optimizer", rule, self.optimizer, TypeError)
+        if self.optimizer_state is not None:
+            _restore(self.optimizer, self.optimizer_state)
+        return self.optimizer
 
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the loss of a batch; the penalties count in training only."""
-        rows, weight = split_weight(X)
-        scores, preactivations = y_pred
-        batch = self.regularizer.batch(rows, y_true, weight, scores, preactivations)
-        loss = weighted_mean(batch.losses, weight)
-        return loss + self.regularizer(batch) if training and self.regularizer.penalties else loss
-
-    def notify(self, method_name, **kwargs):
-        """Tell the callbacks that listen; one of them ends the training by raising KeyboardInterrupt."""
-        getattr(self, method_name)(self, **kwargs)
+    def _train(self):
+        self.begin()
         try:
-            for callback in self.listeners_[method_name]:
-                getattr(callback, method_name)(self, **kwargs)
-        except KeyboardInterrupt as error:
-            if came_from_outside(error):
-                raise
-            raise TrainingStopped from error
-        if method_name == "on_epoch_end" and self.monitor.finished:
-            raise TrainingStopped
+            for _ in range(self.settings.max_iter):
+                self.begin_epoch()
+                loss = self._learn()
+                self.end_epoch(loss, self._watch())
+                if self.finished:
+                    self.stopped = True
+                    break
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            self.end()
 
-    def train_step_single(self, batch, **fit_params):
-        """Set the gradients for a batch: in closed form where that is possible, on rows already scaled."""
-        if not in_closed_form(self.module_, self.regularizer):
-            return self._differentiated_step(batch)
-        network = self.module_
-        self._set_training(True)
-        (rows, weight), y = split_weight(batch[0]), batch[1]
-        loss, scores, preactivations, *gradients = backpropagate(
-            rows, y, self.weights_, self.biases_, network.power, weight
+    def _learn(self):
+        """Take a step for each batch, and return the mean loss."""
+        scale = self.network.inverse_scale if self.in_closed_form else None
+        losses, sizes = [], []
+        for batch in self.train.batches(self.batch_size, self.generator, scale):
+            losses.append(self._step(batch))
+            sizes.append(len(batch[1]))
+        return float(np.average(torch.stack(losses).tolist(), weights=sizes))
+
+    def _step(self, batch):
+        if isinstance(self.optimizer, Adam):
+            loss, _ = self.set_gradients(*batch)
+            self.optimizer.update()
+            return loss.detach()
+        found = []
+
+        def closure():
+            found.append(self.set_gradients(*batch)[0])
+            return found[-1]
+
+        # Some optimizers ask for the loss more than once.
+        self.optimizer.step(closure)
+        return found[0].detach()
+
+    @torch.no_grad()
+    def _watch(self):
+        """Return the share of right answers on the rows to watch, or None without such."""
+        if self.valid is None:
+            return None
+        self.network.eval()
+        right = RightAnswers()
+        for X, y, weight in self.valid.batches(self.batch_size):
+            right.count(self.network(X)[0], y, weight)
+        return right.share()
+
+    def begin(self):
+        """Open the progress bar."""
+        name, n_epochs = self.settings.name, self.settings.max_iter
+        self._bar = progress(None, verbose=self.settings.verbose, description=name, total=n_epochs)
+
+    def end(self):
+        """Go back to the weights that were best on the rows to watch."""
+        self._bar.close()
+        if self.best_weights is not None:
+            self.network.load_state_dict(self.best_weights)
+
+    def begin_epoch(self):
+        """Set the learning rate and let the penalties look at all rows."""
+        share = len(self.losses) / self.settings.max_iter
+        self._set_rate(share)
+        self.network.eval()
+        batches = self.train.batches(self.batch_size)
+        try:
+            self.regularizer.start_epoch(batches, share if self.settings.knows_all_rows else 1.0)
+        except torch.linalg.LinAlgError as error:
+            raise non_finite_error(self.settings.name, self.epoch + 1) from error
+
+    def _set_rate(self, share):
+        schedule = self.settings.schedule
+        schedule = schedule if callable(schedule) else SCHEDULES[schedule]
+        # A constant rate is left to the callbacks, which may change it.
+        if schedule is constant:
+            return
+        when = f"the share {share:.3g} of epochs"
+        rate = self.rate * check_factor(self.settings.name, "schedule", schedule(share), when)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def set_gradients(self, X, y, weight):
+        """Set the gradients of all parameters for a batch, and return its loss and scores.
+
+        In closed form the rows are those that are already scaled.
+        """
+        if not self.network.training:
+            self.network.train()
+        for parameter, gradient in self._slopes:
+            # They may have been taken away, as optimizers do that set gradients to None.
+            parameter.grad = gradient
+        return (self._solve if self.in_closed_form else self._differentiate)(X, y, weight)
+
+    def _solve(self, X, y, weight):
+        network = self.network
+        loss, scores, preactivations, *_ = backpropagate(
+            X, y, self._weights, self._biases, network.power, weight, out=self._out
         )
-        for parameter, gradient in zip([*self.weights_, *self.biases_], chain(*gradients)):
-            parameter.grad = gradient if parameter.requires_grad else None
         if self.regularizer.penalties:
             scaled = network.inverse_scale is not None
-            batch = self.regularizer.batch(rows, y, weight, scores, preactivations, scaled=scaled)
+            batch = self.regularizer.batch(X, y, weight, scores, preactivations, scaled=scaled)
             penalty = self.regularizer(batch)
             penalty.backward()
             loss = loss + penalty.detach()
-        return {"loss": loss, "y_pred": (scores, [])}
+        return loss, scores
 
-    def _differentiated_step(self, batch):
-        """Set the gradients of the parameters, as skorch does, and of nothing else.
+    @torch.enable_grad()
+    def _differentiate(self, X, y, weight):
+        if self.regularizer.differentiates_input:
+            X.requires_grad_()
+        scores, preactivations = self.network(X)
+        batch = self.regularizer.batch(X, y, weight, scores, preactivations)
+        loss = weighted_mean(batch.losses, weight)
+        if self.regularizer.penalties:
+            loss = loss + self.regularizer(batch)
+        for _, gradient in self._slopes[: len(self._trained)]:
+            gradient.zero_()
+        # Of the parameters alone: a gradient of the rows would cost as much as that of the first weights.
+        loss.backward(inputs=self._learning)
+        return loss, scores
 
-        Rows that a penalty differentiates by would otherwise get a gradient of the whole loss, which costs as
-        much as that of the first weights.
-        """
-        self._set_training(True)
-        rows, y = batch
-        y_pred = self.infer(rows)
-        loss = self.get_loss(y_pred, y, X=rows, training=True)
-        loss.backward(inputs=[parameter for parameter in self.parameters_ if parameter.requires_grad])
-        return {"loss": loss, "y_pred": y_pred}
-
-    def train_step(self, batch, **fit_params):
-        """Update the weights, as skorch does, but without any work for callbacks that do not listen."""
-        steps = []
-
-        def closure():
-            for parameter in self.parameters_:
-                parameter.grad = None
-            steps.append(self.train_step_single(batch))
-            if self.listeners_["on_grad_computed"]:
-                named_parameters = list(self.get_all_learnable_params())
-                self.notify("on_grad_computed", named_parameters=named_parameters, batch=batch, training=True)
-            return steps[-1]["loss"]
-
-        self.optimizer_.step(closure)
-        return steps[0]
-
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        """Go through the batches, as skorch does, whose counting of their rows takes longer than a step."""
-        if iterator is None:
+    def end_epoch(self, loss, accuracy=None):
+        """Note the loss, the penalties and the accuracy on the rows to watch, if any, and judge them."""
+        if not np.isfinite(loss):
+            raise non_finite_error(self.settings.name, self.epoch + 1)
+        self.losses.append(loss)
+        self.penalties.append(self.regularizer.end_epoch())
+        self._bar.update()
+        self._bar.set_postfix(loss=f"{loss:.4g}")
+        if accuracy is not None:
+            self.validation_scores.append(accuracy)
+        # While a penalty grows, the loss rises though the training does what it shall.
+        if not self.regularizer.is_settled:
             return
-        for batch in iterator:
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch)
-            self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-            self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
-            self.notify("on_batch_end", batch=batch, training=training, **step)
+        is_best = self._judge(-loss if accuracy is None else accuracy)
+        if is_best and accuracy is not None:
+            self.best_weights = copy.deepcopy(self.network.state_dict())
 
-    def _set_training(self, training=True):
-        if self.module_.training is not training:
-            super()._set_training(training)
-
-    def partial_fit(self, *args, **kwargs):
-        """Train until the last epoch or until a callback says stop; note Ctrl-C for the caller."""
-        self.stopped_ = self.interrupted_ = False
-        with self._noting_the_end():
-            super().partial_fit(*args, **kwargs)
-        return self
-
-    def fit_loop(self, *args, **kwargs):
-        """Train, and come back to `partial_fit`, which tells the callbacks of the end however it came."""
-        with self._noting_the_end():
-            super().fit_loop(*args, **kwargs)
-        return self
-
-    @contextmanager
-    def _noting_the_end(self):
-        try:
-            yield
-        except TrainingStopped:
-            self.stopped_ = True
-        except KeyboardInterrupt:
-            self.interrupted_ = True
+    def _judge(self, score):
+        if self.settings.tol is not None:
+            self._n_stale = self._n_stale + 1 if score < self.best_score + self.settings.tol else 0
+            self.finished = self._n_stale > self.settings.n_iter_no_change
+        is_best = score > self.best_score
+        self.best_score = max(score, self.best_score)
+        return is_best
 
 
-def came_from_outside(interrupt):
-    """Whether a KeyboardInterrupt is Ctrl-C, and not raised by the code that it surfaced in.
+class RightAnswers:
+    """The weighted share of right answers, counted batch by batch."""
 
-    Callbacks end the training with a `raise` statement; a signal strikes at any other instruction, or is
-    raised by a handler that somebody installed.
-    """
-    trace = interrupt.__traceback__
-    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
-    if any(frame.f_code is handler for frame, _ in walk_tb(trace)):
-        return True
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    # Before its first instruction a frame has the place -1.
-    instruction = trace.tb_frame.f_code.co_code[max(trace.tb_lasti, 0)]
-    return dis.opname[instruction] != "RAISE_VARARGS"
+    def __init__(self):
+        self._right, self._seen = 0.0, 0.0
+
+    def count(self, scores, y, weight):
+        """Take a batch in."""
+        right = (scores.argmax(dim=1) == y).to(scores.dtype)
+        weight = torch.ones_like(right) if weight is None else weight
+        self._right += float(right @ weight)
+        self._seen += float(weight.sum())
+
+    def share(self):
+        """Return the share so far, or None before any batch."""
+        return self._right / self._seen if self._seen else None
 
 
 def in_closed_form(network, regularizer):
@@ -251,24 +452,22 @@ def in_closed_form(network, regularizer):
     return not regularizer.looks_inside and network.norm is None
 
 
-def make_net(network, *, regularizer, valid, optimizer, generator, callbacks, **settings):
-    """Return an initialised net that will train `network` and watch the rows of `valid`, if there are any."""
-    net = PenalizedNet(
-        network,
-        regularizer=regularizer,
-        criterion=torch.nn.CrossEntropyLoss,
-        optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
-        iterator_train=SlicingIterator,
-        iterator_train__generator=generator,
-        iterator_train__scale=network.inverse_scale if in_closed_form(network, regularizer) else None,
-        iterator_valid=SlicingIterator,
-        train_split=None if valid is None else lambda dataset: (dataset, valid),
-        callbacks=list(callbacks or []),
-        verbose=0,
-        device=None,
-        **settings,
-    )
-    return net.initialize()
+def _rate(settings, n_rows, n_features, batch_size):
+    if settings.learning_rate != "auto":
+        return settings.learning_rate
+    updates = math.ceil(n_rows / batch_size) if settings.knows_all_rows else math.inf
+    return automatic_rate(settings.optimizer, n_features, updates, is_linear=not settings.hidden_sizes)
+
+
+OPTIMIZERS = {"adam": Adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
+
+
+def _restore(optimizer, state):
+    """Load the state of an optimizer, but for the learning rate, which may be another by now."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(as_tensors(state))
+    for group, rate in zip(optimizer.param_groups, rates):
+        group["lr"] = rate
 
 
 def as_arrays(state):
@@ -289,117 +488,16 @@ def _convert(state, kind, function):
     return [_convert(value, kind, function) for value in state] if isinstance(state, list) else state
 
 
-def adam(groups, lr):
-    """Return Adam in its fused form where this torch has one for the device."""
-    try:
-        # Copies, since Adam writes its settings into the groups, and leaves them there where it refuses.
-        return torch.optim.Adam([dict(group) for group in groups], lr=lr, fused=True)
-    except RuntimeError:
-        return torch.optim.Adam(groups, lr=lr)
+def joined_penalties(before, n_before, epochs):
+    """Return the curve of each penalty over `n_before` epochs and, in a dict each, further `epochs`.
 
-
-OPTIMIZERS = {"adam": adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
-
-
-class Monitor(Callback):
-    """Set the learning rate, keep the curves and the best weights, and see when nothing improves any more.
-
-    Parameters
-    ----------
-    owner : str
-        Name of the estimator, for the error and the progress bar.
-    rate : callable or None
-        Learning rate by the share of epochs done, in [0, 1); None leaves it alone.
-    first_epoch : int
-        Epochs trained before.
-    knows_end : bool
-        Whether the epochs are all there will be, and not one chunk of a stream.
-    tol : float or None
-        Least improvement that counts, of the loss or of the accuracy on the validation rows. None never
-        stops.
-    patience : int
-        Training stops after more than this number of epochs in a row without improvement.
-    verbose : int
+    A penalty that was not there in an epoch counts as zero in it.
     """
-
-    def __init__(self, owner, *, rate, first_epoch, knows_end, tol, patience, verbose):
-        self.owner = owner
-        self.rate = rate
-        self.first_epoch = first_epoch
-        self.knows_end = knows_end
-        self.tol = tol
-        self.patience = patience
-        self.verbose = verbose
-        self.finished = False
-        self.losses, self.validation_scores, self.penalties = [], [], []
-        self.best_score, self.best_weights = -np.inf, None
-        self._n_stale = 0
-
-    @property
-    def epoch(self):
-        """Number of epochs trained so far."""
-        return self.first_epoch + len(self.losses)
-
-    def on_train_begin(self, net, **kwargs):
-        """Open the progress bar."""
-        self._bar = progress(None, verbose=self.verbose, description=self.owner, total=net.max_epochs)
-
-    def on_train_end(self, net, **kwargs):
-        """Go back to the weights that were best on the validation rows."""
-        self._bar.close()
-        if self.best_weights is not None:
-            net.module_.load_state_dict(self.best_weights)
-
-    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
-        """Set the learning rate and let the penalties look at all rows."""
-        self._n_right, self._n_seen = 0.0, 0.0
-        share = len(self.losses) / net.max_epochs
-        if self.rate is not None:
-            rate = self.rate(share)
-            for group in net.optimizer_.param_groups:
-                group["lr"] = rate
-        net.module_.eval()
-        try:
-            batches = SlicingIterator(dataset_train, net.batch_size)
-            net.regularizer.start_epoch(batches, share if self.knows_end else 1.0)
-        except torch.linalg.LinAlgError as error:
-            raise non_finite_error(self.owner, self.epoch + 1) from error
-
-    def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
-        """Count the right answers on the validation rows."""
-        if training:
-            return
-        (_, weight), y = split_weight(batch[0]), batch[1]
-        right = (y_pred[0].argmax(dim=1) == y).to(y_pred[0].dtype)
-        weight = torch.ones_like(right) if weight is None else weight
-        self._n_right += float(right @ weight)
-        self._n_seen += float(weight.sum())
-
-    def on_epoch_end(self, net, **kwargs):
-        """Note the loss, the penalties and the validation accuracy, and judge them."""
-        loss = float(net.history[-1, "train_loss"])
-        if not np.isfinite(loss):
-            raise non_finite_error(self.owner, self.epoch + 1)
-        self.losses.append(loss)
-        self.penalties.append(net.regularizer.end_epoch())
-        self._bar.update()
-        self._bar.set_postfix(loss=f"{loss:.4g}")
-        score = -loss if self._n_seen == 0 else self._validation_score()
-        # While a penalty grows, the loss rises though the training does what it shall.
-        if net.regularizer.is_settled and self._judge(score) and self._n_seen > 0:
-            self.best_weights = copy.deepcopy(net.module_.state_dict())
-
-    def _validation_score(self):
-        self.validation_scores.append(self._n_right / self._n_seen)
-        return self.validation_scores[-1]
-
-    def _judge(self, score):
-        if self.tol is not None:
-            self._n_stale = self._n_stale + 1 if score < self.best_score + self.tol else 0
-            self.finished = self._n_stale > self.patience
-        is_best = score > self.best_score
-        self.best_score = max(score, self.best_score)
-        return is_best
+    names = dict.fromkeys([*before, *(name for epoch in epochs for name in epoch)])
+    return {
+        name: before.get(name, [0.0] * n_before) + [epoch.get(name, 0.0) for epoch in epochs]
+        for name in names
+    }
 
 
 def non_finite_error(owner, epoch):

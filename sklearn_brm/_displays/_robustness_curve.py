@@ -1,6 +1,7 @@
 """Accuracy under attack against the size of the perturbation, beside the critical norms."""
 
 import textwrap
+from inspect import signature
 
 import numpy as np
 
@@ -106,7 +107,11 @@ class RobustnessCurveDisplay:
         check_choice(f"{_OWNER}.from_estimator", "relative", relative, (True, False))
         estimators = _named_estimators(estimator, name)
         is_searched = parameters.get("eps") is None and parameters.get("method", "bisect") == "bisect"
-        if is_searched and len(estimators) > 1 and set(parameters) <= set(robustness_curve.__kwdefaults__):
+        if (
+            is_searched
+            and len(estimators) > 1
+            and set(parameters) <= set(signature(robustness_curve).parameters)
+        ):
             parameters["eps"] = common_radii(estimators.values(), X, y, parameters)
         curves = {key: robustness_curve(one, X, y, **parameters) for key, one in estimators.items()}
         return cls(curves=curves, threat=parameters.get("threat"), relative=relative).plot(ax=ax)

@@ -42,8 +42,6 @@ class AttackedEstimator:
         self.estimator, self.table, self.batch_size = estimator, table, batch_size
         self.free, self.values = free, values
         _check_classifier(owner, estimator)
-        # Trees compare and add up: their answers depend on no rounding that a batch could change.
-        self.splits = split_points(estimator)
         self.y = column_or_1d(np.asarray(y))
         if len(self.y) != len(table):
             raise ValueError(
@@ -56,7 +54,23 @@ class AttackedEstimator:
         self.right = self.predicted == self.y
         self.classes = np.asarray(getattr(estimator, "classes_", np.unique(self.predicted)))
         self.target = self._encode(self.y)
-        self.response, self.trees = self._response(), self._trees()
+        self.response, self._clean_scores = self._response()
+
+    @cached_property
+    def splits(self):
+        """Where trees split each feature, None where the estimator is more than trees."""
+        # Trees compare and add up: their answers depend on no rounding that a batch could change.
+        return split_points(self.estimator)
+
+    @cached_property
+    def trees(self):
+        """The estimator as a sum of trees that answers like it, None where it is none."""
+        trees = tree_ensemble(self.estimator)
+        if trees is None:
+            return None
+        answers = self.classes[trees.predict(self.table.matrix.astype(float))]
+        trees = trees if self.table.matrix.dtype == np.float32 else trees.as_float64()
+        return trees if (answers == self.predicted).all() else None
 
     def predict(self, matrix, rows):
         """Return the labels that the estimator gives to changed copies `matrix` of the rows `rows`."""
@@ -130,7 +144,11 @@ class AttackedEstimator:
         for rows in self._batches(self.everyone):
             matrix = self.table.matrix[rows]
             X = self.table.restore(matrix, rows)
-            n_wrong += int(mismatch(self.estimator, function, X, matrix=matrix, **where).sum())
+            known = {"predict": self.predicted[rows]}
+            if self.response is not None:
+                known[self.response] = self._clean_scores[rows]
+            wrong = mismatch(self.estimator, function, X, matrix=matrix, known=known, **where)
+            n_wrong += int(wrong.sum())
         return function, n_wrong
 
     def _inputs(self):
@@ -169,26 +187,16 @@ class AttackedEstimator:
         positions = {label: i for i, label in enumerate(self.classes.tolist())}
         return np.array([positions.get(label, 0) for label in labels.tolist()], dtype=np.int64)
 
-    def _trees(self):
-        """Return the estimator as a sum of trees that answers like it, None where it is none."""
-        trees = tree_ensemble(self.estimator)
-        if trees is None:
-            return None
-        answers = self.classes[trees.predict(self.table.matrix.astype(float))]
-        trees = trees if self.table.matrix.dtype == np.float32 else trees.as_float64()
-        return trees if (answers == self.predicted).all() else None
-
     def _response(self):
-        """Name the method with one score per class, whose largest is the answer for nearly all rows."""
+        """Name the method with one score per class, and return what it says of the clean rows."""
         for name in ("decision_function", "predict_proba"):
             method = getattr(self.estimator, name, None)
             if method is None or len(self.classes) < 2:
                 continue
-            rows = self.everyone[: self.batch_size]
-            scores = one_column_per_class(method(self.table.restore(self.table.matrix[rows], rows)))
-            if scores.ndim == 2 and scores.shape[1] == len(self.classes):
-                return name
-        return None
+            scores = self._ask(method, self.table.matrix, self.everyone)
+            if one_column_per_class(scores).shape == (len(scores), len(self.classes)):
+                return name, scores
+        return None, None
 
     def _scores(self, matrix, rows):
         scores = self._ask(getattr(self.estimator, self.response), matrix, rows)

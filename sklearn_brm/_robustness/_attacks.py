@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from .._base import parameter_error
 from ..functional import leaves
 from ..functional.attacks import (
     Found,
@@ -325,26 +326,39 @@ SEVERAL = {"worst_case": ("apgd", "apgd_margin", "apgd_targeted", "black_box")}
 ATTACKS = (*SEVERAL, *gradient_attacks(1), *BLIND_ATTACKS)
 
 
-def make_plan(attack, n_steps, *, is_trees):
-    """Return the attacks that the parameter `attack` names, each once, and what is left without a gradient.
+def check_attack(owner, attack):
+    """Check the parameter `attack`: a name, an `Attack`, a callable, or several of them."""
+    wanted = _as_list(attack)
+    rule = f"a callable, an Attack, one of {', '.join(map(repr, ATTACKS))}, or a list of such"
+    if not isinstance(wanted, (list, tuple)) or len(wanted) == 0:
+        raise parameter_error(owner, "attack", rule, attack)
+    for item in wanted:
+        ours = isinstance(item, Attack) or (isinstance(item, str) and item in ATTACKS)
+        # Calling a class would build an attack, not run it.
+        if not ours and (isinstance(item, type) or not callable(item)):
+            raise parameter_error(owner, "attack", rule, item)
 
-    A word for several attacks means one more for sums of trees.
+
+def _as_list(attack):
+    return [attack] if isinstance(attack, str | Attack) or callable(attack) else attack
+
+
+def make_plan(attack, n_steps):
+    """Return the attacks that the parameter `attack` names, each once, and what is left without a gradient.
 
     Returns
     -------
     plan, blind : lists of Attack
         All, and those that do without a gradient, the black box among them.
-    may_be_blind : bool
-        Whether a word for several attacks leaves it to the estimator which.
+    seeks_worst : bool
+        Whether a word for several attacks is among them, which leaves to the estimator what helps.
     """
     known = {**gradient_attacks(n_steps), **BLIND_ATTACKS}
-    wanted = [attack] if isinstance(attack, str | Attack) or callable(attack) else list(attack)
+    wanted = _as_list(attack)
     several = [isinstance(item, str) and item in SEVERAL for item in wanted]
     items = [one for item, many in zip(wanted, several) for one in (SEVERAL[item] if many else (item,))]
-    plan = [_as_attack(item, known) for item in items]
-    plan += [TREE_ATTACK] if is_trees and any(several) else []
     # Two of the user's may share a name; the same of ours twice would only be the same work twice.
-    plan = list(dict.fromkeys(plan))
+    plan = list(dict.fromkeys(_as_attack(item, known) for item in items))
     blind = [attack for attack in plan if attack.kind != "gradient"]
     blind = list(dict.fromkeys([*blind, BLIND_ATTACKS["black_box"]]))
     return unique_labels(plan), unique_labels(blind), any(several)

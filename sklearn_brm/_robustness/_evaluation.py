@@ -1,19 +1,78 @@
 """One estimator under attack: runs attacks on the rows still standing, and judges every result."""
 
+import inspect
+import numbers
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
 
-from .._base import as_tensor, progress, resolve_device, seeded_generator
+from .._base import as_tensor, check_number, owner_name, progress, resolve_device, seeded_generator
 from .._bridge import NotConvertibleError, split_draw
 from ..functional.attacks import linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
-from ._attacks import AttackContext, make_plan
+from ._attacks import TREE_ATTACK, AttackContext, check_attack, make_plan
 from ._table import Table
+from ._threat import resolve_threat
 
 # Rows among which a black box looks for other classes.
 _POOL = 500
+
+
+class Effort(TypedDict, total=False):
+    """How much is tried, and where: the parameters that all attacking functions share.
+
+    See `AdversarialScorer` for what each means, and `EFFORT` for what it is by default.
+    """
+
+    attack: Any
+    n_steps: int
+    n_restarts: int
+    max_queries: int
+    batch_size: int
+    device: Any
+    random_state: Any
+    verbose: int | bool
+
+
+EFFORT = MappingProxyType(
+    {
+        "attack": "worst_case",
+        "n_steps": 50,
+        "n_restarts": 1,
+        "max_queries": 500,
+        "batch_size": 1024,
+        "device": "auto",
+        "random_state": None,
+        "verbose": 0,
+    }
+)
+
+
+def spell_out_effort(function):
+    """Show in the signature of a function what its ``**effort`` stands for, with the defaults."""
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=EFFORT[name]) for name in EFFORT
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *shared])
+    return function
+
+
+def make_evaluation(owner, estimator, X, y, *, threat=None, **effort: Unpack[Effort]):
+    """Check every parameter and return the `Evaluation` that answers all questions about these rows."""
+    for name in set(effort) - set(EFFORT):
+        raise TypeError(f"{owner_name(owner)}() got an unexpected keyword argument {name!r}")
+    effort = EFFORT | effort
+    check_attack(owner, effort["attack"])
+    for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
+        effort[name] = int(check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral))
+    check_number(owner, "verbose", effort["verbose"], "[0, inf)", kind=numbers.Integral, also=(True, False))
+    table = Table(owner, X)
+    return Evaluation(owner, estimator, table, y, resolve_threat(owner, threat, table), **effort)
 
 
 @dataclass
@@ -63,7 +122,7 @@ class Evaluation:
         batch_size,
         device,
         random_state,
-        verbose=0,
+        verbose,
     ):
         self.owner, self.table, self.threat, self.verbose = owner, table, threat, verbose
         self.n_restarts, self.batch_size = n_restarts, batch_size
@@ -88,7 +147,7 @@ class Evaluation:
             starts=self._starts,
             draw=split_draw(self.attacked.splits, self.attacked.order, table.n_features),
             whole_steps=threat.whole_steps,
-            trees=self.attacked.trees,
+            trees=self.attacked.trees if TREE_ATTACK in self.plan else None,
             blur=0.0 if self.attacked.splits is None else self.attacked.splits.blur,
             whole=np.isin(np.arange(table.n_features), threat.rules.integer),
         )
@@ -281,9 +340,11 @@ class Evaluation:
 
     def _plan(self, attack, n_steps):
         """Return the attacks to run, and make the model where one needs it."""
-        plan, blind, may_be_blind = make_plan(attack, n_steps, is_trees=self.attacked.trees is not None)
-        needs_model = any(attack.kind == "gradient" for attack in plan)
-        return plan if not needs_model or self._make_model(may_fail=may_be_blind) else blind
+        plan, blind, self.seeks_worst = make_plan(attack, n_steps)
+        if any(attack.kind == "gradient" for attack in plan):
+            plan = plan if self._make_model(may_fail=self.seeks_worst) else blind
+        # First, since it decides nearly all rows of a sum of trees, and finds the nearest point that does.
+        return [TREE_ATTACK, *plan] if self.seeks_worst and self.attacked.trees is not None else plan
 
     def _make_model(self, *, may_fail):
         for dtype in model_dtypes(self.table.matrix, self.device):

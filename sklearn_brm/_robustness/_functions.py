@@ -1,18 +1,21 @@
 """Attack a fitted classifier in its raw input space: adversarial rows, critical radii, robustness curves."""
 
+from typing import Unpack
+
 import numpy as np
 
 from .._base import check_choice, check_number, parameter_error
-from ._checks import check_grid, check_weight, make_evaluation
 from ._doubts import warn_about
+from ._evaluation import EFFORT, Effort, make_evaluation, spell_out_effort
 from ._provers import prover_of
-from ._radius import bisect, climb_grid, look_again, paper_grid, spanning_grid
+from ._radius import bisect, check_grid, climb_grid, look_again, paper_grid, spanning_grid
 from ._results import critical_from, curve_from, examples_at
 
 # How close to come to the radii that are proven, relative to them.
 _TOL = 1e-3
 
 
+@spell_out_effort
 def adversarial_examples(
     estimator,
     X,
@@ -20,14 +23,7 @@ def adversarial_examples(
     *,
     eps=0.1,
     threat=None,
-    attack="worst_case",
-    n_steps=50,
-    n_restarts=1,
-    max_queries=500,
-    batch_size=1024,
-    device="auto",
-    random_state=None,
-    verbose=0,
+    **effort: Unpack[Effort],
 ):
     """Search, for every row that is right when clean, a row within `eps` that is not.
 
@@ -88,26 +84,13 @@ def adversarial_examples(
     """
     owner = "adversarial_examples"
     check_number(owner, "eps", eps, "[0, inf)")
-    evaluation = make_evaluation(
-        owner,
-        estimator,
-        X,
-        y,
-        attack=attack,
-        threat=threat,
-        n_steps=n_steps,
-        n_restarts=n_restarts,
-        max_queries=max_queries,
-        batch_size=batch_size,
-        device=device,
-        random_state=random_state,
-        verbose=verbose,
-    )
+    evaluation = make_evaluation(owner, estimator, X, y, threat=threat, **effort)
     found = examples_at(evaluation, eps)
     warn_about(evaluation, eps=eps, standing=found.outcome == "standing")
     return found
 
 
+@spell_out_effort
 def critical_perturbations(
     estimator,
     X,
@@ -118,14 +101,7 @@ def critical_perturbations(
     method="bisect",
     max_eps=None,
     certify=False,
-    attack="worst_case",
-    n_steps=50,
-    n_restarts=1,
-    max_queries=500,
-    batch_size=1024,
-    device="auto",
-    random_state=None,
-    verbose=0,
+    **effort: Unpack[Effort],
 ):
     """Search, for every row that is right when clean, the smallest perturbation that changes the answer.
 
@@ -204,21 +180,7 @@ def critical_perturbations(
     max_eps = _check_used(owner, "max_eps", max_eps, "method='bisect'", method == "bisect")
     if eps is not None:
         eps = check_grid(owner, eps)
-    evaluation = make_evaluation(
-        owner,
-        estimator,
-        X,
-        y,
-        attack=attack,
-        threat=threat,
-        n_steps=n_steps,
-        n_restarts=n_restarts,
-        max_queries=max_queries,
-        batch_size=batch_size,
-        device=device,
-        random_state=random_state,
-        verbose=verbose,
-    )
+    evaluation = make_evaluation(owner, estimator, X, y, threat=threat, **effort)
     prover = prover_of(evaluation) if certify else None
     if method == "grid":
         grid = paper_grid(evaluation.plan) if eps is None else eps
@@ -232,6 +194,7 @@ def critical_perturbations(
     return found
 
 
+@spell_out_effort
 def robustness_curve(
     estimator,
     X,
@@ -241,15 +204,8 @@ def robustness_curve(
     threat=None,
     method="bisect",
     certify=False,
-    attack="worst_case",
-    n_steps=50,
-    n_restarts=1,
-    max_queries=500,
-    batch_size=1024,
-    device="auto",
-    random_state=None,
     sample_weight=None,
-    verbose=0,
+    **effort: Unpack[Effort],
 ):
     """Accuracy under attack at many radii, which never rises.
 
@@ -313,22 +269,8 @@ def robustness_curve(
     check_choice(owner, "certify", certify, (True, False))
     if eps is not None:
         eps = check_grid(owner, eps)
-    evaluation = make_evaluation(
-        owner,
-        estimator,
-        X,
-        y,
-        attack=attack,
-        threat=threat,
-        n_steps=n_steps,
-        n_restarts=n_restarts,
-        max_queries=max_queries,
-        batch_size=batch_size,
-        device=device,
-        random_state=random_state,
-        verbose=verbose,
-    )
-    weight = check_weight(sample_weight, evaluation.table)
+    evaluation = make_evaluation(owner, estimator, X, y, threat=threat, **effort)
+    weight = evaluation.table.weights(owner, sample_weight)
     prover = prover_of(evaluation) if certify else None
     if method == "grid":
         eps = paper_grid(evaluation.plan) if eps is None else eps
@@ -349,9 +291,7 @@ def robustness_curve(
 
 def common_radii(estimators, X, y, parameters):
     """Return the radii that `robustness_curve` would choose, with these parameters, for all estimators."""
-    effort = robustness_curve.__kwdefaults__ | parameters
-    for name in ("eps", "method", "certify", "sample_weight"):
-        del effort[name]
+    effort = {name: value for name, value in parameters.items() if name in (*EFFORT, "threat")}
     # A generator given as random_state shall not advance before the curves are computed.
     effort["random_state"] = 0
     return spanning_grid([make_evaluation("robustness_curve", one, X, y, **effort) for one in estimators])

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from .._bridge import NotConvertibleError, to_torch, tree_ensemble
 from ..functional import leaves
-from ..functional.attacks import rounding_of_lead, rounding_share
+from ..functional.attacks import rounding_of_lead, rounding_share, slope_of_margin
 from ..functional.bounds import margin_bounds
 from ..functional.layers import (
     Columnwise,
@@ -27,7 +27,7 @@ from ..functional.layers import (
 )
 from ..functional.mixed_integer import ReluNetwork, as_affine, least_margin
 from ..functional.neighbours import vote_radius
-from ._checks import make_evaluation
+from ._evaluation import make_evaluation
 
 # A row is certified a little beyond eps, by more than the rounding that an attack is allowed.
 _BEYOND = 1e-9
@@ -72,6 +72,19 @@ def prover_of(evaluation):
     if evaluation.attacked.trees is not None:
         return TreeProver(evaluation)
     return (LayerProver if _neighbours_of(evaluation.attacked.estimator) is None else VoteProver)(evaluation)
+
+
+def proven_to_stand(evaluation, eps):
+    """Return which rows bounds alone prove to stand at `eps`, none where nothing can be proven.
+
+    On a GPU attacks are done before bounds, which take the processor, are.
+    """
+    if not (evaluation.seeks_worst and evaluation.device.type == "cpu"):
+        return np.zeros(len(evaluation.table), dtype=bool)
+    try:
+        return prover_of(evaluation).certified([eps])[:, 0]
+    except NotCertifiableError:
+        return np.zeros(len(evaluation.table), dtype=bool)
 
 
 @contextmanager
@@ -203,8 +216,13 @@ class LayerProver(Prover):
 
     def __init__(self, evaluation):
         super().__init__(evaluation)
-        with _telling_what_is_in_the_way():
-            module, n_wrong = self.attacked.differentiable(device=torch.device("cpu"), dtype=torch.float64)
+        n_wrong, module = 0, evaluation.model
+        # What the attacks climb has been verified, but may be in single precision or elsewhere.
+        if module is None or (evaluation.dtype, evaluation.device.type) != (torch.float64, "cpu"):
+            with _telling_what_is_in_the_way():
+                module, n_wrong = self.attacked.differentiable(
+                    device=torch.device("cpu"), dtype=torch.float64
+                )
         if n_wrong:
             raise NotCertifiableError(
                 "Nothing can be proven of this estimator: what it becomes in torch answers otherwise for "
@@ -224,15 +242,10 @@ class LayerProver(Prover):
         y = torch.as_tensor(self.attacked.target[rows])
         with _telling_what_is_in_the_way():
             bounds = margin_bounds(self.module, ball, y).amin(dim=1)
-        x = ball.centre.clone().requires_grad_()
-        with torch.enable_grad():
-            scores = self.module(x)
-            rest = scores.scatter(1, y[:, None], -torch.inf).amax(dim=1)
-            margin = scores.gather(1, y[:, None])[:, 0] - rest
-            (slope,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
-        slope = torch.zeros_like(x) if slope is None else slope
-        slack = rounding_of_lead(x.detach(), slope, scores.detach(), ball.roundoff)
-        return bounds.numpy(), slack.numpy()
+        with torch.no_grad():
+            scores = self.module(ball.centre)
+        slope = slope_of_margin(self.module, ball.centre, y)
+        return bounds.numpy(), rounding_of_lead(ball.centre, slope, scores, ball.roundoff).numpy()
 
     def _attack(self, rows, eps):
         return self.evaluation.run(rows, np.full(len(rows), eps))[1]

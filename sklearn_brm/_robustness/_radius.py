@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._base import progress
+from .._base import as_numbers, parameter_error, progress
 
 # Attempts after which a row is left with what was found; a hundred halvings exhaust float64.
 _MOST_ROUNDS = 100
@@ -232,6 +232,21 @@ def climb_grid(evaluation, grid, *, every_row=False):
         radii.improve(active, np.full(len(active), eps), results)
         n_standing[i] = (~results[1]).sum()
     return radii, n_standing
+
+
+def check_grid(owner, eps):
+    """Return radii as a rising array."""
+    rule = "a rising sequence of numbers in (0, inf)"
+    grid = as_numbers(owner, "eps", eps, rule)
+    if (
+        grid.ndim != 1
+        or len(grid) == 0
+        or not np.isfinite(grid).all()
+        or grid[0] <= 0
+        or (np.diff(grid) <= 0).any()
+    ):
+        raise parameter_error(owner, "eps", rule, eps, ValueError)
+    return grid
 
 
 def paper_grid(plan):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._intervals import CONFIDENCE, share_interval
+from ._provers import proven_to_stand
 from ._units import unit_words
 
 
@@ -30,6 +31,9 @@ class AdversarialExamples:
         How many categories, booleans and missing values of the row are others.
     y : ndarray of shape (n_samples,)
         The true labels.
+    proven : ndarray of bool of shape (n_samples,)
+        Rows that bounds prove to stand, see `certify`: the worst case, on a processor, does not attack them.
+        False wherever no proof was sought.
     moves : ndarray of shape (n_samples, n_features)
         By how much each number was moved, in units of `scale`; inf where a category, a boolean or a missing
         value was changed.
@@ -47,6 +51,7 @@ class AdversarialExamples:
     n_queries: np.ndarray
     n_changes: np.ndarray
     y: np.ndarray
+    proven: np.ndarray
     moves: np.ndarray
     names: list
     unit: str = "units of scale"
@@ -178,8 +183,12 @@ class RobustnessCurve:
 
 
 def examples_at(evaluation, eps):
-    """Attack every row that is right at one radius and return the `AdversarialExamples`."""
-    rows = np.flatnonzero(evaluation.attacked.right)
+    """Attack every row that is right at one radius and return the `AdversarialExamples`.
+
+    The worst case spares itself the rows that bounds prove to stand.
+    """
+    proven = proven_to_stand(evaluation, eps)
+    rows = np.flatnonzero(evaluation.attacked.right & ~proven)
     X, by = evaluation.table.matrix.copy(), np.full(len(evaluation.table), None, dtype=object)
     X[rows], _, by[rows] = evaluation.run(rows, np.full(len(rows), float(eps)))
     everyone = np.arange(len(evaluation.table))
@@ -192,6 +201,7 @@ def examples_at(evaluation, eps):
         n_queries=evaluation.n_queries.copy(),
         n_changes=evaluation.threat.n_changes(X, evaluation.table.matrix),
         y=evaluation.attacked.y,
+        proven=proven,
         moves=evaluation.threat.moves(X, evaluation.table.matrix),
         names=list(evaluation.table.keys()),
         unit=unit_words(evaluation.threat.model.scale),

@@ -15,8 +15,8 @@ from .._base import (
     seeded_generator,
 )
 from .._memory import with_smaller_batches
-from ._checks import check_weight, make_evaluation
 from ._doubts import RobustnessWarning, doubts
+from ._evaluation import make_evaluation
 from ._intervals import share_interval
 from ._provers import NotCertifiableError, prover_of
 from ._radius import bisect
@@ -196,7 +196,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         def attack(batch_size):
             random_state.set_state(drawn_so_far)
             evaluation = self._make_evaluation(estimator, X, y, random_state, batch_size)
-            weight = check_weight(sample_weight, evaluation.table)
+            weight = evaluation.table.weights("scoring", sample_weight)
             return evaluation, weight, *self._attack(evaluation)
 
         evaluation, weight, standing, radius = with_smaller_batches(self, attack, self.batch_size)

@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_para
 
 from .._base import DocLinkMixin, check_parameters, integer, number, parameter_error
 from ..functional.attacks import noise
-from ._checks import check_weight
 from ._intervals import lowest_share
 from ._polars import is_polars, to_pandas
 from ._table import Column, Table
@@ -266,7 +265,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         return tags
 
     def _checked_weight(self, sample_weight, table):
-        weight = check_weight(sample_weight, table, owner=self)
+        weight = table.weights(self, sample_weight)
         frozen = isinstance(self.estimator, FrozenEstimator)
         if weight is not None and not frozen and not has_fit_parameter(self.estimator, "sample_weight"):
             name = type(self.estimator).__name__

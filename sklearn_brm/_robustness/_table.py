@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
-from .._base import owner_name, parameter_error
+from .._base import as_numbers, owner_name, parameter_error
 from ._polars import is_polars, to_pandas, to_polars
 
 # What float32 may do to a value, as a share of the range of its column, and still hold the rows.
@@ -271,6 +271,20 @@ class Table:
         for j, column in enumerate(table.columns):
             self.learn(j, column.values)
         return table
+
+    def weights(self, owner, sample_weight):
+        """Return the weights of the rows as an array, or None."""
+        if sample_weight is None:
+            return None
+        weight = as_numbers(owner, "sample_weight", sample_weight, f"{len(self)} numbers")
+        if weight.shape != (len(self),) or not np.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError(
+                f"sample_weight must be {len(self)} finite numbers, none negative. "
+                f"Got an array of shape {weight.shape}."
+            )
+        if weight.sum() == 0:
+            raise ValueError("sample_weight must not be all zero.")
+        return weight
 
     def learn(self, j, values):
         """Let values of a coded column that were not seen here be known behind those that were."""

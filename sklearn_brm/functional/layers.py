@@ -258,18 +258,9 @@ class Rectifier(Monotone):
     def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return chords from above and tangents from below, since the rectifier is convex.
 
-        The tangent of a plain rectifier that bends inside the interval is flat or the identity, whichever
-        leaves the smaller triangle (Zhang et al. 2018); that of a power touches in the middle of the part
-        above zero.
+        They are those of `rectifier_lines`.
         """
-        low, high = self(lower), self(upper)
-        width = upper - lower
-        chord = torch.where(width > 0, (high - low) / width.clamp_min(torch.finfo(A.dtype).tiny), 0.0)
-        at = (lower.clamp(min=0) + upper.clamp(min=0)) / 2
-        if self.power == 1:
-            at = torch.where((lower < 0) & (upper <= -lower), 0.0, at)
-        tangent = rectifier_slope(at, self.power)
-        return between_lines(A, tangent, self(at) - tangent * at, chord, low - chord * lower)
+        return between_lines(A, *rectifier_lines(lower, upper, self.power))
 
     def extra_repr(self) -> str:
         """Return the exponent."""
@@ -406,12 +397,10 @@ class RowNorm(Layer):
         smallest, largest = self.norms(lower, upper)
         if not (smallest > 0).all():
             return None, lowest_sum(A, *self.interval(lower, upper))
-        width = (upper - lower).clamp_min(torch.finfo(A.dtype).tiny)
         # From below the bend is concave: the chord; from above convex: the chord as well.
         below = [torch.where(end < 0, end / smallest, end / largest) for end in (lower, upper)]
         above = [torch.where(end > 0, end / smallest, end / largest) for end in (lower, upper)]
-        slope, slope_above = (below[1] - below[0]) / width, (above[1] - above[0]) / width
-        return between_lines(A, slope, below[0] - slope * lower, slope_above, above[0] - slope_above * lower)
+        return between_lines(A, *line_through(lower, upper, *below), *line_through(lower, upper, *above))
 
     def extra_repr(self) -> str:
         """Return the order of the norm."""
@@ -538,17 +527,45 @@ def between_lines(
     return positive * slope[:, None] + negative * slope_above[:, None], constant[..., 0]
 
 
+def line_through(
+    lower: Tensor, upper: Tensor, low: Tensor, high: Tensor, otherwise: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return slope and intercept of the line from (lower, low) to (upper, high), entry by entry.
+
+    Where both are one point, its slope is `otherwise`.
+    """
+    width = upper - lower
+    is_wide = width >= torch.finfo(width.dtype).tiny
+    # The inner `where` keeps 0 / 0 out of the gradient.
+    slope = torch.where(is_wide, (high - low) / torch.where(is_wide, width, 1.0), otherwise)
+    return slope, low - slope * lower
+
+
+def rectifier_lines(lower: Tensor, upper: Tensor, power: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return slope and intercept of a line below, and of one above, the rectifier on intervals.
+
+    It is convex: the chord is above, and a tangent below. That of a plain rectifier that bends inside the
+    interval is flat or the identity, whichever leaves the smaller triangle (Zhang et al. 2018); that of a
+    power touches in the middle of the part above zero.
+    """
+    low, high = rectify(lower, power), rectify(upper, power)
+    at = (lower.clamp(min=0) + upper.clamp(min=0)) / 2
+    if power == 1:
+        at = torch.where((lower < 0) & (upper <= -lower), 0.0, at)
+    tangent = rectifier_slope(at, power)
+    chord = line_through(lower, upper, low, high, tangent)
+    return tangent, rectify(at, power) - tangent * at, *chord
+
+
 def _bent(function, ends, slope, *, convex, concave, otherwise):
     """Return the lines below and above a function: slope and intercept of each.
 
     Where it is convex or concave these are the tangent in the middle, of slope `slope`, and the chord.
     """
     lower, upper = ends
-    middle, width = (lower + upper) / 2, upper - lower
-    tiny = torch.finfo(width.dtype).tiny
-    chord = torch.where(width > 0, (function(upper) - function(lower)) / width.clamp_min(tiny), slope)
+    middle = (lower + upper) / 2
     tangent = slope, function(middle) - slope * middle
-    chord = chord, function(lower) - chord * lower
+    chord = line_through(lower, upper, function(lower), function(upper), slope)
     below = [torch.where(concave, c, o) for c, o in zip(chord, otherwise[:2])]
     above = [torch.where(concave, t, o) for t, o in zip(tangent, otherwise[2:])]
     below = [torch.where(convex, t, o) for t, o in zip(tangent, below)]

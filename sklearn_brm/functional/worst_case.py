@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .layers import two_columns
-from .rectifier import rectifier_slope, rectify
+from .layers import between_lines, rectifier_lines, two_columns
+from .rectifier import rectify
 
 __all__ = ["box_around", "worst_scores"]
 
@@ -83,26 +83,12 @@ def worst_scores(
     others = worst.detach().scatter(1, y[:, None], -torch.inf).topk(n_linear, dim=1).indices
     A, constant = weight.T[others] - weight.T[y][:, None], bias[others] - bias[y][:, None]
     for (weight, bias), interval in zip(reversed(layers), reversed(intervals)):
-        A, more = _above_rectifier(A, *interval, power)
+        *tangent, chord, offset = rectifier_lines(*interval, power)
+        # What is bounded is the sum from above: chord and tangent change places.
+        A, more = between_lines(A, chord, offset, *tangent)
         A, constant = A @ weight.T, constant + more + A @ bias
     linear = constant + _times(A, box[0]) + _times(A.abs(), box[1])
     return worst.scatter(1, others, torch.minimum(linear, worst.gather(1, others)))
-
-
-def _above_rectifier(A: Tensor, low: Tensor, high: Tensor, power: float) -> tuple[Tensor, Tensor]:
-    """Return B and c with ``B @ u + c >= A @ rectify(u)`` for all u in [low, high], row by row.
-
-    The rectifier is convex: it is below its chord, and above its tangent, here that in the middle.
-    """
-    middle, width = (low + high) / 2, high - low
-    tangent = rectifier_slope(middle, power)
-    is_wide = width > 0
-    rise = rectify(high, power) - rectify(low, power)
-    chord = torch.where(is_wide, rise / torch.where(is_wide, width, 1.0), tangent)
-    above, below = A.clamp(min=0), A.clamp(max=0)
-    at_chord, at_tangent = rectify(low, power) - chord * low, rectify(middle, power) - tangent * middle
-    slopes = above * chord[:, None] + below * tangent[:, None]
-    return slopes, _times(above, at_chord) + _times(below, at_tangent)
 
 
 def _times(A: Tensor, x: Tensor) -> Tensor:

@@ -58,8 +58,12 @@ class Jacobian(Penalty):
             n = HOFFMAN_PROJECTIONS if self.n_projections == "auto" else self.n_projections
             outputs = batch.representation(self.of)
             return penalties.jacobian_projected(outputs, batch.X, n, batch.generator, batch.weight)
+        if not batch.preactivations:
+            # Batch normalisation scales the columns of a lone layer, too.
+            weights, _ = network.layers_in_prediction()
+            return penalties.l2(weights)
         W = network.first_weight().T
-        if self.of == "preactivation" or not batch.preactivations:
+        if self.of == "preactivation":
             return penalties.l2([W])
         slope = rectifier_slope(batch.preactivations[0], network.power)
         if self.of == "hidden":

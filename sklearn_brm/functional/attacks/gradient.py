@@ -82,7 +82,7 @@ def probe(
     ahead = torch.nonzero(lead > 0)[:, 0]
     if len(ahead):
         known = need_gradient and loss is margin
-        slope = gradient[ahead] if known else _slope_of_margin(model, x[ahead], y[ahead])
+        slope = gradient[ahead] if known else slope_of_margin(model, x[ahead], y[ahead])
         lead[ahead] -= rounding_of_lead(x[ahead], slope, scores.detach()[ahead], ball.roundoff)
     return Probe(x.detach(), value.detach(), lead, torch.nan_to_num(gradient, nan=0.0))
 
@@ -106,7 +106,8 @@ def rounding_share(n: int, roundoff: float) -> float:
     return _SAFETY * roundoff * n**0.5
 
 
-def _slope_of_margin(model: Model, x: Tensor, y: Tensor) -> Tensor:
+def slope_of_margin(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of `margin` at each row; zeros where the model does not look at it."""
     point = x.detach().requires_grad_()
     with torch.enable_grad():
         return _slope(margin(model(point), y), point)

@@ -1,0 +1,184 @@
+"""A skorch net that drives a training, for the user's callbacks."""
+
+import dis
+import signal
+from contextlib import contextmanager
+from traceback import walk_tb
+
+import torch
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
+from skorch.dataset import Dataset
+
+from ..functional.penalties import weighted_mean
+from ._training import RightAnswers
+
+
+def train_with_skorch(training):
+    """Train to the end, and let the callbacks hear of it."""
+    settings, valid = training.settings, training.valid
+    scale = training.network.inverse_scale if training.in_closed_form else None
+    net = DrivingNet(
+        training.network,
+        training=training,
+        criterion=torch.nn.CrossEntropyLoss,
+        lr=training.rate,
+        max_epochs=settings.max_iter,
+        batch_size=training.batch_size,
+        iterator_train=Batches,
+        iterator_train__generator=training.generator,
+        iterator_train__scale=scale,
+        iterator_valid=Batches,
+        train_split=None if valid is None else lambda dataset: (dataset, RowsOfSkorch(valid)),
+        callbacks=list(settings.callbacks),
+        verbose=0,
+        device=None,
+    )
+    net.initialize().partial_fit(RowsOfSkorch(training.train))
+
+
+class TrainingStopped(KeyboardInterrupt):
+    """Raised inside skorch's loop to end it early, where nothing went wrong and nobody pressed Ctrl-C."""
+
+
+class RowsOfSkorch(Dataset):
+    """`Rows` as a dataset that skorch passes on untouched."""
+
+    def __init__(self, rows):
+        super().__init__(rows.X, rows.y)
+        self.rows = rows
+
+
+class Batches:
+    """The batches of a dataset, in place of a DataLoader; rows with weights travel as a dict."""
+
+    def __init__(self, dataset, batch_size, generator=None, scale=None):
+        self.dataset = dataset
+        self.settings = batch_size, generator, scale
+
+    def __iter__(self):
+        for X, y, weight in self.dataset.rows.batches(*self.settings):
+            yield (X if weight is None else {"X": X, "weight": weight}), y
+
+
+class DrivingNet(NeuralNetClassifier):
+    """A skorch net whose steps and epochs are those of a `Training`.
+
+    The module returns the scores and the pre-activations.
+    """
+
+    def __init__(self, *args, training, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.training = training
+
+    @property
+    def _default_callbacks(self):
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("driver", Driver(self.training)),
+        ]
+
+    def initialize_optimizer(self, *args, **kwargs):
+        """Take the optimizer of the training."""
+        self.optimizer_ = self.training.make_optimizer()
+        return self
+
+    def infer(self, x, **fit_params):
+        """Run the module on a batch, without its weights."""
+        return self.module_(_unpacked(x)[0])
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the loss of a batch of rows to watch, on which no penalty counts."""
+        losses = torch.nn.functional.cross_entropy(y_pred[0], y_true, reduction="none")
+        return weighted_mean(losses, _unpacked(X)[1])
+
+    def train_step_single(self, batch, **fit_params):
+        """Set the gradients of a batch."""
+        X, weight = _unpacked(batch[0])
+        loss, scores = self.training.set_gradients(X, batch[1], weight)
+        return {"loss": loss, "y_pred": (scores, [])}
+
+    def notify(self, method_name, **kwargs):
+        """Tell the callbacks; one of them ends the training by raising KeyboardInterrupt."""
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt as error:
+            if came_from_outside(error):
+                raise
+            raise TrainingStopped from error
+        if method_name == "on_epoch_end" and self.training.finished:
+            raise TrainingStopped
+
+    def partial_fit(self, *args, **kwargs):
+        """Train until the last epoch or until a callback says stop; note Ctrl-C for the caller."""
+        with self._noting_the_end():
+            super().partial_fit(*args, **kwargs)
+        return self
+
+    def fit_loop(self, *args, **kwargs):
+        """Train, and come back to `partial_fit`, which tells the callbacks of the end however it came."""
+        with self._noting_the_end():
+            super().fit_loop(*args, **kwargs)
+        return self
+
+    @contextmanager
+    def _noting_the_end(self):
+        try:
+            yield
+        except TrainingStopped:
+            self.training.stopped = True
+        except KeyboardInterrupt:
+            self.training.interrupted = True
+
+
+class Driver(Callback):
+    """Tell a training when an epoch begins and how it ended."""
+
+    def __init__(self, training):
+        self.training = training
+
+    def on_train_begin(self, net, **kwargs):
+        """Begin the training."""
+        self.training.begin()
+
+    def on_train_end(self, net, **kwargs):
+        """End it."""
+        self.training.end()
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Begin an epoch."""
+        self._right = RightAnswers()
+        self.training.begin_epoch()
+
+    def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
+        """Count the right answers on the rows to watch."""
+        if not training:
+            self._right.count(y_pred[0], batch[1], _unpacked(batch[0])[1])
+
+    def on_epoch_end(self, net, **kwargs):
+        """Let the training judge the epoch."""
+        self.training.end_epoch(float(net.history[-1, "train_loss"]), self._right.share())
+
+
+def _unpacked(x):
+    """Return the rows of a batch and their weights or None."""
+    return (x["X"], x["weight"]) if isinstance(x, dict) else (x, None)
+
+
+def came_from_outside(interrupt):
+    """Whether a KeyboardInterrupt is Ctrl-C, and not raised by the code that it surfaced in.
+
+    Callbacks end the training with a `raise` statement; a signal strikes at any other instruction, or is
+    raised by a handler that somebody installed.
+    """
+    trace = interrupt.__traceback__
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
+    if any(frame.f_code is handler for frame, _ in walk_tb(trace)):
+        return True
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    # Before its first instruction a frame has the place -1.
+    instruction = trace.tb_frame.f_code.co_code[max(trace.tb_lasti, 0)]
+    return dis.opname[instruction] != "RAISE_VARARGS"
