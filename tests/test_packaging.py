@@ -2,9 +2,11 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from pathlib import Path
 
@@ -78,6 +80,13 @@ def test_the_wheel_imports_in_an_environment_of_its_own(wheel, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(str(tmp_path / "env"))
+
+
+def test_the_metadata_name_the_pythons_that_the_workflow_tests():
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = {line.rpartition(" ")[2] for line in classifiers if ":: Python :: 3." in line}
+    (matrix,) = re.findall(r"python: \[(.+)\]", (ROOT / ".github/workflows/tests.yml").read_text())
+    assert named == set(re.findall(r"[\d.]+", matrix))
 
 
 def test_every_requirement_has_one_lower_bound():
