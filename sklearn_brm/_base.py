@@ -2,7 +2,10 @@
 
 import copy
 import numbers
-from functools import partial
+import os
+from functools import cache, partial
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,10 +19,38 @@ _KIND_NAMES = {numbers.Real: "a float", numbers.Integral: "an int"}
 
 
 class DocLinkMixin:
-    """Point scikit-learn's HTML representation at the documentation of this package."""
+    """Point scikit-learn's HTML representation at the documentation of this package, where there is one."""
 
     _doc_link_module = "sklearn_brm"
-    _doc_link_template = "https://github.com/sklearn-brm/sklearn-brm/blob/main/docs/api.md#{estimator_name}"
+    # The module under which the reference lists the class.
+    _doc_link_place = "sklearn_brm"
+
+    def _get_doc_link(self):
+        if type(self).__module__.partition(".")[0] != self._doc_link_module:
+            return ""
+        return documentation_link(f"api/generated/{self._doc_link_place}.{type(self).__name__}.html")
+
+
+def documentation_link(page):
+    """Return the address of a page of the documentation, or "" where nothing would open.
+
+    The environment variable ``SKLEARN_BRM_DOCUMENTATION`` names the folder that ``make docs`` built, or an
+    address. Without it the metadata of the installed package tells, which name an address once there is one.
+    """
+    site = os.environ.get("SKLEARN_BRM_DOCUMENTATION") or _address_in_metadata("Documentation")
+    if "://" in site:
+        return f"{site.rstrip('/')}/{page}"
+    path = Path(site, page)
+    return path.resolve().as_uri() if site and path.is_file() else ""
+
+
+@cache
+def _address_in_metadata(label):
+    try:
+        addresses = metadata.metadata("sklearn-brm").get_all("Project-URL", [])
+    except metadata.PackageNotFoundError:
+        return ""
+    return dict(address.split(", ", 1) for address in addresses).get(label, "")
 
 
 def check_number(owner, name, value, interval, *, kind=numbers.Real, also=()):

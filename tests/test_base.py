@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 
+from sklearn_brm import WTAEncoder, _base
 from sklearn_brm._base import (
     any_device,
     as_tensor,
@@ -24,6 +25,7 @@ from sklearn_brm._base import (
     with_plain_numbers,
 )
 from sklearn_brm._memory import apply_in_batches
+from sklearn_brm.penalties import L2
 
 
 class Owner:
@@ -229,3 +231,44 @@ def test_a_table_of_rules_checks_every_parameter_in_scikit_learns_sentence():
         setattr(table, name, value)
         with pytest.raises(ValueError, match=f"The '{name}' parameter of Table must be {words}"):
             check_parameters(table)
+
+
+@pytest.fixture
+def no_address(monkeypatch):
+    monkeypatch.delenv("SKLEARN_BRM_DOCUMENTATION", raising=False)
+    monkeypatch.setattr(_base, "_address_in_metadata", lambda label: "")
+
+
+@pytest.mark.usefixtures("no_address")
+def test_an_estimator_links_nowhere_while_there_is_no_documentation():
+    assert WTAEncoder()._get_doc_link() == ""
+    assert "Documentation for WTAEncoder" not in WTAEncoder()._repr_html_()
+
+
+@pytest.mark.usefixtures("no_address")
+def test_an_estimator_links_to_its_page_in_the_folder_that_was_built(monkeypatch, tmp_path):
+    monkeypatch.setenv("SKLEARN_BRM_DOCUMENTATION", str(tmp_path))
+    assert WTAEncoder()._get_doc_link() == ""
+    page = tmp_path / "api" / "generated" / "sklearn_brm.WTAEncoder.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    assert WTAEncoder()._get_doc_link() == page.as_uri()
+    html = WTAEncoder()._repr_html_()
+    assert page.as_uri() in html
+    assert "Documentation for WTAEncoder" in html
+
+
+@pytest.mark.usefixtures("no_address")
+def test_an_estimator_links_to_an_address_that_was_given(monkeypatch):
+    monkeypatch.setenv("SKLEARN_BRM_DOCUMENTATION", "https://docs.example/")
+    assert WTAEncoder()._get_doc_link() == "https://docs.example/api/generated/sklearn_brm.WTAEncoder.html"
+    assert L2()._get_doc_link() == "https://docs.example/api/generated/sklearn_brm.penalties.L2.html"
+
+    class Mine(L2):
+        pass
+
+    assert Mine()._get_doc_link() == ""
+
+
+def test_the_metadata_name_no_documentation_before_there_is_one():
+    assert "Documentation" not in str(_base._address_in_metadata("Documentation"))

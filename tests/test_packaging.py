@@ -1,13 +1,16 @@
-"""The wheel holds every module and the typing marker, and works in an environment of its own."""
+"""What is released holds what it should, leads nowhere wrong, and works in an environment of its own."""
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
-import zipfile
 from pathlib import Path
 
+import check_release
 import pytest
 from minimum_versions import minimum_versions
 
@@ -15,22 +18,46 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def archives(tmp_path_factory):
     pytest.importorskip("build", reason="needs the build package")
     pytest.importorskip("hatchling", reason="needs hatchling")
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stdout + run.stderr
-    (path,) = folder.glob("*.whl")
-    return path
+    return check_release.build(tmp_path_factory.mktemp("dist"))
 
 
-def test_the_wheel_holds_every_module_and_the_typing_marker(wheel):
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sklearn_brm").rglob("*.py")}
-    assert expected | {"sklearn_brm/py.typed"} <= packed
-    assert not [name for name in packed if name.startswith(("tests/", "benchmarks/"))]
+@pytest.fixture
+def wheel(archives):
+    return archives[1]
+
+
+def test_the_wheel_holds_every_module_and_the_typing_marker_and_leads_nowhere_wrong(wheel):
+    assert list(check_release.wrong_in_wheel(wheel)) == []
+
+
+def test_the_source_archive_holds_what_readme_and_guide_refer_to(archives):
+    assert list(check_release.wrong_in_sdist(archives[0])) == []
+
+
+def test_version_changelog_citation_and_recipe_agree():
+    assert list(check_release.wrong_versions()) == []
+
+
+def test_a_tag_must_be_the_version_and_have_a_day_in_the_changelog():
+    assert any("the tag is v9.9" in line for line in check_release.wrong_versions("v9.9"))
+    assert any("in place of the day" in line for line in check_release.wrong_versions("v9.9"))
+    assert not any("in place of the day" in line for line in check_release.wrong_versions("v9.9rc1"))
+
+
+def test_links_of_the_readme_lead_to_the_address_or_are_none():
+    pytest.importorskip("hatchling", reason="needs hatchling")
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    hatch_build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hatch_build)
+    text = "![curve](docs/a.png)\n\n[guide](docs/b.md#c) and [paper](https://doi.org/x)\n"
+    assert hatch_build.for_strangers(text) == "guide and [paper](https://doi.org/x)\n"
+    assert hatch_build.for_strangers(text, "https://x.org/p") == (
+        "![curve](https://x.org/p/raw/main/docs/a.png)\n\n"
+        "[guide](https://x.org/p/blob/main/docs/b.md#c) and [paper](https://doi.org/x)\n"
+    )
 
 
 def test_the_wheel_imports_in_an_environment_of_its_own(wheel, tmp_path):
@@ -53,6 +80,13 @@ def test_the_wheel_imports_in_an_environment_of_its_own(wheel, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(str(tmp_path / "env"))
+
+
+def test_the_metadata_name_the_pythons_that_the_workflow_tests():
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = {line.rpartition(" ")[2] for line in classifiers if ":: Python :: 3." in line}
+    (matrix,) = re.findall(r"python: \[(.+)\]", (ROOT / ".github/workflows/tests.yml").read_text())
+    assert named == set(re.findall(r"[\d.]+", matrix))
 
 
 def test_every_requirement_has_one_lower_bound():

@@ -104,7 +104,7 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     Returns
     -------
     module : torch.nn.Module
-        Takes a tensor of shape (n, n_features_in_). A transformer's returns what `transform` does,
+        Takes a tensor of shape (n, `n_features_in_`). A transformer's returns what `transform` does,
         dense. A classifier's returns decision scores of shape (n, n_classes), two columns for two
         classes, whose argmax indexes `classes_`: decision values, or logarithms of probabilities.
         Of several steps it is a flat `torch.nn.Sequential` of layers, most of them from

@@ -211,7 +211,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Epochs trained since the weights were drawn.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had any.
 
     See Also

@@ -104,7 +104,7 @@ class Attack:
 
     See Also
     --------
-    AdversarialScorer : Takes it as `attack`, alone or in a list.
+    sklearn_brm.AdversarialScorer : Takes it as `attack`, alone or in a list.
 
     Examples
     --------

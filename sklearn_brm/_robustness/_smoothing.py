@@ -76,7 +76,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Seed of the noise in predictions.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where all are strings.
 
     See Also

@@ -124,7 +124,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         Number of rows measured.
     n_features_in_ : int
         Number of features seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during `fit`, if all were strings.
 
     See Also
@@ -208,7 +208,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             Ignored.
         X_repeat : array-like of shape (n_samples, n_features), default=None
             A second measurement of the same samples with independent noise. The spectrum is then that of the
-            signal, by cross-validated PCA [1]_.
+            signal, by cross-validated PCA.
 
         Returns
         -------

@@ -41,12 +41,12 @@ def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def jacobian_hidden(W: Tensor, slope: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the mean of |J(x)|_F^2 for the activations f(W x): sum_mu f'(u_mu)^2 |W_mu|_2^2."""
+    """Return the mean of ``|J(x)|_F^2`` for the activations f(W x): ``sum_mu f'(u_mu)^2 |W_mu|_2^2``."""
     return weighted_mean(slope.square() @ W.square().sum(dim=1), weight)
 
 
 def jacobian_logits(W: Tensor, slope: Tensor, V: Tensor, weight: Tensor | None = None) -> Tensor:
-    r"""Return the mean of |J(x)|_F^2 for the logits V f(W x), with J(x) = V diag(f'(u)) W.
+    r"""Return the mean of ``|J(x)|_F^2`` for the logits V f(W x), with ``J(x) = V diag(f'(u)) W``.
 
     With the Gram matrices of both layers,
     :math:`|J|_F^2 = \sum_{\mu\nu} f'_\mu f'_\nu (W W^T)_{\mu\nu} (V^T V)_{\mu\nu}`, so the mean over rows
@@ -73,7 +73,7 @@ def jacobian_projected(
     generator: torch.Generator,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Estimate the mean of |d outputs / d X|_F^2 from random unit directions (Hoffman et al. 2019).
+    """Estimate the mean of ``|d outputs / d X|_F^2`` from random unit directions (Hoffman et al. 2019).
 
     The estimate is unbiased.
 

@@ -41,6 +41,7 @@ class Penalty(DocLinkMixin, BaseEstimator):
     ['l2', 'largest_weight']
     """
 
+    _doc_link_place = "sklearn_brm.penalties"
     _parameter_rules = MappingProxyType({"alpha": number("[0, inf)")})
 
     def check(self, hidden_layer_sizes):

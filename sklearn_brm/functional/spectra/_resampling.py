@@ -90,10 +90,9 @@ def bootstrap_exponent(
     References
     ----------
     .. [1] A. Hendrikse, L. Spreeuwers, R. Veldhuis, "A bootstrap approach to eigenvalue correction", ICDM
-    2009.
+       2009.
     .. [2] N. El Karoui, E. Purdom, "The bootstrap, covariance matrices and PCA in moderate and
-    high-dimensions",
-       arXiv 1608.00948, 2016.
+       high-dimensions", arXiv 1608.00948, 2016.
     """
     if fit.n_points < 3:
         return ExponentBootstrap((np.nan, np.nan), np.nan, np.full(n_resamples, np.nan))
