@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from .._base import check_number, parameter_error
@@ -16,6 +16,8 @@ from ._style import PALETTE, check_axes, resolve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
 
 _OWNER = "AttackProfileDisplay"
 
@@ -73,6 +75,11 @@ class AttackProfileDisplay:
     >>> display.names[0]
     'petal length (cm)'
     """
+
+    ax_: Axes
+    axes_: NDArray[np.object_]
+    figure_: Figure
+    bars_: BarContainer
 
     def __init__(
         self,

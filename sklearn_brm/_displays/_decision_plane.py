@@ -30,6 +30,8 @@ from ._style import AREAS, check_axes, legend_above, resolve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
 
 _OWNER = "DecisionPlaneDisplay.from_estimator"
 _UNITS = {"std": "standard deviations"}
@@ -105,6 +107,11 @@ class DecisionPlaneDisplay:
     >>> bool(abs(display.jacobian_norm - (model.coef_**2).sum() ** 0.5).max() < 1e-12)
     True
     """
+
+    ax_: Axes
+    axes_: NDArray[np.object_]
+    figure_: Figure
+    colorbar_: Colorbar | None
 
     def __init__(
         self,

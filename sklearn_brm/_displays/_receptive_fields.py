@@ -14,6 +14,8 @@ from ._style import PALETTE, check_axes, legend_above, new_axes, spans_decades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
 _LARGEST_GRID = 100
@@ -71,6 +73,13 @@ class ReceptiveFieldDisplay:
     >>> display.image_.get_array().shape
     (44, 44, 4)
     """
+
+    ax_: Axes
+    histogram_ax_: Axes | None
+    figure_: Figure
+    image_: AxesImage
+    frames_: list[Rectangle]
+    cut_: Line2D | None
 
     def __init__(
         self,

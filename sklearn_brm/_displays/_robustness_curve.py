@@ -8,7 +8,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from .._base import as_numbers, check_choice, parameter_error
@@ -17,6 +17,7 @@ from ._style import MARKERS, check_axes, legend_above, resolve_axes, spans_decad
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     from .._robustness._results import RobustnessCurve
@@ -82,6 +83,12 @@ class RobustnessCurveDisplay:
     >>> bool((display.curves["C=100"].accuracy[1:] <= display.curves["C=100"].accuracy[:-1]).all())
     True
     """
+
+    ax_: Axes
+    axes_: NDArray[np.object_]
+    figure_: Figure
+    lines_: dict[str, Line2D]
+    boxes_: dict[str, Any] | None
 
     def __init__(
         self, *, curves: dict[str, RobustnessCurve], threat: ThreatModel | None = None, relative: bool = False

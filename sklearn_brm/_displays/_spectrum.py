@@ -18,6 +18,7 @@ from ._style import check_axes, legend_above, resolve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 # Opacity of the narrowest of several spectra that fade; the widest is drawn in full.
@@ -68,6 +69,11 @@ class SpectrumDisplay:
     >>> round(display.fits["steep"].exponent, 6), list(display.lines_)
     (2.0, ['steep', 'flat'])
     """
+
+    ax_: Axes
+    figure_: Figure
+    spectra_: dict[str, Line2D]
+    lines_: dict[str, Line2D]
 
     def __init__(
         self,

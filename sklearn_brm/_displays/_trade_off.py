@@ -17,6 +17,8 @@ from ._style import check_axes, legend_above, resolve_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 # A value so many times as far from the median as the middle one is far out, if without all such the axis
@@ -91,6 +93,12 @@ class TradeOffDisplay:
     >>> display.on_front
     array([False, False,  True])
     """
+
+    ax_: Axes
+    figure_: Figure
+    points_: PathCollection
+    front_: Line2D
+    colorbar_: Colorbar | None
 
     def __init__(
         self,

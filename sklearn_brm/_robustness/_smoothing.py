@@ -128,6 +128,13 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     0.95 right, 0.90 certified at 0.5
     """
 
+    estimator_: BaseEstimator
+    classes_: np.ndarray
+    scale_: NDArray[np.float64]
+    noise_seed_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_rules = MappingProxyType(
         {
             "estimator": _any_classifier,

@@ -170,6 +170,22 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
     (1.0, (1, 50))
     """
 
+    eigenvalues_: NDArray[np.float64]
+    exponent_: float
+    exponent_stderr_: float
+    exponent_interval_: tuple[float, float]
+    exponent_bias_: float
+    intercept_: float
+    r2_: float
+    window_: tuple[int, int]
+    n_window_: int
+    effective_rank_: float
+    participation_ratio_: float
+    n_samples_seen_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    _covariance: StreamingCovariance | None
+
     _parameter_rules = MappingProxyType(
         {
             "window": check_window,

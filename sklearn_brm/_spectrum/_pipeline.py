@@ -78,7 +78,7 @@ def pipeline_spectra(
     fitted, which gives the numbers of figures 2 and 3 of [1]_ in one call.
 
     Layers are the output of every transformer; the pre-activation besides, where setting the transformer's
-    `power` to None gives it, as with `BaseEstimator`; and pre-activation and activation of every hidden layer of
+    `power` to None gives it, as with `WTAEncoder`; and pre-activation and activation of every hidden layer of
     a last step with a method `hidden`, as `RegularizedClassifier` has. `PowerLawSpectrum` and "passthrough"
     steps change nothing and are left out.
 
