@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINIMUM := .venv-minimum
 
-.PHONY: demo paper test test-kernels test-minimum lint clean
+.PHONY: demo paper test test-kernels test-minimum lint types types-public clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/robustness_sweep.py --output demo
@@ -31,6 +31,13 @@ test-minimum: $(MINIMUM)/.installed
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# What an editor knows of the public names: all of it. pyright looks for torch where the environment is active.
+types-public: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/pyright --verifytypes sklearn_brm --ignoreexternal
+
+types: types-public
+	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) demo report build dist .pytest_cache .ruff_cache

@@ -510,7 +510,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_is_fitted(self)
         return copy.deepcopy(sequence(*self._layers(device, dtype), TwoColumns()))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags

@@ -405,7 +405,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         encode_all = partial(apply_in_batches, write, X, len(self.components_), device=device, dtype=dtype)
         return with_smaller_batches(self, encode_all, _TRANSFORM_ROWS)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,7 +29,7 @@ class ThreatDescription:
         Column, kind, unit of `eps`, smallest and largest value, and a note.
     """
 
-    rows: list
+    rows: list[Any]
 
     def __str__(self) -> str:
         lines = [_HEADER, *self.rows]

@@ -61,7 +61,7 @@ class AdversarialExamples:
     y: np.ndarray
     proven: np.ndarray
     moves: np.ndarray
-    names: list
+    names: list[Any]
     unit: str = "units of scale"
 
     @property

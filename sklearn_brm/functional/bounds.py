@@ -45,6 +45,9 @@ class LinearBounds:
         If no bounds are known of a layer; the message names it, and the step it comes from.
     """
 
+    box: tuple[Tensor, Tensor]
+    last: int
+
     def __init__(self, module: nn.Module, ball: Ball):
         self.ball = ball
         self.box = ball.extent()

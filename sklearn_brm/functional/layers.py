@@ -10,6 +10,7 @@ output by itself, `relax` bounds sums of outputs by a linear function of the inp
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -231,6 +232,9 @@ class Stretch(Columnwise):
 class Clamp(Monotone):
     """What lies outside ``[low, high]`` is put on its end; the gradient is zero there."""
 
+    low: float
+    high: float
+
     def __init__(self, low: float, high: float):
         super().__init__()
         self.low, self.high = float(low), float(high)
@@ -246,6 +250,8 @@ class Clamp(Monotone):
 
 class Rectifier(Monotone):
     """``max(0, X) ** power``."""
+
+    power: float
 
     def __init__(self, power: float = 1.0):
         super().__init__()
@@ -350,7 +356,10 @@ class Function(Layer):
         Handed to it with each batch.
     """
 
-    def __init__(self, function: Callable[..., Tensor], **kwargs):
+    function: Callable[..., Tensor]
+    kwargs: dict[str, Any]
+
+    def __init__(self, function: Callable[..., Tensor], **kwargs: Any) -> None:
         super().__init__()
         self.function, self.kwargs = function, kwargs
 
@@ -366,6 +375,8 @@ class Function(Layer):
 
 class RowNorm(Layer):
     """Each row divided by its `order`-norm; rows of zeros stay, with the gradient of the identity."""
+
+    order: float
 
     def __init__(self, order: float):
         super().__init__()
@@ -409,6 +420,8 @@ class RowNorm(Layer):
 
 class Append(Linear):
     """A constant beside the columns."""
+
+    constant: float
 
     def __init__(self, constant: float):
         super().__init__()
@@ -467,6 +480,9 @@ class Concat(Layer):
     ----------
     parts : dict of str to Module
     """
+
+    names: list[str]
+    parts: torch.nn.ModuleList
 
     def __init__(self, parts: dict[str, nn.Module]):
         super().__init__()

@@ -2,15 +2,18 @@
 
 import math
 from types import MappingProxyType
+from typing import Any
 
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..._base import as_numbers, integer, number, parameter_error
 from ...functional.worst_case import box_around, worst_scores
 from ._base import Penalty
+from ._batch import Batch
 
 
-def low_and_high(owner, name, value):
+def low_and_high(owner: object, name: str, value: Any) -> None:
     """Check a parameter that is None or a pair of numbers, the first of which is below the second."""
     if value is None:
         return
@@ -66,18 +69,26 @@ class Interval(Penalty):
         }
     )
 
-    def __init__(self, eps=0.1, *, ramp=0.6, bounds=None, n_linear=0, alpha=1.0):
+    def __init__(
+        self,
+        eps: float = 0.1,
+        *,
+        ramp: float = 0.6,
+        bounds: tuple[float, float] | None = None,
+        n_linear: int = 0,
+        alpha: float = 1.0,
+    ) -> None:
         self.eps = eps
         self.ramp = ramp
         self.bounds = bounds
         self.n_linear = n_linear
         self.alpha = alpha
 
-    def is_settled(self, share):
+    def is_settled(self, share: float) -> bool:
         """Return whether the ramp is over."""
         return share >= self.ramp
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the mean loss at worst, times how much of the ramp is done."""
         grown = 1.0 if self.is_settled(batch.share) else batch.share / self.ramp
         network = batch.network

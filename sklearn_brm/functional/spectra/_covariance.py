@@ -29,9 +29,9 @@ class StreamingCovariance:
 
     def __init__(self, n_features: int, *, device: torch.device | str = "cpu") -> None:
         device = float64_device(device)
-        self.n_samples = 0
+        self.n_samples: int = 0
         self.total_weight: float = 0
-        self.mean = torch.zeros(n_features, dtype=torch.float64, device=device)
+        self.mean: Tensor = torch.zeros(n_features, dtype=torch.float64, device=device)
         # Only the lower triangle is kept up to date: the symmetric product costs half the multiplications.
         self._scatter = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
 
