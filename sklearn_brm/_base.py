@@ -231,7 +231,7 @@ def torch_generator(
     return generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
 
 
-def as_tensor(array: Any, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Tensor:
+def as_tensor(array: Any, *, device: Any = "cpu", dtype: torch.dtype | None = None) -> Tensor:
     """Return `array` as a tensor that never aliases read-only memory.
 
     Writable arrays are shared, not copied, so callers must not write to the result. Arrays that run
@@ -242,7 +242,7 @@ def as_tensor(array: Any, *, device: torch.device | str = "cpu", dtype: torch.dt
     return torch.as_tensor(array, dtype=dtype, device=device)
 
 
-def progress(iterable: Iterable[_Item], *, verbose: int, description: str, **kwargs: Any) -> Iterable[_Item]:
+def progress(iterable: Any, *, verbose: int, description: str, **kwargs: Any) -> Iterable[_Item]:
     """Wrap `iterable` in a progress bar, or in nothing visible when `verbose` is 0."""
     return tqdm(iterable, desc=description, disable=not verbose, leave=False, **kwargs)
 

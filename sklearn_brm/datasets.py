@@ -9,6 +9,7 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +173,7 @@ def _fetch(
     download_if_missing: bool,
     sha256: str | None,
     verbose: int,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> Any:
     check_choice(images.owner, "split", split, ("train", "test"))
     check_number(images.owner, "n_samples", n_samples, "[1, inf)", kind=numbers.Integral, also=(None,))
     check_choice(images.owner, "download_if_missing", download_if_missing, (True, False))

@@ -73,10 +73,10 @@ class CodedInputs:
         The columns of the input at hand among those of `row`.
     """
 
-    values: Mapping
-    words: frozenset
+    values: Mapping[Any, Any]
+    words: frozenset[Any]
     row: np.ndarray
-    restore: Callable
+    restore: Callable[..., Any]
     positions: np.ndarray
 
     def select(self, columns: np.ndarray) -> CodedInputs:

@@ -65,7 +65,7 @@ class Target:
 
     device: torch.device
     dtype: torch.dtype
-    path: tuple = ()
+    path: tuple[Any, ...] = ()
     response: str = "scores"
     inputs: object = None
 
@@ -330,7 +330,7 @@ def answering(
     return converted
 
 
-def _convert(estimator: BaseEstimator, target: Target) -> torch.nn.Module:
+def _convert(estimator: Any, target: Target) -> torch.nn.Module:
     owner, converter = _owner_and_converter(type(estimator))
     if converter is None:
         raise target.refuse(estimator, "no converter is registered for its type")
@@ -350,7 +350,7 @@ def _convert(estimator: BaseEstimator, target: Target) -> torch.nn.Module:
 def _first_of_coded(converter: Callable[..., Any]) -> Callable[..., Any]:
     """Convert the first step that meets coded columns: by looking its output up where all of them are."""
 
-    def converted(estimator: BaseEstimator, target: Target) -> torch.nn.Module:
+    def converted(estimator: Any, target: Target) -> torch.nn.Module:
         inputs = target.inputs
         if target.response == "transform" and inputs.all_coded and hasattr(estimator, "transform"):
             return inputs.look_up(estimator, target)
@@ -361,7 +361,7 @@ def _first_of_coded(converter: Callable[..., Any]) -> Callable[..., Any]:
     return converted
 
 
-def passes_inputs_on(converter: _Converter) -> _Converter:
+def passes_inputs_on(converter: Any) -> _Converter:
     """Mark a converter that hands its input to others as it is, or sorts the columns itself."""
     converter.passes_inputs_on = True
     return converter

@@ -110,7 +110,7 @@ def _responses(
         yield "predict_proba", ask("predict_proba")
 
 
-def _parameters(classifier: BaseEstimator) -> dict[str, bool | float | None]:
+def _parameters(classifier: BaseEstimator) -> dict[str, Any]:
     """Parameters of a classifier and of all in it, by their own names."""
     classifier = getattr(classifier, "best_estimator_", classifier)
     return {name.rpartition("__")[2]: value for name, value in classifier.get_params().items()}

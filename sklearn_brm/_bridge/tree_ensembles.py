@@ -198,7 +198,7 @@ def _histogram_nodes(nodes: np.ndarray, n_features: int) -> TreeEnsemble:
 def _one_tree(
     left: np.ndarray,
     right: np.ndarray,
-    inner: NDArray[np.bool_],
+    inner: Any,
     feature: np.ndarray,
     last_left: np.ndarray,
     missing_left: NDArray[np.bool_],
@@ -258,7 +258,7 @@ def _probabilities(owner: object, member: Any) -> Any:
     return trees
 
 
-def _spread(trees: TreeEnsemble, classes: list[int], n_classes: int) -> TreeEnsemble:
+def _spread(trees: TreeEnsemble, classes: Any, n_classes: int) -> TreeEnsemble:
     """Return trees that know only the classes of these numbers, with a column for every class."""
     wide = {name: getattr(trees, name) for name in ("values", "constant")}
     for name, values in wide.items():
@@ -346,7 +346,7 @@ def _before(scalers: list[BaseEstimator], trees: TreeEnsemble) -> TreeEnsemble:
     )
 
 
-def _after(values: np.ndarray) -> np.ndarray:
+def _after(values: Any) -> np.ndarray:
     """Return the next numbers, in the first row among float64, in the second among float32; -inf stays."""
     with np.errstate(over="ignore"):
         next_ones = [np.nextafter(row.astype(dtype), dtype(np.inf)) for row, dtype in zip(values, _DTYPES)]

@@ -43,7 +43,7 @@ class Splits:
         see the feature as it is, more behind a scaler, which rounds.
     """
 
-    points: list
+    points: list[Any]
     blur: np.ndarray
 
     @classmethod
@@ -71,7 +71,7 @@ class Splits:
             self.blur[j] = max(self.blur[j], blur)
 
 
-def split_draw(splits: Any, order: np.ndarray, n_features: int) -> None:
+def split_draw(splits: Any, order: np.ndarray, n_features: int) -> Any:
     """Return how the black box should draw values for trees with these `Splits`; None for None.
 
     What the estimator calls feature k stands in column ``order[k]`` of the rows. The returned function picks,
@@ -101,7 +101,7 @@ def split_draw(splits: Any, order: np.ndarray, n_features: int) -> None:
     return draw
 
 
-def split_points(estimator: BaseEstimator) -> None:
+def split_points(estimator: BaseEstimator) -> Any:
     """Return the `Splits` of a fitted estimator of trees, or None."""
     if isinstance(estimator, Pipeline):
         return _through_pipeline(estimator)
@@ -141,13 +141,13 @@ def _through_pipeline(pipeline: BaseEstimator) -> Splits:
     return _before_all(pipeline.steps[:-1], split_points(pipeline.steps[-1][1]))
 
 
-def _before_all(steps: list[tuple[str, BaseEstimator]], splits: Splits | None) -> Splits:
+def _before_all(steps: list[tuple[str, BaseEstimator]], splits: Splits | None) -> Any:
     for _, step in reversed(steps):
         splits = None if splits is None else _before(step, splits)
     return splits
 
 
-def _before(step: BaseEstimator, splits: Splits) -> Splits:
+def _before(step: BaseEstimator, splits: Splits) -> Any:
     """Return the splits of what goes into a step, given those of what comes out; None if it mixes them."""
     if step is None or step == "passthrough" or (isinstance(step, FunctionTransformer) and step.func is None):
         return splits
@@ -179,7 +179,7 @@ def _before_columns(transformer: BaseEstimator, splits: Splits) -> Splits | None
     return together
 
 
-def _positions(transformer: BaseEstimator, columns: list[int] | slice) -> np.ndarray:
+def _positions(transformer: BaseEstimator, columns: Any) -> Any:
     """Return where the columns stand that were given to one step; None for a slice of names."""
     names = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_)).tolist()
     if isinstance(columns, slice):

@@ -116,7 +116,7 @@ class DecisionPlaneDisplay:
     def __init__(
         self,
         *,
-        coordinates: tuple[np.ndarray, np.ndarray],
+        coordinates: np.ndarray,
         regions: np.ndarray,
         classes: np.ndarray,
         confidence: np.ndarray | None = None,
@@ -351,7 +351,7 @@ class DecisionPlaneDisplay:
         image = ax.imshow(self.jacobian_norm, **self._image(), cmap="cividis")
         return self.figure_.colorbar(image, ax=ax, label=label)
 
-    def _image(self) -> dict[str, str | tuple[np.float64, np.float64, np.float64, np.float64]]:
+    def _image(self) -> dict[str, Any]:
         low, high = self.coordinates[[0, -1]]
         return {"origin": "lower", "extent": (low, high, low, high), "aspect": "equal"}
 
@@ -362,7 +362,7 @@ def _write_in(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.03, text, transform=ax.transAxes, ha="center", va="bottom", fontsize="small", bbox=box)
 
 
-def _check_rows(X: Any, y: list[int] | np.ndarray | None, index: int | None) -> tuple[Any, ...]:
+def _check_rows(X: Any, y: Any, index: Any) -> tuple[Any, ...]:
     """Return the rows as a `Table` and the labels as an array, after a look at their shapes."""
     table = Table(_OWNER, X)
     if table.is_number.sum() < 2:
@@ -404,14 +404,14 @@ def _places(table: Table, steps: np.ndarray) -> np.ndarray:
     return np.divide(np.nan_to_num(rows), steps, out=np.zeros_like(rows), where=steps > 0)
 
 
-def _frequent_row(places: np.ndarray, labels: np.ndarray, right: NDArray[np.bool_]) -> int:
+def _frequent_row(places: np.ndarray, labels: Any, right: Any) -> int:
     """Return a typical row of the most frequent class, of those that are answered right if there are any."""
     found, counts = np.unique(labels, return_counts=True)
     own = labels == found[counts.argmax()]
     return _typical_rows(places, labels, np.flatnonzero(own & right if (own & right).any() else own))[0]
 
 
-def _other_rows(places: np.ndarray, labels: np.ndarray, index: int, right: NDArray[np.bool_]) -> list[int]:
+def _other_rows(places: np.ndarray, labels: Any, index: Any, right: NDArray[np.bool_]) -> list[int]:
     """Return typical rows of the two nearest other classes, or as many as there are and a row beside them."""
     away, other = places - places[index], labels != labels[index]
     # Where a class is never answered right, its own rows stand for it all the same.
@@ -451,7 +451,7 @@ def _completed(directions: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def _given_directions(directions: Any, steps: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+def _given_directions(directions: Any, steps: np.ndarray, random_state: Any) -> np.ndarray:
     """Return two directions that the user gave, or drew, without the columns that stay."""
     n_features = len(steps)
     if isinstance(directions, str):
@@ -472,14 +472,14 @@ def _orthonormal(directions: np.ndarray) -> np.ndarray:
     return (basis * np.sign(np.diag(triangle))).T
 
 
-def _typical_distance(places: np.ndarray, index: int) -> float:
+def _typical_distance(places: np.ndarray, index: Any) -> float:
     """Return the median distance to the other rows."""
     distances = np.linalg.norm(places - places[index], axis=1)
     distances = distances[distances > 0]
     return float(np.median(distances)) if len(distances) else 1.0
 
 
-def _answer(estimator: BaseEstimator, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _answer(estimator: BaseEstimator, rows: np.ndarray) -> Any:
     """Return encoded predictions and the confidence in them, or None."""
     regions = np.searchsorted(estimator.classes_, estimator.predict(rows))
     if hasattr(estimator, "predict_proba"):
@@ -496,8 +496,8 @@ def _landscape(
     estimator: BaseEstimator,
     table: Table,
     lines: Iterator[Any],
-    steps: np.ndarray,
-    device: torch.device,
+    steps: Any,
+    device: Any,
 ) -> np.ndarray | None:
     """Norms of the Jacobian at the points of all lines, in units of the steps, or None."""
     if not landscape:

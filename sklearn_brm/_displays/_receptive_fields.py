@@ -107,7 +107,7 @@ class ReceptiveFieldDisplay:
         encoder: BaseEstimator,
         *,
         image_shape: tuple[int, ...],
-        n_units: int | None = _LARGEST_GRID,
+        n_units: int = _LARGEST_GRID,
         ax: Axes | None = None,
         histogram_ax: Axes | None = None,
         **kwargs: Any,
@@ -181,7 +181,7 @@ class ReceptiveFieldDisplay:
         self.ax_, self.histogram_ax_ = ax, histogram_ax
         self.figure_ = ax.figure
         self._plot_grid(kwargs)
-        self.cut_ = None if histogram_ax is None else self._plot_histogram()
+        self.cut_ = None if histogram_ax is None else self._plot_histogram(histogram_ax)
         return self
 
     def _plot_grid(self, kwargs: dict[Any, Any]) -> None:
@@ -212,8 +212,8 @@ class ReceptiveFieldDisplay:
 
     def _frame(
         self,
-        row: np.int64,
-        column: np.int64,
+        row: int,
+        column: int,
         size: tuple[int, int],
         color: str,
         label: str | None,
@@ -229,8 +229,8 @@ class ReceptiveFieldDisplay:
         if crossed:
             self.ax_.plot([x, x + width], [y, y + height], color=color, linewidth=1)
 
-    def _plot_histogram(self) -> Line2D:
-        ax, variances = self.histogram_ax_, np.asarray(self.variances, dtype=float)
+    def _plot_histogram(self, ax: Axes) -> Line2D | None:
+        variances = np.asarray(self.variances, dtype=float)
         bins = _log_bins(variances[variances > 0])
         below = np.zeros(len(bins) - 1)
         for name, (which, color) in self._states().items():

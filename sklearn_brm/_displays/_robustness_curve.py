@@ -87,8 +87,8 @@ class RobustnessCurveDisplay:
     ax_: Axes
     axes_: NDArray[np.object_]
     figure_: Figure
-    lines_: dict[str, Line2D]
-    boxes_: dict[str, Any] | None
+    lines_: list[Line2D]
+    boxes_: dict[str, list[Any]] | None
 
     def __init__(
         self, *, curves: dict[str, RobustnessCurve], threat: ThreatModel | None = None, relative: bool = False
@@ -151,10 +151,10 @@ class RobustnessCurveDisplay:
     def from_predictions(
         cls,
         y_true: ArrayLike,
-        y_pred: ArrayLike,
+        y_pred: ArrayLike | Mapping[str, ArrayLike],
         *,
         eps: ArrayLike,
-        l2_norm: ArrayLike | None = None,
+        l2_norm: ArrayLike | Mapping[str, ArrayLike] | None = None,
         name: str | None = None,
         threat: ThreatModel | None = None,
         relative: bool = False,
@@ -209,7 +209,7 @@ class RobustnessCurveDisplay:
         if not isinstance(y_pred, dict):
             name = "classifier" if name is None else name
             y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
-        lengths = l2_norm or {}
+        lengths: Any = l2_norm or {}
         curves = {key: _curve(y_true, answers, eps, lengths.get(key)) for key, answers in y_pred.items()}
         return cls(curves=curves, threat=threat, relative=relative).plot(ax=ax)
 
@@ -281,7 +281,7 @@ class RobustnessCurveDisplay:
         gap = {"facecolor": "none", "edgecolor": color, "alpha": 0.5, "hatch": "////", "lw": 0}
         ax.fill_between(curve.eps[shown], below[shown], above[shown], **gap)
 
-    def _plot_boxes(self, ax: Axes, curves: dict[float, RobustnessCurve]) -> dict[str, list[Line2D]]:
+    def _plot_boxes(self, ax: Any, curves: Any) -> dict[str, list[Line2D]]:
         broken = {name: _critical_norms(curve) for name, curve in curves.items()}
         positions = np.arange(len(broken))
         boxes = ax.boxplot(
@@ -309,7 +309,7 @@ class RobustnessCurveDisplay:
         return f"perturbation size ({threat.size_words()})"
 
 
-def _named_estimators(estimator: BaseEstimator, name: str) -> dict[float, BaseEstimator]:
+def _named_estimators(estimator: BaseEstimator, name: Any) -> Any:
     """The classifiers by the names that the legend shows, each name once."""
     owner = f"{_OWNER}.from_estimator"
     if isinstance(estimator, (dict, list, tuple)) and not estimator:
@@ -328,7 +328,7 @@ def _named_estimators(estimator: BaseEstimator, name: str) -> dict[float, BaseEs
     return dict(zip(names, estimators))
 
 
-def _write_names(ax: Axes, notes: dict[float, str]) -> None:
+def _write_names(ax: Axes, notes: Any) -> None:
     """Write each name, and a note about it, under its box: upright where both fit, turned where not."""
     notes = {str(name): note for name, note in notes.items()}
     room = int(ax.get_window_extent().width / ax.figure.dpi / len(notes) / _LETTER)
@@ -342,7 +342,7 @@ def _write_names(ax: Axes, notes: dict[float, str]) -> None:
 
 
 def _curve(
-    y_true: list[int] | np.ndarray,
+    y_true: Any,
     y_pred: list[np.ndarray] | np.ndarray,
     eps: np.ndarray,
     l2_norm: list[list[float]] | np.ndarray | None,

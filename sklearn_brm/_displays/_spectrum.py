@@ -232,9 +232,9 @@ class SpectrumDisplay:
             if not isinstance(value, str) and not (name == "layer" and value is None):
                 raise parameter_error(owner, name, "a str, as in the table", value)
         rows = _records(owner, table)
-        found = [row for row in rows if (row["step"], row["source"]) == (step, source)]
-        layer = found[-1]["layer"] if found and layer is None else layer
-        found = {f"{row['width']} units": row for row in found if row["layer"] == layer}
+        at_step = [row for row in rows if (row["step"], row["source"]) == (step, source)]
+        layer = at_step[-1]["layer"] if at_step and layer is None else layer
+        found = {f"{row['width']} units": row for row in at_step if row["layer"] == layer}
         if not found:
             choices = sorted({(row["step"], row["layer"], row["source"]) for row in rows})
             wanted = f"step, layer, source = {(step, layer, source)}"
@@ -272,9 +272,7 @@ class SpectrumDisplay:
         legend_above(self.ax_)
         return self
 
-    def _plot_one(
-        self, name: str, values: list[float] | np.ndarray, style: dict[str, np.float64 | None]
-    ) -> Line2D:
+    def _plot_one(self, name: str, values: list[float] | np.ndarray, style: dict[str, Any]) -> Line2D:
         values = np.asarray(values, dtype=float)
         ranks = np.flatnonzero(values > 0) + 1
         default = {"linewidth": 0.8, "marker": ".", "markersize": 3, "label": self._label(name)}
@@ -307,14 +305,14 @@ def _fit_of(estimator: BaseEstimator) -> PowerLawFit:
     )
 
 
-def _fit_of_row(row: dict[str, int | str]) -> PowerLawFit:
+def _fit_of_row(row: dict[str, Any]) -> PowerLawFit:
     window = (row["window_first"], row["window_last"])
     return PowerLawFit(
         row["exponent"], row["exponent_stderr"], row["intercept"], row["r2"], window, row["n_window"]
     )
 
 
-def _records(owner: object, table: Any) -> list[dict[str, int | str]]:
+def _records(owner: object, table: Any) -> list[dict[str, Any]]:
     if not {"step", "layer", "source", "eigenvalues"} <= set(getattr(table, "keys", tuple)()):
         raise parameter_error(owner, "table", "what pipeline_spectra returned", table, TypeError)
     columns = [list(table[column]) for column in table]

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from .._base import parameter_error
@@ -104,13 +104,13 @@ class TradeOffDisplay:
     def __init__(
         self,
         *,
-        x: np.ndarray,
-        y: np.ndarray,
-        x_std: np.ndarray | None = None,
-        y_std: np.ndarray | None = None,
+        x: ArrayLike,
+        y: ArrayLike,
+        x_std: ArrayLike | None = None,
+        y_std: ArrayLike | None = None,
         x_label: str = "accuracy",
         y_label: str = "robust accuracy",
-        colors: np.ndarray | None = None,
+        colors: ArrayLike | None = None,
         colors_label: str | None = None,
         chosen: int | None = None,
         name: str | None = None,
@@ -260,7 +260,7 @@ class TradeOffDisplay:
             return None
         return self.figure_.colorbar(self.points_, ax=self.ax_, label=self.colors_label)
 
-    def _point(self, index: np.int64) -> tuple[float, float]:
+    def _point(self, index: Any) -> tuple[float, float]:
         return float(self.x[index]), float(self.y[index])
 
     def _plot_chosen(self, label: str) -> None:
@@ -315,7 +315,7 @@ def _label(search: BaseEstimator, results: dict[str, Any], score: str) -> str:
 
 def _lines(parts: Any) -> Any:
     """Return lines of several parts each, or of a piece of a long one."""
-    lines = []
+    lines: list[str] = []
     for part in parts:
         if lines and len(lines[-1]) + len(part) < _LINE:
             lines[-1] += f" {part}"
@@ -346,7 +346,7 @@ def _leave_out_far(ax: Axes, always: tuple[float, float] | None) -> None:
         _mark_beyond(ax, points, np.transpose(limits))
 
 
-def _limits(values: np.ndarray, held: float | None) -> None:
+def _limits(values: np.ndarray, held: float | None) -> Any:
     """Return limits without the values far out, or None where all can be shown."""
     distance = np.abs(values - np.median(values))
     kept = values[distance <= _FAR * np.median(distance)]

@@ -206,7 +206,7 @@ class AttackedEstimator:
         positions = {label: i for i, label in enumerate(self.classes.tolist())}
         return np.array([positions.get(label, 0) for label in labels.tolist()], dtype=np.int64)
 
-    def _response(self) -> tuple[str, np.ndarray]:
+    def _response(self) -> Any:
         """Name the method with one score per class, and return what it says of the clean rows."""
         for name in ("decision_function", "predict_proba"):
             method = getattr(self.estimator, name, None)

@@ -73,10 +73,10 @@ class AttackContext:
     n_steps: int
     max_queries: int
     has_scores: bool
-    ask: Callable
-    starts: Callable
-    draw: Callable | None
-    whole_steps: Callable
+    ask: Callable[..., Any]
+    starts: Callable[..., Any]
+    draw: Callable[..., Any] | None
+    whole_steps: Callable[..., Any]
     trees: leaves.TreeEnsemble | None = None
     blur: np.ndarray | float = 0.0
     whole: np.ndarray | None = None
@@ -129,10 +129,10 @@ class Attack:
     """
 
     label: str
-    run: Callable
+    run: Callable[..., Any]
     kind: str = "gradient"
     keeps_ball: bool = True
-    plain: Callable | None = None
+    plain: Callable[..., Any] | None = None
     smallest: "Attack | None" = None
 
     @property
@@ -353,7 +353,7 @@ def check_attack(owner: object, attack: Attack | str) -> None:
             raise parameter_error(owner, "attack", rule, item)
 
 
-def _as_list(attack: Attack | str) -> list[Attack]:
+def _as_list(attack: Any) -> list[Attack]:
     return [attack] if isinstance(attack, str | Attack) or callable(attack) else attack
 
 

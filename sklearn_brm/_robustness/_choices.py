@@ -47,10 +47,10 @@ class Choices:
 
     feature: np.ndarray
     target: np.ndarray
-    allowed: list
+    allowed: list[Any]
     cost: np.ndarray
     budget: float
-    unseen: frozenset
+    unseen: frozenset[Any]
 
     def __len__(self) -> int:
         return len(self.feature)
@@ -109,7 +109,7 @@ class Choices:
         order, rank = _by_rank(index, lead)
         return copies[order], index[order], rank
 
-    def all_bases(self, X: np.ndarray, at_most: int) -> tuple[np.ndarray, np.ndarray, NDArray[np.bool_]]:
+    def all_bases(self, X: np.ndarray, at_most: int) -> Any:
         """Return all that each row of `X` may become, itself included, and which rows may be too much.
 
         Returns
@@ -199,7 +199,7 @@ def resolve_choices(
 
 
 def _priced(
-    j: np.int64, target: float, starts: Any, cost: float, by_pair: dict[Any, Any], table: Table
+    j: Any, target: float, starts: Any, cost: float, by_pair: dict[Any, Any], table: Table
 ) -> Iterator[tuple[np.int64, float, None, float]]:
     """Yield a change once for each cost that it has, with the values from which it costs so much."""
     special = {start: price for (start, end), price in by_pair.items() if _same(end, target)}
@@ -252,7 +252,7 @@ def _cost(model: ThreatModel, column: str, cost: float) -> float:
     return float(number)
 
 
-def _unseen(values: dict[int, np.ndarray], j: int, tables: list[Table]) -> list[Any]:
+def _unseen(values: Any, j: int, tables: Any) -> list[Any]:
     """Return those of `values` that no row of the tables holds in column `j`."""
     return np.setdiff1d(values, np.concatenate([table.present(j) for table in tables])).tolist()
 
@@ -295,7 +295,7 @@ def category_values(model: ThreatModel, table: Table, reference: Table | None) -
     return held
 
 
-def _held(table: Table, j: int, codes: np.ndarray) -> np.ndarray:
+def _held(table: Table, j: Any, codes: Any) -> np.ndarray:
     """Return the codes whose values the type of the column can hold; pandas' categories are a closed list."""
     categories = None if table.frame is None else getattr(table.frame.dtypes.iloc[j], "categories", None)
     if categories is None:

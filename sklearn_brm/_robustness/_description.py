@@ -40,7 +40,7 @@ class ThreatDescription:
         return str(self)
 
     def _repr_html_(self) -> str:
-        def row(cells: tuple[str, str, str, str, str, str], tag: str) -> str:
+        def row(cells: tuple[str, ...], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         body = "".join(row(cells, "td") for cells in self.rows)
@@ -59,7 +59,7 @@ def describe(model: ThreatModel, X: ArrayLike) -> ThreatDescription:
     return ThreatDescription([_row(table, threat, j) for j in range(table.n_features)])
 
 
-def _row(table: Table, threat: Threat, j: int) -> tuple[str, str, str, str, str, str]:
+def _row(table: Table, threat: Threat, j: int) -> Any:
     name = str(table.keys()[j])
     if j in threat.values:
         return name, _kind(table, threat, j), "", "", "", _note_of_category(threat, j)

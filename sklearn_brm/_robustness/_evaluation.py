@@ -104,10 +104,10 @@ class Findings:
     """
 
     n_attacked: int
-    n_changed_minds: tuple
+    n_changed_minds: tuple[Any, ...]
     n_mismatched: int = 0
-    weaker_at_larger_eps: tuple = (0, 0)
-    smallest_eps: tuple = (0.0, False)
+    weaker_at_larger_eps: tuple[Any, ...] = (0, 0)
+    smallest_eps: tuple[Any, ...] = (0.0, False)
 
 
 class Evaluation:
@@ -247,9 +247,7 @@ class Evaluation:
                 X[batch[hit]], broken[batch[hit]], by[batch[hit]] = found[hit], True, attack
         return X, broken, by
 
-    def _ask_about(
-        self, base: np.ndarray, rows: np.ndarray, attack: Attack
-    ) -> tuple[np.ndarray, NDArray[np.bool_], np.ndarray]:
+    def _ask_about(self, base: np.ndarray, rows: np.ndarray, attack: Any) -> Any:
         """Ask about rows of which no number moves, in the name of an attack: all would find the same."""
         X, broken = self.threat.settle(base, base, 0.0, rows)
         np.add.at(self.n_queries, rows, int(attack.kind == "black_box"))

@@ -14,10 +14,12 @@ from torch import Tensor
 from .._bridge import NotConvertibleError, to_torch
 
 if TYPE_CHECKING:
-    from ._attacks import Attack
+    pass
 
 
-def from_foolbox(attack: Any, *, eps: float, bounds: tuple[float, float]) -> Attack:
+def from_foolbox(
+    attack: Any, *, eps: float, bounds: tuple[float, float]
+) -> Callable[[Any, Any, Any], np.ndarray]:
     """Turn a foolbox attack into one of ours.
 
     Parameters
@@ -47,7 +49,7 @@ def from_foolbox(attack: Any, *, eps: float, bounds: tuple[float, float]) -> Att
     >>> AdversarialScorer(0.1, threat=ThreatModel(bounds=(0, 1)), attack=attack)  # doctest: +SKIP
     """
 
-    def run(estimator: BaseEstimator, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def run(estimator: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         import foolbox
 
         X, y, dtype = _as_arrays(estimator, X, y)
@@ -59,7 +61,9 @@ def from_foolbox(attack: Any, *, eps: float, bounds: tuple[float, float]) -> Att
     return run
 
 
-def from_art(build: Callable[[Any], Any], *, bounds: tuple[float, float] | None = None) -> Attack:
+def from_art(
+    build: Callable[[Any], Any], *, bounds: tuple[float, float] | None = None
+) -> Callable[[Any, Any, Any], np.ndarray]:
     """Turn an attack of the Adversarial Robustness Toolbox into one of ours.
 
     Parameters

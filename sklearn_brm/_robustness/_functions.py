@@ -297,9 +297,7 @@ def robustness_curve(
     return curve
 
 
-def common_radii(
-    estimators: Any, X: np.ndarray, y: np.ndarray, parameters: dict[str, int | str]
-) -> np.ndarray:
+def common_radii(estimators: Any, X: Any, y: Any, parameters: dict[str, Any]) -> np.ndarray:
     """Return the radii that `robustness_curve` would choose, with these parameters, for all estimators."""
     effort = {name: value for name, value in parameters.items() if name in (*EFFORT, "threat")}
     # A generator given as random_state shall not advance before the curves are computed.
@@ -309,7 +307,7 @@ def common_radii(
 
 def _check_used(
     owner: object, name: str, value: float | np.ndarray | str | None, condition: str, holds: bool
-) -> np.ndarray:
+) -> Any:
     """Refuse a parameter that would be ignored."""
     if value is not None and not holds:
         raise parameter_error(owner, name, f"None unless {condition}", value, ValueError)

@@ -38,7 +38,7 @@ def share_interval(
     return low[()], high[()]
 
 
-def lowest_share(hits: np.float64 | np.ndarray, n: int | np.float64, tail: float) -> np.ndarray:
+def lowest_share(hits: np.float64 | np.ndarray, n: Any, tail: float) -> np.ndarray:
     """Return the bound below which the true share lies with probability `tail` at most, given the hits."""
     with np.errstate(invalid="ignore"):
         return np.where(hits <= 0, 0.0, beta.ppf(tail, hits, n - hits + 1))

@@ -241,9 +241,7 @@ def _without_black_box(evaluation: Evaluation) -> list[Attack]:
     return [attack for attack in evaluation.plan if attack.kind != "black_box"] or evaluation.plan
 
 
-def climb_grid(
-    evaluation: Evaluation, grid: np.ndarray, *, every_row: bool = False
-) -> tuple[Radii, np.ndarray]:
+def climb_grid(evaluation: Evaluation, grid: Any, *, every_row: bool = False) -> tuple[Radii, np.ndarray]:
     """Attack at every radius of a rising grid, as the paper does.
 
     Parameters
@@ -270,7 +268,7 @@ def climb_grid(
     return radii, n_standing
 
 
-def check_grid(owner: object, eps: list[list[float]] | np.ndarray) -> np.ndarray:
+def check_grid(owner: object, eps: Any) -> np.ndarray:
     """Return radii as a rising array."""
     rule = "a rising sequence of numbers in (0, inf)"
     grid = as_numbers(owner, "eps", eps, rule)

@@ -90,7 +90,7 @@ class AdversarialExamples:
         low, high = share_interval(self.robust_accuracy, np.ones(len(self.outcome)), confidence)
         return float(low), float(high)
 
-    def by_class(self, confidence: float = CONFIDENCE) -> dict[Any, dict[str, Any]]:
+    def by_class(self, confidence: float = CONFIDENCE) -> dict[Any, Any]:
         """Return the figures of each class.
 
         Parameters
@@ -185,7 +185,7 @@ class RobustnessCurve:
     relative_accuracy: np.ndarray
     clean_accuracy: float
     radius: np.ndarray
-    l2_norm: np.ndarray
+    l2_norm: np.ndarray | None
     interval: np.ndarray | None = None
     certified_accuracy: np.ndarray | None = None
 

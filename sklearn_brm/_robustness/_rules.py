@@ -59,8 +59,8 @@ class Rules:
     low: np.ndarray
     high: np.ndarray
     strict: bool
-    one_hot: list = field(default_factory=list)
-    relations: list = field(default_factory=list)
+    one_hot: list[Any] = field(default_factory=list[Any])
+    relations: list[Any] = field(default_factory=list[Any])
     project: object = None
 
     @property
@@ -206,7 +206,7 @@ def _limits(
 
 def _ends(
     model: ThreatModel,
-    bounds: tuple[Any, ...],
+    bounds: Any,
     n_features: int,
     given: dict[int, tuple[float, float]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -183,7 +183,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
 
     def score(
         self, estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float:
+    ) -> float | dict[str, float]:
         """Attack the estimator and return the metric.
 
         Parameters
@@ -226,7 +226,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         return values if self.metric == "all" else values[self.metric]
 
     def _subsample(
-        self, X: Any, y: Any, sample_weight: np.ndarray | None, random_state: np.random.RandomState
+        self, X: Any, y: Any, sample_weight: Any, random_state: np.random.RandomState
     ) -> tuple[Any, ...]:
         table = Table(self, X)
         if self.max_samples is None or self.max_samples >= len(table):

@@ -275,7 +275,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             tags.classifier_tags.poor_score = inner.classifier_tags.poor_score
         return tags
 
-    def _checked_weight(self, sample_weight: Any, table: Table) -> np.ndarray:
+    def _checked_weight(self, sample_weight: Any, table: Table) -> Any:
         weight = table.weights(self, sample_weight)
         frozen = isinstance(self.estimator, FrozenEstimator)
         if weight is not None and not frozen and not has_fit_parameter(self.estimator, "sample_weight"):
@@ -283,9 +283,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             raise TypeError(f"The estimator of SmoothedClassifier, {name}, takes no sample_weight in fit.")
         return weight
 
-    def _fit_estimator(
-        self, table: Table, y: np.ndarray, weight: np.ndarray | None, seed: int
-    ) -> BaseEstimator:
+    def _fit_estimator(self, table: Table, y: Any, weight: np.ndarray | None, seed: int) -> BaseEstimator:
         """Return the estimator, fitted on noisy copies of the rows."""
         if isinstance(self.estimator, FrozenEstimator):
             # Learns nothing, and raises where it was not fitted before.

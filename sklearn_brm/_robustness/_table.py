@@ -160,12 +160,12 @@ class Table:
         found = [function(self.present(j)) if n and len(self.present(j)) else 0 for j, n in columns]
         return np.asarray(found, dtype=float)
 
-    def present(self, j: int) -> np.ndarray:
+    def present(self, j: Any) -> np.ndarray:
         """Return the numbers or codes of a column that are not missing."""
         column = self.matrix[:, j]
         return column[~np.isnan(column)]
 
-    def may_miss(self, j: np.int64) -> bool:
+    def may_miss(self, j: int) -> bool:
         """Tell whether the type of a column can hold missing values; NumPy's integers and booleans cannot."""
         dtype = self.frame.dtypes.iloc[j] if self.frame is not None else getattr(self._array, "dtype", None)
         return not (isinstance(dtype, np.dtype) and dtype.kind in "biu")
@@ -237,7 +237,7 @@ class Table:
             return decoded
         return _as_integers(matrix, self._array.dtype)
 
-    def _restore_frame(self, matrix: np.ndarray, rows: np.ndarray) -> Any:
+    def _restore_frame(self, matrix: Any, rows: Any) -> Any:
         index = self.frame.index[rows]
         if all(dtype.kind == "f" and isinstance(dtype, np.dtype) for dtype in self.frame.dtypes):
             return type(self.frame)(matrix, columns=self.frame.columns, index=index)
@@ -274,7 +274,7 @@ class Table:
             self.learn(j, column.values)
         return table
 
-    def weights(self, owner: object, sample_weight: Any) -> None:
+    def weights(self, owner: object, sample_weight: Any) -> Any:
         """Return the weights of the rows as an array, or None."""
         if sample_weight is None:
             return None
@@ -288,7 +288,7 @@ class Table:
             raise ValueError("sample_weight must not be all zero.")
         return weight
 
-    def learn(self, j: int, values: np.ndarray) -> None:
+    def learn(self, j: int, values: Any) -> None:
         """Let values of a coded column that were not seen here be known behind those that were."""
         column = self.columns[j]
         if values is not None and column.values is not None:
@@ -332,7 +332,7 @@ class Table:
         """Return how the columns are named in dicts: by name, or by position where they have none."""
         return list(range(self.n_features)) if self.names is None else self.names
 
-    def label(self, feature: np.int64) -> int | str:
+    def label(self, feature: Any) -> int | str:
         """Return how a column is called in messages."""
         return int(feature) if self.names is None else repr(self.names[feature])
 
@@ -428,7 +428,7 @@ def _extended(values: np.ndarray, present: np.ndarray) -> np.ndarray:
     return extended
 
 
-def _typical(values: np.ndarray, is_number: bool) -> np.float64:
+def _typical(values: np.ndarray, is_number: bool) -> Any:
     if len(values) == 0:
         return np.nan
     if is_number:

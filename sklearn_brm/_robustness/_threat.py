@@ -61,7 +61,7 @@ class Threat:
     scale: np.ndarray
     rules: Rules
     choices: Choices
-    values: dict
+    values: dict[Any, Any]
     reach: float
     room: float
 
@@ -112,7 +112,7 @@ class Threat:
         return bounded or any(map(len, (self.fixed, self.rules.increasing, self.rules.decreasing)))
 
     def ball(
-        self, X: np.ndarray, eps: np.ndarray, rows: np.ndarray, *, device: torch.device, dtype: torch.dtype
+        self, X: np.ndarray, eps: np.ndarray, rows: np.ndarray, *, device: Any, dtype: torch.dtype
     ) -> Ball:
         """Return the `Ball` around each row in `X`, as tensors."""
 
@@ -196,7 +196,7 @@ class Threat:
         good = same.all(axis=1) & ~np.isinf(X).any(axis=1) & near & self.rules.obeyed(X)
         return X, good & self._related(X, rows, good)
 
-    def _projected(self, X: np.ndarray, base: np.ndarray) -> np.ndarray:
+    def _projected(self, X: Any, base: Any) -> np.ndarray:
         projected = np.asarray(self.rules.project(X.copy(), base.copy()), dtype=base.dtype)
         if projected.shape != base.shape:
             rule = f"a callable that returns rows of shape {base.shape}"

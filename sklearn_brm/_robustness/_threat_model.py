@@ -279,9 +279,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         return describe(self, X)
 
 
-def _named(
-    owner: object, table: Table, rules: dict[str, dict[str, dict[Any, float] | float] | float]
-) -> list[Any]:
+def _named(owner: object, table: Table, rules: dict[str, Any]) -> list[Any]:
     """Return the columns of numbers that `rules` call categories."""
     named = rules.get("categorical")
     if named is None or isinstance(named, str):
@@ -294,7 +292,7 @@ def _is_whole(values: np.ndarray) -> bool:
     return len(values) > 0 and bool((values % 1 == 0).all())
 
 
-def _short(bounds: tuple[Any, ...]) -> str:
+def _short(bounds: Any) -> str:
     """Return two numbers as they are, and a word for bounds by column."""
     if isinstance(bounds, str):
         return f"of the {bounds}"

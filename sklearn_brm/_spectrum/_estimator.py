@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -241,7 +241,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             The fitted estimator.
         """
         check_parameters(self)
-        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        X = cast(np.ndarray, validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2))
         self._check_shape(*X.shape)
         rows, device = as_tensor(X), self._device()
         repeat = None if X_repeat is None else as_tensor(self._check_repeat(X, X_repeat), device=device)
@@ -274,7 +274,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         """
         check_parameters(self)
         first_call = not hasattr(self, "n_samples_seen_")
-        X = validate_data(self, X, dtype=_DTYPES, reset=first_call)
+        X = cast(np.ndarray, validate_data(self, X, dtype=_DTYPES, reset=first_call))
         self._check_shape(None, X.shape[1])
         device = self._device()
         if first_call:
@@ -373,7 +373,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             rule = f"'auto' or (first, last) with first below the number of eigenvalues ({limits})"
             raise parameter_error(self, "window", rule, self.window, ValueError)
 
-    def _check_repeat(self, X: np.ndarray, X_repeat: np.ndarray) -> np.ndarray:
+    def _check_repeat(self, X: Any, X_repeat: Any) -> np.ndarray:
         X_repeat = validate_data(self, X_repeat, dtype=_DTYPES, reset=False)
         if len(X_repeat) != len(X):
             raise ValueError(
@@ -407,7 +407,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             self._bootstrap(bootstrap_exponent, rows.to(device), line, rng=rng)
 
     def _measure_covariance(self) -> PowerLawFit:
-        covariance = self._covariance
+        covariance = self._kept_covariance("measure")
         # The mean of equal numbers is right to rounding only.
         rounding = 10 * torch.finfo(torch.float64).eps * covariance.mean.abs()
         n_constant = int((covariance.variances() <= rounding**2).sum())

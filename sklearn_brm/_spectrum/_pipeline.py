@@ -2,7 +2,7 @@
 
 import copy
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -152,7 +152,10 @@ def pipeline_spectra(
     array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2, input_name="X")
     windows = {"data": window, "white noise": window if noise_window is None else noise_window}
     rng = seeded_generator(_OWNER, random_state)
-    makers = {"data": lambda rows: rows, "white noise": partial(_white_noise, rng=rng)}
+    makers: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "data": lambda rows: rows,
+        "white noise": partial(_white_noise, rng=rng),
+    }
     records = []
     for source in windows if white_noise else ["data"]:
         starts = progress(range(0, len(array), _CHUNK_ROWS), verbose=verbose, description=f"{source} spectra")
@@ -170,7 +173,7 @@ def _check_parameters(**parameters: Any) -> None:
         rule(_OWNER, name, parameters[name])
 
 
-def _as_list(widths: list[float] | None) -> list[np.float64]:
+def _as_list(widths: Any) -> list[np.float64]:
     return [] if widths is None else list(np.atleast_1d(widths))
 
 

@@ -10,7 +10,7 @@ output by itself, `relax` bounds sums of outputs by a linear function of the inp
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,10 @@ class Layer(nn.Module):
     >>> Shift(offset=torch.ones(2))(torch.zeros(1, 2))
     tensor([[-1., -1.]])
     """
+
+    if TYPE_CHECKING:
+        # Buffers are attributes by the names that they were handed in by: tensors, lists of them, or None.
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, **buffers: Tensor | Iterable[Tensor] | None):
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from ...functional.layers import Concat, Select, Stretch, sequence
 from .._registry import converts, passes_inputs_on
 
 if TYPE_CHECKING:
-    from .._codes import CodedInputs
     from .._registry import Target
 
 
@@ -82,7 +81,7 @@ def _is_passthrough(step: BaseEstimator) -> bool:
 
 
 def _convert_part(
-    part: BaseEstimator, name: str, target: Target, inputs: CodedInputs | None, weights: dict[str, float]
+    part: BaseEstimator, name: str, target: Target, inputs: Any, weights: dict[str, float]
 ) -> Iterator[torch.nn.Module]:
     """Yield the module of a part that stands beside others, and what multiplies its output."""
     if not _is_passthrough(part):
@@ -93,7 +92,7 @@ def _convert_part(
         yield Stretch(target.tensor(weights[name]))
 
 
-def _column_indices(transformer: BaseEstimator, columns: list[bool] | slice) -> np.ndarray:
+def _column_indices(transformer: BaseEstimator, columns: Any) -> np.ndarray:
     """Columns given by position, mask, slice or name, as an array of positions."""
     positions = np.arange(transformer.n_features_in_)
     if isinstance(columns, slice) and isinstance(columns.start or columns.stop, str):

@@ -32,7 +32,7 @@ class LogMean(Members):
     def __init__(
         self,
         members: list[torch.nn.Module] | tuple[torch.nn.Module, torch.nn.Module],
-        weights: tuple[Any, ...] | None = None,
+        weights: Any = None,
     ) -> None:
         super().__init__(members)
         weights = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=float)

@@ -137,7 +137,7 @@ def convert_svc(classifier: BaseEstimator, target: Target) -> torch.nn.Module:
 
 
 def kernel_layer(
-    estimator: BaseEstimator, rows: np.ndarray, target: Target, *, gamma: float, coef0: float, degree: int
+    estimator: BaseEstimator, rows: Any, target: Target, *, gamma: float, coef0: float, degree: int
 ) -> RadialBasis | torch.nn.Module:
     """Return the module from X to its kernel values with `rows`."""
     kernel, rows = estimator.kernel, target.tensor(rows)
@@ -151,7 +151,7 @@ def kernel_layer(
     return sequence(products, SShaped("tanh") if kernel == "sigmoid" else Power(degree))
 
 
-def _squared_distances(X: Tensor, rows: Tensor) -> Tensor:
+def _squared_distances(X: Tensor, rows: Any) -> Tensor:
     # Around a common centre the three terms are small, and cancel less.
     centre = rows.mean(dim=0)
     X, rows = X - centre, rows - centre
@@ -159,7 +159,7 @@ def _squared_distances(X: Tensor, rows: Tensor) -> Tensor:
     return squares.clamp(min=0)
 
 
-def _pairs(n_classes: int, device: torch.device) -> Tensor:
+def _pairs(n_classes: int, device: Any) -> Tensor:
     """First and second class of every pair, in libsvm's order."""
     return torch.tensor(list(itertools.combinations(range(n_classes), 2)), device=device).T
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
@@ -53,7 +52,7 @@ class Log(Layer):
 
 
 @converts_classifier(MLPClassifier)
-def convert_mlp(network: BaseEstimator, target: Target) -> torch.nn.Module:
+def convert_mlp(network: Any, target: Target) -> torch.nn.Module:
     """The logits, in front of the last softmax or logistic function."""
     if network.out_activation_ == "logistic" and network.n_outputs_ > 1:
         raise target.refuse(network, "it predicts several labels per row")

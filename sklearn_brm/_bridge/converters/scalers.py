@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -147,7 +147,7 @@ def refuse_categories(transformer: BaseEstimator, target: Target) -> None:
     raise target.refuse(transformer, "it encodes categories, between which there is no gradient")
 
 
-def _scaled_expm1(logarithm: Tensor, power: Tensor) -> Tensor:
+def _scaled_expm1(logarithm: Tensor, power: Any) -> Tensor:
     """``(exp(power * logarithm) - 1) / power``, and its limit at power 0."""
     is_zero = power == 0
     return torch.where(is_zero, logarithm, torch.expm1(power * logarithm) / power.masked_fill(is_zero, 1.0))

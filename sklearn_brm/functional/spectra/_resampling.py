@@ -182,7 +182,7 @@ def _find_population(
         # The same resamples on both sides: their noise cancels in the difference.
         tilted_refits = [refit(tilted, counts)[0] for counts in calibration]
         response = max(float(np.mean(tilted_refits) - np.mean(refits)) / _TILT, _MIN_RESPONSE)
-        exponent += (fit.exponent - np.mean(refits)) / response
+        exponent += float(fit.exponent - np.mean(refits)) / response
         spectrum = np.sort(log_sample - np.mean(growths, axis=0))[::-1]
     spectrum[window] = spectrum[window].mean() - exponent * x
     return spectrum, exponent, response
