@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,6 @@ from sklearn.utils import check_array
 from torch import Tensor
 
 from .._bridge import NotConvertibleError, to_torch
-
-if TYPE_CHECKING:
-    pass
 
 
 def from_foolbox(

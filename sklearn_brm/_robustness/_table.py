@@ -63,9 +63,9 @@ class Table:
             raise parameter_error(owner, name, rule, type(X).__name__, TypeError)
         self._polars = X if is_polars(X) else None
         X = X if self._polars is None else to_pandas(X)
-        self.frame = X if _is_frame(X) else None
-        self.names = None if self.frame is None else list(X.columns)
-        self._array = None
+        self.frame: Any = X if _is_frame(X) else None
+        self.names: Any = None if self.frame is None else list(X.columns)
+        self._array: Any = None
         if self.frame is None:
             self._read_array(X, known, name)
         else:
