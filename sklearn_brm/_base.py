@@ -4,7 +4,7 @@ import copy
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,13 @@ _PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (numbers.Real, float),
 )
 _KIND_NAMES: dict[type, str] = {numbers.Real: "a float", numbers.Integral: "an int"}
+
+
+class SparseMatrix(Protocol):
+    """A sparse matrix or array of scipy, of any format."""
+
+    def tocsr(self, copy: bool = False) -> Any:
+        """Return the same numbers by rows."""
 
 
 class DocLinkMixin:

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from .._base import (
     DocLinkMixin,
+    SparseMatrix,
     any_device,
     any_seed,
     as_tensor,
@@ -302,18 +303,18 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         hidden_layer_sizes: int | Sequence[int] = (100,),
         *,
         penalty: str | Penalty | Sequence[str | Penalty] | None = None,
-        alpha: float | Sequence[float] | str = "auto",
+        alpha: float | str = "auto",
         power: float = 1.0,
         standardize: bool = True,
         hidden_bias: bool = True,
         init: str = "glorot",
         batch_norm: bool = False,
-        optimizer: str = "adam",
+        optimizer: str | Callable[..., Any] = "adam",
         learning_rate: float | str = "auto",
         schedule: str | Callable[[float], float] = "constant",
         batch_size: int | str = "auto",
         max_iter: int = 200,
-        tol: float = 1e-4,
+        tol: float | None = 1e-4,
         n_iter_no_change: int = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -348,7 +349,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike | SparseMatrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train the network, from new weights or, with `warm_start`, from the present ones.
 
         Parameters
@@ -387,7 +388,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | SparseMatrix,
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -425,7 +426,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         weight = row_weights(sample_weight, self.class_weight, X, y)
         return self._train(settings, X, y, weight, resumes=resumes)
 
-    def decision_function(self, X: ArrayLike) -> NDArray[np.floating]:
+    def decision_function(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
         """Return the scores of the classes before the softmax (logits).
 
         Parameters
@@ -441,7 +442,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         scores = self._apply(X)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.floating]:
+    def predict_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
         """Return the probabilities of the classes, in float64.
 
         Parameters
@@ -459,7 +460,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             scores = np.hstack([np.zeros_like(scores), scores])
         return softmax(scores, axis=1)
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike | SparseMatrix) -> np.ndarray:
         """Return the most probable label of every row.
 
         Parameters
@@ -476,7 +477,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         codes = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(axis=1)
         return self.classes_[codes]
 
-    def hidden(self, X: ArrayLike, layer: int = -1, *, activation: bool = True) -> NDArray[np.floating]:
+    def hidden(
+        self, X: ArrayLike | SparseMatrix, layer: int = -1, *, activation: bool = True
+    ) -> NDArray[np.floating]:
         """Return what a hidden layer makes of the rows, for a look at its spectrum.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -143,7 +143,7 @@ class DecisionPlaneDisplay:
         X: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        index: int | Sequence[int] | None = None,
+        index: int | None = None,
         directions: str | ArrayLike | None = None,
         scale: str | float | Mapping[Any, float] | ArrayLike | None = None,
         extent: float | None = None,

@@ -309,7 +309,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.warm_start = warm_start
 
     @torch.no_grad()
-    def fit(self, X: ArrayLike, y: object | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the units from the rows of `X`.
 
         Parameters
@@ -340,7 +340,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return self
 
     @torch.no_grad()
-    def partial_fit(self, X: ArrayLike, y: object | None = None) -> Self:
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn from one chunk of rows, in the order given.
 
         The end is not known, so the learning rate stays where the schedule starts. With ``init="rows"`` or

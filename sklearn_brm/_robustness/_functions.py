@@ -104,11 +104,11 @@ def critical_perturbations(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    eps: float | None = None,
+    eps: ArrayLike | None = None,
     threat: ThreatModel | None = None,
     method: str = "bisect",
     max_eps: float | None = None,
-    certify: bool | int = False,
+    certify: bool = False,
     **effort: Unpack[Effort],
 ) -> CriticalPerturbations:
     """Search, for every row that is right when clean, the smallest perturbation that changes the answer.
@@ -211,7 +211,7 @@ def robustness_curve(
     eps: ArrayLike | None = None,
     threat: ThreatModel | None = None,
     method: str = "bisect",
-    certify: bool | int = False,
+    certify: bool = False,
     sample_weight: ArrayLike | None = None,
     **effort: Unpack[Effort],
 ) -> RobustnessCurve:

@@ -222,7 +222,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: object | None = None, *, X_repeat: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None, *, X_repeat: ArrayLike | None = None) -> Self:
         """Measure the spectrum of the covariance of X.
 
         Parameters
@@ -254,7 +254,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             self._fit_repeats(rows.to(device), repeat)
         return self
 
-    def partial_fit(self, X: ArrayLike, y: object | None = None) -> Self:
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Add rows to the covariance, of which `measure` then makes the results.
 
         Chunks of any size give the spectrum of all rows together, to rounding. `fit` starts anew, and
