@@ -35,7 +35,7 @@ _LOWS, _HIGHS = ("low", "may_low", "sure_low"), ("high", "may_high", "sure_high"
 _GRAIN, _MOST_EXACT = 2.0**-20, 2.0**20
 
 
-def tree_ensemble(estimator: BaseEstimator) -> None:
+def tree_ensemble(estimator: BaseEstimator) -> TreeEnsemble | None:
     """Return a fitted estimator as a `TreeEnsemble`, or None if it isn't one; `read_trees` says why."""
     try:
         return read_trees(estimator)
@@ -43,7 +43,7 @@ def tree_ensemble(estimator: BaseEstimator) -> None:
         return None
 
 
-def read_trees(estimator: BaseEstimator) -> Any:
+def read_trees(estimator: BaseEstimator) -> TreeEnsemble:
     """Return a fitted estimator of trees as flat arrays.
 
     Parameters

@@ -19,6 +19,7 @@ from .._bridge import CodedInputs, convert_coded, mismatch, one_column_per_class
 from .._device import compute_dtype
 from ..functional.attacks import noise, rounding_share
 from ..functional.layers import Select, sequence
+from ..functional.leaves import TreeEnsemble
 
 if TYPE_CHECKING:
     from ._table import Table
@@ -82,7 +83,7 @@ class AttackedEstimator:
         return split_points(self.estimator)
 
     @cached_property
-    def trees(self) -> None:
+    def trees(self) -> TreeEnsemble | None:
         """The estimator as a sum of trees that answers like it, None where it is none."""
         trees = tree_ensemble(self.estimator)
         if trees is None:

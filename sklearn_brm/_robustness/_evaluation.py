@@ -150,7 +150,8 @@ class Evaluation:
         self.attacked = AttackedEstimator(
             owner, estimator, table, y, free=threat.free, values=threat.values, batch_size=batch_size
         )
-        self.model, self.n_queries = None, np.zeros(len(table), dtype=np.int64)
+        self.model: torch.nn.Module | None = None
+        self.n_queries = np.zeros(len(table), dtype=np.int64)
         self.flat, self.only_black_box = np.zeros((2, len(table)), dtype=bool)
         self.findings = Findings(
             n_attacked=int(self.attacked.right.sum()), n_changed_minds=self.attacked.n_changed_minds()
@@ -262,7 +263,10 @@ class Evaluation:
         return [(attack, first(attack) + t) for attack in plan for t in range(self.n_restarts)]
 
     def measure(
-        self, rows: np.ndarray, eps: float, results: tuple[np.ndarray, NDArray[np.bool_], np.ndarray]
+        self,
+        rows: np.ndarray,
+        eps: float | np.ndarray,
+        results: tuple[np.ndarray, NDArray[np.bool_], np.ndarray],
     ) -> np.ndarray:
         """Return the radius that each of the results of `run` proves; noise has no ball, but its own eps."""
         X, _, by = results
@@ -364,8 +368,8 @@ class Evaluation:
         random = np.random.default_rng(self.seed)
         pool = random.permutation(len(self.table))[:_POOL]
         points = torch.as_tensor(self.table.matrix[pool], dtype=ball.centre.dtype)
-        apart = [ball.raw_to_unit(rows).nan_to_num(nan=0.0) for rows in (ball.centre, points)]
-        apart = torch.cdist(*apart, p=ball.norm)
+        centre, others = (ball.raw_to_unit(rows).nan_to_num(nan=0.0) for rows in (ball.centre, points))
+        apart = torch.cdist(centre, others, p=ball.norm)
         same = self.attacked.predicted[pool][None] == self.attacked.y[ball.rows.numpy()][:, None]
         apart[torch.from_numpy(same)] = torch.inf
         nearest = points[apart.topk(min(n_starts, len(pool)), dim=1, largest=False).indices.T]

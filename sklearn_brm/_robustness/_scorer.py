@@ -176,8 +176,8 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         self.random_state = random_state
 
     def __call__(
-        self, estimator: BaseEstimator, X: Any, y: Any, sample_weight: np.ndarray | None = None
-    ) -> float:
+        self, estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float | dict[str, float]:
         """Return `score`: to scikit-learn a scorer is a callable."""
         return self.score(estimator, X, y, sample_weight=sample_weight)
 

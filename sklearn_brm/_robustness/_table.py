@@ -213,7 +213,7 @@ class Table:
         return np.dtype(np.float32) if holds.all() else None
 
     @property
-    def roundoff(self) -> np.float32:
+    def roundoff(self) -> float:
         """Relative error of a rounding in the least precise of the types in which rows may be asked about."""
         return np.finfo(self.matrix.dtype if self.other_precision is None else np.float32).eps / 2
 

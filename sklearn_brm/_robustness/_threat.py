@@ -93,7 +93,7 @@ class Threat:
         return self.model.scale is not None
 
     @property
-    def roundoff(self) -> np.float32:
+    def roundoff(self) -> float:
         """Relative error of a rounding in the least precise arithmetic that rows are asked about in."""
         return self.table.roundoff
 
