@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 MINIMUM := .venv-minimum
 LATEST := .venv-latest
 
-.PHONY: demo docs paper test test-kernels test-minimum test-latest release-check lint clean
+.PHONY: demo docs paper test test-kernels test-minimum test-latest release-check lint types types-public clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/robustness_sweep.py --output demo
@@ -46,6 +46,13 @@ docs: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# What an editor knows of the public names: all of it. pyright looks for torch where the environment is active.
+types-public: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/pyright --verifytypes sklearn_brm --ignoreexternal
+
+types: types-public
+	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) $(MINIMUM) $(LATEST) docs/_build demo report build dist .pytest_cache .ruff_cache

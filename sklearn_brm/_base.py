@@ -3,19 +3,38 @@
 import copy
 import numbers
 import os
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 from tqdm.auto import tqdm
 
 # What torch takes for a number without a fraction.
 _LARGEST_INT = np.iinfo(np.int64).max
-_KIND_NAMES = {numbers.Real: "a float", numbers.Integral: "an int"}
+# A rule of a parameter: called with the estimator, the name of the parameter and its value, it raises.
+ParameterRule = Callable[[object, str, Any], object]
+_Item = TypeVar("_Item")
+_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (np.bool_, bool),
+    (numbers.Integral, int),
+    (numbers.Real, float),
+)
+_KIND_NAMES: dict[type, str] = {numbers.Real: "a float", numbers.Integral: "an int"}
+
+
+class SparseMatrix(Protocol):
+    """A sparse matrix or array of scipy, of any format."""
+
+    def tocsr(self, copy: bool = False) -> Any:
+        """Return the same numbers by rows."""
 
 
 class DocLinkMixin:
@@ -53,7 +72,15 @@ def _address_in_metadata(label):
     return dict(address.split(", ", 1) for address in addresses).get(label, "")
 
 
-def check_number(owner, name, value, interval, *, kind=numbers.Real, also=()):
+def check_number(
+    owner: object,
+    name: str,
+    value: Any,
+    interval: str,
+    *,
+    kind: type = numbers.Real,
+    also: tuple[Any, ...] = (),
+) -> Any:
     """Return `value` if it is a number inside `interval` or one of the literals in `also`.
 
     Parameters
@@ -86,12 +113,12 @@ def check_number(owner, name, value, interval, *, kind=numbers.Real, also=()):
         raise parameter_error(owner, name, rule, value)
     if not _contains(interval, value):
         raise parameter_error(owner, name, rule, value, ValueError)
-    if isinstance(value, numbers.Integral) and value > _LARGEST_INT:
+    if isinstance(value, numbers.Integral) and int(value) > _LARGEST_INT:
         raise parameter_error(owner, name, f"{rule}, and at most 2**63 - 1", value, ValueError)
     return value
 
 
-def as_numbers(owner, name, value, rule):
+def as_numbers(owner: object, name: str, value: Any, rule: str) -> NDArray[np.float64]:
     """Return what the user gave for `name` as a float64 array, or raise: it must be `rule`."""
     try:
         return np.asarray(value, dtype=float)
@@ -99,14 +126,14 @@ def as_numbers(owner, name, value, rule):
         raise parameter_error(owner, name, rule, value, TypeError) from None
 
 
-def check_choice(owner, name, value, choices):
+def check_choice(owner: object, name: str, value: Any, choices: Sequence[Any]) -> Any:
     """Return `value` if it is one of the literals in `choices`, else raise as `check_number` does."""
     if _is_literal(value, choices):
         return value
     raise parameter_error(owner, name, _join([*map(repr, choices)]), value)
 
 
-def check_factor(owner, name, factor, when):
+def check_factor(owner: object, name: str, factor: Any, when: str) -> float:
     """Return what the callable parameter `name` returned, a factor of a learning rate, as a Python float.
 
     `when` says for what it was asked, for the message. A rate below zero would train backwards.
@@ -120,42 +147,42 @@ def check_factor(owner, name, factor, when):
     return float(number)
 
 
-def number(interval, *also):
+def number(interval: str, *also: Any) -> ParameterRule:
     """Return the rule of a parameter that is a number in `interval`, or one of the literals in `also`."""
     return partial(check_number, interval=interval, also=also)
 
 
-def integer(interval, *also):
+def integer(interval: str, *also: Any) -> ParameterRule:
     """Return the rule of a parameter that is an int in `interval`, or one of the literals in `also`."""
     return partial(check_number, interval=interval, kind=numbers.Integral, also=also)
 
 
-def one_of(*choices):
+def one_of(*choices: Any) -> ParameterRule:
     """Return the rule of a parameter that is one of the literals in `choices`."""
     return partial(check_choice, choices=choices)
 
 
-def callable_or(*choices):
+def callable_or(*choices: Any) -> ParameterRule:
     """Return the rule of a parameter that is a callable or one of the literals in `choices`."""
 
-    def check(owner, name, value):
+    def check(owner: object, name: str, value: Any) -> None:
         if not (callable(value) or _is_literal(value, choices)):
             raise parameter_error(owner, name, _join([*map(repr, choices), "a callable"]), value)
 
     return check
 
 
-def any_device(owner, name, value):
+def any_device(owner: object, name: str, value: Any) -> None:
     """Check a parameter that names a device: the rule of the parameter `device`."""
     resolve_device(owner, value)
 
 
-def any_seed(owner, name, value):
+def any_seed(owner: object, name: str, value: Any) -> None:
     """Check a parameter that seeds random numbers: the rule of the parameter `random_state`."""
     seeded_generator(owner, value, name)
 
 
-def seeded_generator(owner, seed, name="random_state"):
+def seeded_generator(owner: object, seed: Any, name: str = "random_state") -> np.random.RandomState:
     """Return the NumPy `RandomState` that a parameter `random_state` stands for."""
     try:
         return check_random_state(seed)
@@ -164,7 +191,7 @@ def seeded_generator(owner, seed, name="random_state"):
         raise parameter_error(owner, name, rule, seed) from None
 
 
-def check_parameters(owner):
+def check_parameters(owner: Any) -> None:
     """Raise TypeError or ValueError for the first parameter of an estimator that breaks its rule.
 
     Parameters
@@ -177,14 +204,14 @@ def check_parameters(owner):
         rule(owner, name, getattr(owner, name))
 
 
-def check_fitted(owner, name, estimator):
+def check_fitted(owner: object, name: str, estimator: Any) -> None:
     """Raise TypeError if the parameter `name` is no estimator, and NotFittedError if it is not fitted."""
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
         raise parameter_error(owner, name, "a fitted estimator", estimator, TypeError)
     check_is_fitted(estimator)
 
 
-def with_plain_numbers(owner):
+def with_plain_numbers(owner: Any) -> Any:
     """Return a shallow copy of an estimator with Python's int, float and bool for all other numbers.
 
     NumPy's small integers wrap around, its short floats round what they are multiplied with, and torch takes
@@ -192,14 +219,16 @@ def with_plain_numbers(owner):
     """
     plain = copy.copy(owner)
     for name, value in owner.get_params(deep=False).items():
-        for kind, make in ((np.bool_, bool), (numbers.Integral, int), (numbers.Real, float)):
+        for kind, make in _PLAIN:
             if isinstance(value, kind) and not isinstance(value, bool):
                 setattr(plain, name, make(value))
                 break
     return plain
 
 
-def parameter_error(owner, name, rule, value, kind=None):
+def parameter_error(
+    owner: object, name: str, rule: str, value: Any, kind: type[Exception] | None = None
+) -> Exception:
     """Build the exception of a bad parameter, in scikit-learn's sentence.
 
     Without `kind` a value of the wrong type is a TypeError and a wrong string a ValueError.
@@ -209,12 +238,12 @@ def parameter_error(owner, name, rule, value, kind=None):
     return kind(f"The {name!r} parameter of {owner_name(owner)} must be {rule}. Got {value!r} instead.")
 
 
-def owner_name(owner):
+def owner_name(owner: object) -> str:
     """Return what messages call the estimator, or the function by its name, whose parameter is wrong."""
     return owner if isinstance(owner, str) else type(owner).__name__
 
 
-def resolve_device(owner, device):
+def resolve_device(owner: object, device: Any) -> torch.device:
     """Return the torch device to run on: what `device` names, or the best one for ``"auto"``."""
     if isinstance(device, str) and device == "auto":
         if torch.cuda.is_available():
@@ -232,13 +261,15 @@ def resolve_device(owner, device):
     return resolved
 
 
-def torch_generator(random_state, device="cpu"):
+def torch_generator(
+    random_state: np.random.RandomState, device: torch.device | str = "cpu"
+) -> torch.Generator:
     """Return a torch generator of our own, seeded with one draw from a NumPy `RandomState`."""
     generator = torch.Generator(device=device)
     return generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
 
 
-def as_tensor(array, *, device="cpu", dtype=None):
+def as_tensor(array: Any, *, device: Any = "cpu", dtype: torch.dtype | None = None) -> Tensor:
     """Return `array` as a tensor that never aliases read-only memory.
 
     Writable arrays are shared, not copied, so callers must not write to the result. Arrays that run
@@ -249,16 +280,16 @@ def as_tensor(array, *, device="cpu", dtype=None):
     return torch.as_tensor(array, dtype=dtype, device=device)
 
 
-def progress(iterable, *, verbose, description, **kwargs):
+def progress(iterable: Any, *, verbose: int, description: str, **kwargs: Any) -> Iterable[_Item]:
     """Wrap `iterable` in a progress bar, or in nothing visible when `verbose` is 0."""
     return tqdm(iterable, desc=description, disable=not verbose, leave=False, **kwargs)
 
 
-def _is_literal(value, literals):
+def _is_literal(value: Any, literals: Sequence[Any]) -> bool:
     return any(value is option or _equal_literal(value, option) for option in literals)
 
 
-def _equal_literal(value, option):
+def _equal_literal(value: Any, option: Any) -> bool:
     # 1 == True and 1.0 == 1 in Python: a literal is meant with its type, numpy's own str and bool aside.
     if isinstance(option, str):
         return isinstance(value, str) and value == option
@@ -269,12 +300,12 @@ def _equal_literal(value, option):
     return type(value) is type(option) and value == option
 
 
-def _contains(interval, value):
+def _contains(interval: str, value: Any) -> bool:
     low, high = (float(end) for end in interval[1:-1].split(","))
     above = value >= low if interval[0] == "[" else value > low
     below = value <= high if interval[-1] == "]" else value < high
     return bool(above and below)
 
 
-def _join(words):
+def _join(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 
 
-def has_float64(device):
+def has_float64(device: torch.device | str) -> bool:
     """Return whether `device` computes in float64; Apple's "mps" does not."""
     return torch.device(device).type != "mps"
 
 
-def compute_dtype(dtype, device):
+def compute_dtype(dtype: torch.dtype | np.dtype | type, device: torch.device | str) -> torch.dtype:
     """Return the torch dtype for data of the NumPy or torch `dtype`: float32 for float32, else float64.
 
     On a device without float64 all is computed in float32.
@@ -18,16 +18,16 @@ def compute_dtype(dtype, device):
     return torch.float32 if short or not has_float64(device) else torch.float64
 
 
-def float64_device(device):
+def float64_device(device: torch.device | str) -> torch.device:
     """Return `device`, or the processor in place of a device without float64."""
     return torch.device(device if has_float64(device) else "cpu")
 
 
-def fits_beside_the_work(n_bytes, device):
+def fits_beside_the_work(n_bytes: int, device: torch.device) -> bool:
     """Return whether data of this size take at most half of the memory that is free on `device`."""
     return 2 * n_bytes <= _free_memory(device)
 
 
-def _free_memory(device):
+def _free_memory(device: torch.device) -> float:
     """Return the bytes free on `device`, without bound where the device shares the memory of the host."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")

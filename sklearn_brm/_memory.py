@@ -1,18 +1,22 @@
 """Work that is done in batches, and in smaller ones where memory runs out."""
 
 import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from scipy import sparse
+from torch import Tensor
 
 from ._base import as_tensor, owner_name
 
+_Result = TypeVar("_Result")
 # What the allocators say that have no exception class of their own: Apple's, the processor's, cuBLAS'.
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
 
 
-def with_smaller_batches(owner, run, batch_size):
+def with_smaller_batches(owner: object, run: Callable[[int], _Result], batch_size: int) -> _Result:
     """Return ``run(batch_size)``, or where memory runs out that of half the batch size, and so on down to 1.
 
     Parameters
@@ -49,7 +53,17 @@ def with_smaller_batches(owner, run, batch_size):
 
 
 @torch.no_grad()
-def apply_in_batches(function, X, n_columns, batch_size, *, device, dtype, result_dtype=None, watch=iter):
+def apply_in_batches(
+    function: Callable[[Tensor, Tensor], object],
+    X: Any,
+    n_columns: int,
+    batch_size: int,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    result_dtype: Any = None,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> np.ndarray:
     """Return what `function` makes of the rows of `X`, of which it sees `batch_size` at a time.
 
     Parameters
@@ -81,12 +95,12 @@ def apply_in_batches(function, X, n_columns, batch_size, *, device, dtype, resul
     return results
 
 
-def dense(X):
+def dense(X: Any) -> np.ndarray:
     """Return rows as an ndarray; sparse ones take the memory of dense ones for as long as it is used."""
     return X.toarray() if sparse.issparse(X) else X
 
 
-def _is_out_of_memory(error):
+def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     return any(words in str(error) for words in _OUT_OF_MEMORY)

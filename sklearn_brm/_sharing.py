@@ -1,8 +1,11 @@
 """An array that travels to workers as a reference to where it is stored, and not as its rows."""
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 
 class SharedArray:
@@ -47,7 +50,7 @@ class SharedArray:
     >>> folder.cleanup()
     """
 
-    def __init__(self, load):
+    def __init__(self, load: Callable[[], ArrayLike]) -> None:
         if not callable(load):
             raise TypeError(
                 "The 'load' parameter of SharedArray must be a callable that returns the array. "
@@ -56,37 +59,37 @@ class SharedArray:
         self.load = load
 
     @cached_property
-    def _array(self):
+    def _array(self) -> np.ndarray:
         return np.asarray(self.load())
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.load,)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if copy:
             return np.array(self._array, dtype=dtype)
         return np.asarray(self._array, dtype=dtype)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         return self._array[key]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._array)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({self.load!r})"
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape of the array."""
         return self._array.shape
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         """Number of dimensions of the array."""
         return self._array.ndim
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         """Type of the numbers."""
         return self._array.dtype

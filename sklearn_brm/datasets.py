@@ -9,8 +9,10 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml, get_data_home
 
 from ._base import check_choice, check_number, parameter_error, progress
@@ -29,8 +31,8 @@ class _ImageSet:
     title: str
     data_id: int
     n_train: int
-    shape: tuple
-    names: tuple
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
     download: str
 
 
@@ -55,15 +57,15 @@ _MNIST = _ImageSet(
 
 
 def fetch_cifar10(
-    path=None,
+    path: str | os.PathLike[str] | None = None,
     *,
-    split="train",
-    n_samples=None,
-    data_home=None,
-    download_if_missing=False,
-    sha256=None,
-    verbose=0,
-):
+    split: str = "train",
+    n_samples: int | None = None,
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = False,
+    sha256: str | None = None,
+    verbose: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Load CIFAR-10: 32 x 32 colour images of ten classes, 50,000 for training and 10,000 for testing.
 
     Parameters
@@ -119,15 +121,15 @@ def fetch_cifar10(
 
 
 def fetch_mnist(
-    path=None,
+    path: str | os.PathLike[str] | None = None,
     *,
-    split="train",
-    n_samples=None,
-    data_home=None,
-    download_if_missing=False,
-    sha256=None,
-    verbose=0,
-):
+    split: str = "train",
+    n_samples: int | None = None,
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = False,
+    sha256: str | None = None,
+    verbose: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Load MNIST: 28 x 28 grey images of ten digits, 60,000 for training and 10,000 for testing.
 
     Parameters
@@ -162,7 +164,16 @@ def fetch_mnist(
     return _fetch(_MNIST, path, split, n_samples, data_home, download_if_missing, sha256, verbose)
 
 
-def _fetch(images, path, split, n_samples, data_home, download_if_missing, sha256, verbose):
+def _fetch(
+    images: _ImageSet,
+    path: str | os.PathLike[str] | None,
+    split: str,
+    n_samples: int | None,
+    data_home: str | os.PathLike[str] | None,
+    download_if_missing: bool,
+    sha256: str | None,
+    verbose: int,
+) -> Any:
     check_choice(images.owner, "split", split, ("train", "test"))
     check_number(images.owner, "n_samples", n_samples, "[1, inf)", kind=numbers.Integral, also=(None,))
     check_choice(images.owner, "download_if_missing", download_if_missing, (True, False))
@@ -176,7 +187,9 @@ def _fetch(images, path, split, n_samples, data_home, download_if_missing, sha25
     return X.reshape(len(X), -1).astype(np.float32) / 255, y.astype(np.int64)
 
 
-def _from_openml(images, split, data_home, download_if_missing):
+def _from_openml(
+    images: _ImageSet, split: str, data_home: str | os.PathLike[str] | None, download_if_missing: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     folder = Path(get_data_home(data_home)) / "openml" / "openml.org"
     if not download_if_missing and not list(folder.glob(f"**/data/{images.data_id}.gz")):
         raise OSError(
@@ -206,7 +219,7 @@ def _from_openml(images, split, data_home, download_if_missing):
     return X[rows], y[rows]
 
 
-def _find(images, path, split):
+def _find(images: _ImageSet, path: str | os.PathLike[str], split: str) -> Path:
     """The file that `path` names, or the one for this split in the folder that it names."""
     path = Path(path)
     candidates = [path / name.format(split) for name in images.names] if path.is_dir() else [path]
@@ -218,7 +231,9 @@ def _find(images, path, split):
     raise FileNotFoundError(f"{where}, where {images.owner} looked for {images.title}.")
 
 
-def _from_file(images, path, n_samples, sha256, verbose):
+def _from_file(
+    images: _ImageSet, path: Path, n_samples: int | None, sha256: str | None, verbose: int
+) -> tuple[np.ndarray, np.ndarray]:
     if sha256 is not None:
         _check_digest(images, path, sha256)
     try:
@@ -252,21 +267,21 @@ def _from_file(images, path, n_samples, sha256, verbose):
 class _Jpegs:
     """Images stored as JPEG files end to end."""
 
-    def __init__(self, path, jpeg, offsets):
+    def __init__(self, path: Path, jpeg: np.ndarray, offsets: np.ndarray) -> None:
         if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(jpeg) or (np.diff(offsets) <= 0).any():
             raise ValueError(f"{path} is not whole: its offsets do not fit its {len(jpeg)} bytes of images.")
         self.path = path
         self.jpeg = jpeg
         self.offsets = offsets
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice) -> "_Jpegs":
         end = len(self) if rows.stop is None else min(rows.stop, len(self))
         return _Jpegs(self.path, self.jpeg[: self.offsets[end]], self.offsets[: end + 1])
 
-    def decode(self, images, verbose):
+    def decode(self, images: _ImageSet, verbose: int) -> NDArray[np.uint8]:
         """Return the pixels, uint8 of shape (n, height, width, 3)."""
         try:
             from PIL import Image, UnidentifiedImageError
@@ -286,7 +301,7 @@ class _Jpegs:
         return X
 
 
-def _check_digest(images, path, sha256):
+def _check_digest(images: _ImageSet, path: Path, sha256: str) -> None:
     with open(path, "rb") as file:
         digest = hashlib.sha256()
         for block in iter(lambda: file.read(1 << 20), b""):

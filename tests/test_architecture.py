@@ -42,6 +42,8 @@ def imported_modules(module):
     def visit(node, function):
         for child in ast.iter_child_nodes(node):
             inside = child.name if isinstance(child, ast.FunctionDef) else function
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                inside = "TYPE_CHECKING"  # not imported when the module is
             if isinstance(child, ast.Import):
                 for alias in child.names:
                     yield alias.name, [], function

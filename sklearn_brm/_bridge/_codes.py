@@ -1,13 +1,21 @@
 """Columns of the input that are codes of categories: what a step makes of them is looked up."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from ..functional.layers import Layer
+
+if TYPE_CHECKING:
+    from ._registry import Target
 
 
 class Lookup(Layer):
@@ -26,10 +34,10 @@ class Lookup(Layer):
     # Codes do not move inside a box.
     constant_in_a_box = True
 
-    def __init__(self, base, codes, changes):
+    def __init__(self, base: Tensor, codes: list[Tensor], changes: tuple[Any, ...]) -> None:
         super().__init__(base=base, codes=codes, changes=changes)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the outputs, of shape (n, n_outputs)."""
         found = self.base.expand(len(X), -1)
         for k, (codes, changes) in enumerate(zip(self.codes, self.changes)):
@@ -37,12 +45,12 @@ class Lookup(Layer):
             found = found + changes[place.masked_fill(X[:, k].isnan(), len(codes))]
         return found
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs twice."""
         output = self(lower)
         return output, output
 
-    def extra_repr(self):
+    def extra_repr(self) -> Any:
         """Return the numbers of columns."""
         return f"{len(self.codes)} -> {len(self.base)}"
 
@@ -65,27 +73,27 @@ class CodedInputs:
         The columns of the input at hand among those of `row`.
     """
 
-    values: Mapping
-    words: frozenset
+    values: Mapping[Any, Any]
+    words: frozenset[Any]
     row: np.ndarray
-    restore: Callable
+    restore: Callable[..., Any]
     positions: np.ndarray
 
-    def select(self, columns):
+    def select(self, columns: np.ndarray) -> CodedInputs:
         """Return the inputs of a step that gets some of the columns."""
         return CodedInputs(self.values, self.words, self.row, self.restore, self.positions[columns])
 
     @property
-    def all_coded(self):
+    def all_coded(self) -> bool:
         """Whether every column is coded."""
         return len(self.positions) > 0 and all(int(j) in self.values for j in self.positions)
 
     @property
-    def has_words(self):
+    def has_words(self) -> bool:
         """Whether some column is not a number."""
         return any(int(j) in self.words for j in self.positions)
 
-    def look_up(self, transformer, target):
+    def look_up(self, transformer: BaseEstimator, target: Target) -> torch.nn.Module:
         """Return the layer from codes to what a transformer makes of each column on its own.
 
         A transformer that mixes columns gives something else; the whole is verified before it is used.
@@ -101,7 +109,7 @@ class CodedInputs:
         tables = changes.split([len(column) + 1 for column in values])
         return Lookup(output[0], [target.tensor(column) for column in values], tables)
 
-    def _outputs(self, transformer, rows):
+    def _outputs(self, transformer: BaseEstimator, rows: np.ndarray) -> np.ndarray:
         """Return the dense output for each of the rows; NaN for those that the transformer refuses."""
         try:
             return self._transform(transformer, rows)
@@ -115,7 +123,7 @@ class CodedInputs:
                 continue
         return outputs
 
-    def _transform(self, transformer, rows):
+    def _transform(self, transformer: BaseEstimator, rows: np.ndarray) -> np.ndarray:
         matrix = np.tile(self.row, (len(rows), 1))
         matrix[:, self.positions] = rows
         restored = self.restore(matrix)

@@ -2,17 +2,22 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from .._base import as_tensor, parameter_error, resolve_device
 from .._device import has_float64
 from ..functional.layers import LogSoftmax, layers_of, sequence
 
-_CONVERTERS = {}
-_FUNCTIONS = {}
+_Converter = TypeVar("_Converter", bound=Callable[..., Any])
+_CONVERTERS: dict[type, Callable[..., Any]] = {}
+_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 # What a subclass may redefine without changing how a fitted instance computes its output.
 _HARMLESS = {
@@ -61,18 +66,25 @@ class Target:
 
     device: torch.device
     dtype: torch.dtype
-    path: tuple = ()
+    path: tuple[Any, ...] = ()
     response: str = "scores"
     inputs: object = None
 
-    def tensor(self, array):
+    def tensor(self, array: Any) -> Tensor:
         """Return a dense copy of `array`, a parameter of a fitted estimator, as a tensor."""
         if sparse.issparse(array):
             array = array.toarray()
         # In two steps: not every device holds the type that the array comes in.
         return as_tensor(array, dtype=self.dtype).clone().to(self.device)
 
-    def convert(self, estimator, step=None, *, response="scores", inputs="same"):
+    def convert(
+        self,
+        estimator: BaseEstimator,
+        step: str | None = None,
+        *,
+        response: str = "scores",
+        inputs: Any = "same",
+    ) -> torch.nn.Module:
         """Return the torch module of `estimator`, the part called `step` of the one being converted.
 
         Its input is that of the whole, or as `inputs` says: None for numbers alone.
@@ -81,14 +93,16 @@ class Target:
         inputs = self.inputs if isinstance(inputs, str) else inputs
         return _convert(estimator, dataclasses.replace(self, path=path, response=response, inputs=inputs))
 
-    def refuse(self, estimator, reason):
+    def refuse(self, estimator: BaseEstimator, reason: str) -> NotConvertibleError:
         """Build the error that says why `estimator` has no torch module, and what to do."""
         name = estimator if isinstance(estimator, str) else type(estimator).__name__
         where = f"Step {'__'.join(self.path)!r} ({name})" if self.path else name
         return NotConvertibleError(f"{where} cannot be turned into a torch module: {reason}. {_WAY_OUT}")
 
 
-def to_torch(estimator, *, device="cpu", dtype=torch.float64):
+def to_torch(
+    estimator: BaseEstimator, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float64
+) -> torch.nn.Module:
     """Turn a fitted estimator or Pipeline into a differentiable torch module.
 
     Parameters
@@ -162,12 +176,14 @@ def to_torch(estimator, *, device="cpu", dtype=torch.float64):
     return convert_coded(estimator, None, device=_resolve_device(device, dtype), dtype=dtype)
 
 
-def convert_coded(estimator, inputs, *, device, dtype):
+def convert_coded(
+    estimator: BaseEstimator, inputs: Any, *, device: torch.device, dtype: torch.dtype
+) -> torch.nn.Module:
     """Return what `to_torch` does for input in which some columns are codes, as `inputs` tells."""
     return _convert(estimator, Target(device, dtype, inputs=inputs))
 
 
-def _resolve_device(device, dtype):
+def _resolve_device(device: torch.device | str, dtype: torch.dtype) -> torch.device:
     resolved = resolve_device("to_torch", device)
     if dtype == torch.float64 and not has_float64(resolved):
         if isinstance(device, str) and device == "auto":
@@ -176,7 +192,7 @@ def _resolve_device(device, dtype):
     return resolved
 
 
-def register_converter(estimator_type, converter):
+def register_converter(estimator_type: type, converter: Callable[..., Any]) -> None:
     """Teach the bridge how to convert a type of estimator.
 
     Parameters
@@ -221,7 +237,7 @@ def register_converter(estimator_type, converter):
     _CONVERTERS[estimator_type] = answering(converter)
 
 
-def register_torch_function(function, torch_function):
+def register_torch_function(function: Callable[..., Any], torch_function: Callable[..., Any]) -> None:
     """Teach the bridge what the function of a `FunctionTransformer` is in torch.
 
     Parameters
@@ -257,47 +273,51 @@ def register_torch_function(function, torch_function):
     _FUNCTIONS[function] = torch_function
 
 
-def torch_function_of(function):
+def torch_function_of(function: Any) -> Callable[..., Any] | None:
     """Return the torch function registered for `function`, or None."""
     return _FUNCTIONS.get(function)
 
 
-def converts(*estimator_types):
+def converts(*estimator_types: type) -> Callable[[_Converter], _Converter]:
     """Register the decorated function, which answers what `target.response` asks for.
 
     A type is a class, or ``"package.Name"`` where its class cannot be imported.
     """
 
-    def register(converter):
+    def register(converter: _Converter) -> _Converter:
         _CONVERTERS.update(dict.fromkeys(estimator_types, converter))
         return converter
 
     return register
 
 
-def log_softmax(classifier=None):
+def log_softmax(classifier: BaseEstimator | None = None) -> torch.nn.Module:
     """Return the layer from scores to logarithms of probabilities, for classifiers that use softmax."""
     return LogSoftmax()
 
 
-def converts_classifier(*estimator_types, log_proba=log_softmax):
+def converts_classifier(
+    *estimator_types: type, log_proba: Callable[..., Any] = log_softmax
+) -> Callable[[_Converter], _Converter]:
     """Register the decorated function, which makes the decision values of a classifier.
 
     ``log_proba(classifier)`` is the layer that turns them into logarithms of `predict_proba`, or None where
     there is none.
     """
 
-    def register(converter):
+    def register(converter: _Converter) -> _Converter:
         converts(*estimator_types)(answering(converter, log_proba))
         return converter
 
     return register
 
 
-def answering(converter, log_proba=log_softmax):
+def answering(
+    converter: Callable[..., Any], log_proba: Callable[..., Any] = log_softmax
+) -> Callable[..., Any]:
     """Let a converter that knows scores only answer for probabilities too, or decline."""
 
-    def converted(estimator, target):
+    def converted(estimator: BaseEstimator, target: Target) -> Callable[..., Any] | torch.nn.Module:
         if target.response == "transform" and not hasattr(estimator, "transform"):
             raise target.refuse(estimator, "it stands before another step and does not transform")
         module = converter(estimator, target)
@@ -311,7 +331,7 @@ def answering(converter, log_proba=log_softmax):
     return converted
 
 
-def _convert(estimator, target):
+def _convert(estimator: Any, target: Target) -> torch.nn.Module:
     owner, converter = _owner_and_converter(type(estimator))
     if converter is None:
         raise target.refuse(estimator, "no converter is registered for its type")
@@ -328,10 +348,10 @@ def _convert(estimator, target):
     return module
 
 
-def _first_of_coded(converter):
+def _first_of_coded(converter: Callable[..., Any]) -> Callable[..., Any]:
     """Convert the first step that meets coded columns: by looking its output up where all of them are."""
 
-    def converted(estimator, target):
+    def converted(estimator: Any, target: Target) -> torch.nn.Module:
         inputs = target.inputs
         if target.response == "transform" and inputs.all_coded and hasattr(estimator, "transform"):
             return inputs.look_up(estimator, target)
@@ -342,13 +362,13 @@ def _first_of_coded(converter):
     return converted
 
 
-def passes_inputs_on(converter):
+def passes_inputs_on(converter: Any) -> _Converter:
     """Mark a converter that hands its input to others as it is, or sorts the columns itself."""
     converter.passes_inputs_on = True
     return converter
 
 
-def _owner_and_converter(estimator_type):
+def _owner_and_converter(estimator_type: type) -> tuple[type | None, Callable[..., Any] | None]:
     """The nearest class that answers by the method of our own estimators, or is registered."""
     for cls in estimator_type.__mro__:
         if "_as_torch" in vars(cls):
@@ -359,7 +379,7 @@ def _owner_and_converter(estimator_type):
     return None, None
 
 
-def _by_method(estimator, target):
+def _by_method(estimator: BaseEstimator, target: Target) -> Callable[..., Any] | torch.nn.Module:
     kwargs = {"device": target.device, "dtype": target.dtype}
     # One that holds another estimator asks for the means to convert that.
     if "convert" in inspect.signature(estimator._as_torch).parameters:
@@ -367,14 +387,14 @@ def _by_method(estimator, target):
     return estimator._as_torch(**kwargs)
 
 
-def _redefined(estimator_type, owner):
+def _redefined(estimator_type: type, owner: object) -> list[Any]:
     """Names that `estimator_type` computes differently from `owner`, whose output is known."""
     newer = estimator_type.__mro__[: estimator_type.__mro__.index(owner)]
     names = {name for cls in newer for name in vars(cls) if hasattr(owner, name) and not _is_harmless(name)}
     return sorted(name for name in names if not getattr(getattr(owner, name), "__isabstractmethod__", False))
 
 
-def _is_harmless(name):
+def _is_harmless(name: str) -> bool:
     is_request = name.startswith("set_") and name.endswith("_request")
     return (
         name in _HARMLESS

@@ -1,19 +1,30 @@
 """Does a torch function compute what its estimator computes, row by row?"""
 
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import softmax
+from sklearn.base import BaseEstimator
 
 # Relative to the largest score of a row: what rounding may do through a long Pipeline.
 _TOLERANCE = {"float64": 1e-5, "float32": 1e-3}
 
 
 def mismatch(
-    estimator, function, X, *, matrix=None, known=MappingProxyType({}), device="cpu", dtype=torch.float64
-):
+    estimator: BaseEstimator,
+    function: torch.nn.Module,
+    X: Any,
+    *,
+    matrix: np.ndarray | None = None,
+    known: Any = MappingProxyType({}),
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float64,
+) -> NDArray[np.bool_]:
     """Tell for which rows of `X` a torch function disagrees with the estimator it was made from.
 
     Parameters
@@ -56,8 +67,10 @@ def mismatch(
     return ~_rows_close(output, expected, _tolerance(output, expected, rows))
 
 
-def _classifier_mismatch(classifier, scores, X, rows, known):
-    def ask(method):
+def _classifier_mismatch(
+    classifier: BaseEstimator, scores: np.ndarray, X: Any, rows: np.ndarray, known: Any
+) -> NDArray[np.bool_]:
+    def ask(method: str) -> np.ndarray:
         return np.asarray(known[method] if method in known else getattr(classifier, method)(X))
 
     predicted = ask("predict")
@@ -75,13 +88,15 @@ def _classifier_mismatch(classifier, scores, X, rows, known):
     return ~(agrees & _points_to(scores, encoded, tolerance))
 
 
-def one_column_per_class(scores):
+def one_column_per_class(scores: np.ndarray) -> np.ndarray:
     """Return scores with one column per class: lone ones are those of the second class against 0."""
     scores = np.asarray(scores)
     return scores if scores.ndim > 1 else np.column_stack([np.zeros_like(scores), scores])
 
 
-def _responses(classifier, ask, shape):
+def _responses(
+    classifier: BaseEstimator, ask: Callable[..., Any], shape: tuple[int, int]
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what the classifier offers to compare with, one column per class."""
     parameters = _parameters(classifier)
     if "response_method" in parameters:
@@ -95,28 +110,28 @@ def _responses(classifier, ask, shape):
         yield "predict_proba", ask("predict_proba")
 
 
-def _parameters(classifier):
+def _parameters(classifier: BaseEstimator) -> dict[str, Any]:
     """Parameters of a classifier and of all in it, by their own names."""
     classifier = getattr(classifier, "best_estimator_", classifier)
     return {name.rpartition("__")[2]: value for name, value in classifier.get_params().items()}
 
 
-def _tolerance(*arrays):
+def _tolerance(*arrays: np.ndarray) -> float:
     """What the least precise of the arrays allows."""
     return max(_TOLERANCE[array.dtype.name] for array in arrays if array.dtype.name in _TOLERANCE)
 
 
-def _centred(scores):
+def _centred(scores: np.ndarray) -> np.ndarray:
     return scores - scores.mean(axis=1, keepdims=True)
 
 
-def _points_to(scores, encoded, tolerance):
+def _points_to(scores: np.ndarray, encoded: np.ndarray, tolerance: float) -> NDArray[np.bool_]:
     """Rows whose largest score, ties by rounding included, is the one of the class given."""
     slack = tolerance * np.maximum(1, np.abs(scores).max(axis=1))
     return scores[np.arange(len(scores)), encoded] >= scores.max(axis=1) - slack
 
 
-def _rows_close(values, expected, tolerance):
+def _rows_close(values: np.ndarray, expected: np.ndarray, tolerance: float) -> NDArray[np.bool_]:
     if values.shape != expected.shape:
         return np.zeros(len(expected), dtype=bool)
     slack = tolerance * np.maximum(1, np.abs(expected).max(axis=1))

@@ -2,8 +2,11 @@
 
 import copy
 import dataclasses
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import (
     BaggingClassifier,
     ExtraTreesClassifier,
@@ -32,7 +35,7 @@ _LOWS, _HIGHS = ("low", "may_low", "sure_low"), ("high", "may_high", "sure_high"
 _GRAIN, _MOST_EXACT = 2.0**-20, 2.0**20
 
 
-def tree_ensemble(estimator):
+def tree_ensemble(estimator: BaseEstimator) -> TreeEnsemble | None:
     """Return a fitted estimator as a `TreeEnsemble`, or None if it isn't one; `read_trees` says why."""
     try:
         return read_trees(estimator)
@@ -40,7 +43,7 @@ def tree_ensemble(estimator):
         return None
 
 
-def read_trees(estimator):
+def read_trees(estimator: BaseEstimator) -> TreeEnsemble:
     """Return a fitted estimator of trees as flat arrays.
 
     Parameters
@@ -69,23 +72,23 @@ def read_trees(estimator):
     raise _refusal(estimator, "it is no tree, no forest, no boosted trees, and no average of these")
 
 
-def _refusal(estimator, reason):
+def _refusal(estimator: BaseEstimator, reason: str) -> NotConvertibleError:
     return NotConvertibleError(f"{type(estimator).__name__} can't be read as a sum of trees: {reason}.")
 
 
-def _of_tree(estimator):
+def _of_tree(estimator: BaseEstimator) -> TreeEnsemble:
     if estimator.n_outputs_ != 1:
         raise _refusal(estimator, f"it has {estimator.n_outputs_} outputs")
     return dataclasses.replace(_nodes_of(estimator.tree_, estimator.tree_.value[:, 0]), exact=True)
 
 
-def _of_forest(forest):
+def _of_forest(forest: BaseEstimator) -> TreeEnsemble:
     if forest.n_outputs_ != 1:
         raise _refusal(forest, f"it has {forest.n_outputs_} outputs")
     return _average([_of_tree(tree) for tree in forest.estimators_])
 
 
-def _of_bagging(bagging):
+def _of_bagging(bagging: BaseEstimator) -> Any:
     members = []
     for member, columns in zip(bagging.estimators_, bagging.estimators_features_):
         trees = _probabilities(bagging, member)
@@ -96,7 +99,7 @@ def _of_bagging(bagging):
     return _average(members)
 
 
-def _of_voting(voting):
+def _of_voting(voting: BaseEstimator) -> Any:
     if voting.voting != "soft":
         raise _refusal(voting, "hard votes aren't a sum of what trees say; use voting='soft'")
     weights = np.ones(len(voting.estimators)) if voting.weights is None else voting.weights
@@ -110,7 +113,7 @@ def _of_voting(voting):
     return _joined(members)
 
 
-def _of_boosting(boosting):
+def _of_boosting(boosting: BaseEstimator) -> TreeEnsemble:
     if not (boosting.init is None or isinstance(boosting.init, str)):
         raise _refusal(boosting, f"it starts from a {type(boosting.init).__name__} of its own")
     trees = [
@@ -123,7 +126,7 @@ def _of_boosting(boosting):
     )
 
 
-def _of_histogram_boosting(boosting):
+def _of_histogram_boosting(boosting: BaseEstimator) -> TreeEnsemble:
     # Private, and there is no public view of these trees.
     stages = getattr(boosting, "_predictors", None)
     if stages is None or not all(hasattr(tree, "nodes") for stage in stages for tree in stage):
@@ -138,7 +141,7 @@ def _of_histogram_boosting(boosting):
     return _with_constant(_joined(trees), boosting)
 
 
-def _of_pipeline(pipeline):
+def _of_pipeline(pipeline: BaseEstimator) -> Any:
     scalers = []
     for name, step in pipeline.steps[:-1]:
         if step is None or step == "passthrough":
@@ -163,7 +166,7 @@ _READERS = {
 }
 
 
-def _nodes_of(tree, values):
+def _nodes_of(tree: BaseEstimator, values: np.ndarray) -> TreeEnsemble:
     """Return a `sklearn.tree` tree, which rounds rows to float32 and compares them with float64."""
     inner = tree.children_left != tree.children_right
     return _one_tree(
@@ -178,7 +181,7 @@ def _nodes_of(tree, values):
     )
 
 
-def _histogram_nodes(nodes, n_features):
+def _histogram_nodes(nodes: np.ndarray, n_features: int) -> TreeEnsemble:
     """Return a tree of histogram boosting, which compares float64."""
     return _one_tree(
         nodes["left"],
@@ -192,7 +195,16 @@ def _histogram_nodes(nodes, n_features):
     )
 
 
-def _one_tree(left, right, inner, feature, last_left, missing_left, values, n_features):
+def _one_tree(
+    left: np.ndarray,
+    right: np.ndarray,
+    inner: Any,
+    feature: np.ndarray,
+    last_left: np.ndarray,
+    missing_left: NDArray[np.bool_],
+    values: np.ndarray,
+    n_features: int,
+) -> TreeEnsemble:
     n_nodes, inner = len(left), np.flatnonzero(inner)
     children = {True: left[inner].astype(int), False: right[inner].astype(int)}
     nodes = {
@@ -223,7 +235,7 @@ def _one_tree(left, right, inner, feature, last_left, missing_left, values, n_fe
     )
 
 
-def _last_rounded_to_most(threshold):
+def _last_rounded_to_most(threshold: np.ndarray) -> np.ndarray:
     """Return the last float64 that float32 rounds to at most a threshold; halves are rounded to even."""
     with np.errstate(over="ignore"):
         most = threshold.astype(np.float32)
@@ -235,7 +247,7 @@ def _last_rounded_to_most(threshold):
     return np.where(bounded, last, np.where(most > 0, np.inf, -np.inf))
 
 
-def _probabilities(owner, member):
+def _probabilities(owner: object, member: Any) -> Any:
     """Return the trees of a member that is asked for probabilities."""
     trees = read_trees(member)
     inner = member
@@ -246,7 +258,7 @@ def _probabilities(owner, member):
     return trees
 
 
-def _spread(trees, classes, n_classes):
+def _spread(trees: TreeEnsemble, classes: Any, n_classes: int) -> TreeEnsemble:
     """Return trees that know only the classes of these numbers, with a column for every class."""
     wide = {name: getattr(trees, name) for name in ("values", "constant")}
     for name, values in wide.items():
@@ -255,18 +267,18 @@ def _spread(trees, classes, n_classes):
     return dataclasses.replace(trees, **wide)
 
 
-def _in_class(trees, k, stage):
+def _in_class(trees: TreeEnsemble, k: int, stage: list[BaseEstimator] | np.ndarray) -> TreeEnsemble:
     """Return a tree that adds to the score of one class; of two classes to that of the second."""
     n_classes = max(2, len(stage))
     return _spread(trees, [k if len(stage) > 1 else 1], n_classes)
 
 
-def _scaled(trees, factor):
+def _scaled(trees: Any, factor: Any) -> Any:
     values, constant = factor * trees.values, factor * trees.constant
     return dataclasses.replace(trees, values=values, constant=constant, divisor=1.0, exact=False)
 
 
-def _average(members):
+def _average(members: list[TreeEnsemble]) -> TreeEnsemble:
     """Return the average of trees; exact where the sums have no rounding error."""
     divisors = {trees.divisor for trees in members}
     if len(divisors) > 1 or not all(trees.exact for trees in members):
@@ -278,7 +290,7 @@ def _average(members):
     return dataclasses.replace(joined, divisor=len(members) * members[0].divisor, exact=exact)
 
 
-def _joined(members):
+def _joined(members: list[TreeEnsemble]) -> TreeEnsemble:
     """Return the sum of trees over the same columns and classes."""
     n_nodes = np.cumsum([0, *(len(trees.parent) for trees in members)])
     n_trees = np.cumsum([0, *(len(trees.starts) for trees in members)])
@@ -294,7 +306,7 @@ def _joined(members):
     )
 
 
-def _with_constant(trees, boosting):
+def _with_constant(trees: TreeEnsemble, boosting: BaseEstimator) -> TreeEnsemble:
     """Return boosted trees with the score that they start from, seen on a row of zeros."""
     zeros = np.zeros((1, trees.n_features))
     scores = np.atleast_2d(_nameless(boosting).decision_function(zeros))
@@ -302,7 +314,7 @@ def _with_constant(trees, boosting):
     return dataclasses.replace(trees, constant=(scores - trees.scores(zeros))[0])
 
 
-def _nameless(estimator):
+def _nameless(estimator: BaseEstimator) -> BaseEstimator:
     """Return an estimator that takes and returns arrays without a word about names of columns."""
     bare = copy.copy(estimator)
     vars(bare).pop("feature_names_in_", None)
@@ -310,7 +322,7 @@ def _nameless(estimator):
     return bare
 
 
-def _before(scalers, trees):
+def _before(scalers: list[BaseEstimator], trees: TreeEnsemble) -> TreeEnsemble:
     """Return trees of what goes into scalers, given those of what comes out.
 
     What scalers compute grows with the value, also in floating point, so that bisection over all float64 and
@@ -334,14 +346,14 @@ def _before(scalers, trees):
     )
 
 
-def _after(values):
+def _after(values: Any) -> np.ndarray:
     """Return the next numbers, in the first row among float64, in the second among float32; -inf stays."""
     with np.errstate(over="ignore"):
         next_ones = [np.nextafter(row.astype(dtype), dtype(np.inf)) for row, dtype in zip(values, _DTYPES)]
     return np.where(np.isneginf(values), values, np.stack(next_ones).astype(float))
 
 
-def _last_carried_to(scalers, features, goals):
+def _last_carried_to(scalers: list[BaseEstimator], features: Any, goals: np.ndarray) -> np.ndarray:
     """Return the last numbers that scalers carry to at most each goal, among float64 and among float32.
 
     Parameters
@@ -366,7 +378,7 @@ def _last_carried_to(scalers, features, goals):
     return out
 
 
-def _bisect(scalers, columns, goals, dtype):
+def _bisect(scalers: list[BaseEstimator], columns: np.ndarray, goals: np.ndarray, dtype: Any) -> np.ndarray:
     """Return the last number of a type that scalers carry to at most each goal; columns rise."""
     most = int(np.finfo(dtype).max.view(_INTEGERS[dtype]))
     below, above = np.full(len(goals), -most - 1), np.full(len(goals), most + 1)
@@ -385,6 +397,6 @@ def _bisect(scalers, columns, goals, dtype):
     return np.where(below < -most, -np.inf, _number(np.maximum(below, -most), dtype).astype(float))
 
 
-def _number(order, dtype):
+def _number(order: np.ndarray, dtype: Any) -> np.ndarray:
     """Return the floating point numbers of these places on the line, counted from 0."""
     return np.copysign(np.abs(order).astype(_INTEGERS[dtype]).view(dtype), order).astype(dtype)

@@ -1,9 +1,11 @@
 """Where trees split: only just past these values can the answer change, so a black box looks there."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -16,6 +18,9 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from torch import Tensor
+
+from ..functional.attacks import Ball
 
 _ENCODERS = (OneHotEncoder, OrdinalEncoder)
 _SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
@@ -38,35 +43,35 @@ class Splits:
         see the feature as it is, more behind a scaler, which rounds.
     """
 
-    points: list
+    points: list[Any]
     blur: np.ndarray
 
     @classmethod
-    def exact(cls, points):
+    def exact(cls, points: list[np.ndarray]) -> "Splits":
         """Return splits of the features themselves."""
         return cls(points, np.zeros(len(points)))
 
     @classmethod
-    def nowhere(cls, n_features):
+    def nowhere(cls, n_features: int) -> "Splits":
         """Return the splits of features at which nothing splits."""
         return cls.exact([np.empty(0)] * n_features)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.points)
 
-    def at(self, features):
+    def at(self, features: Any) -> "Splits":
         """Return the splits of some of the features, by a slice or positions."""
         chosen = np.arange(len(self))[features]
         return Splits([self.points[j] for j in chosen], self.blur[chosen])
 
-    def put(self, features, splits):
+    def put(self, features: np.ndarray, splits: "Splits") -> None:
         """Add what is known of the features at these positions."""
         for j, values, blur in zip(features, splits.points, splits.blur):
             self.points[j] = np.union1d(self.points[j], values)
             self.blur[j] = max(self.blur[j], blur)
 
 
-def split_draw(splits, order, n_features):
+def split_draw(splits: Any, order: np.ndarray, n_features: int) -> Any:
     """Return how the black box should draw values for trees with these `Splits`; None for None.
 
     What the estimator calls feature k stands in column ``order[k]`` of the rows. The returned function picks,
@@ -85,7 +90,7 @@ def split_draw(splits, order, n_features):
     for j, values in enumerate(edges):
         table[j, : len(values)] = torch.from_numpy(values)
 
-    def draw(ball, u):
+    def draw(ball: Ball, u: Tensor) -> Tensor:
         low, high = ball.extent()
         first = torch.searchsorted(table, low.T.contiguous())
         n_inside = torch.searchsorted(table, high.T.contiguous(), right=True) - first
@@ -96,7 +101,7 @@ def split_draw(splits, order, n_features):
     return draw
 
 
-def split_points(estimator):
+def split_points(estimator: BaseEstimator) -> Any:
     """Return the `Splits` of a fitted estimator of trees, or None."""
     if isinstance(estimator, Pipeline):
         return _through_pipeline(estimator)
@@ -116,11 +121,11 @@ def split_points(estimator):
     return None
 
 
-def _by_feature(features, thresholds, n_features):
+def _by_feature(features: np.ndarray, thresholds: np.ndarray, n_features: int) -> Splits:
     return Splits.exact([np.unique(thresholds[features == j]) for j in range(n_features)])
 
 
-def _of_members(ensemble):
+def _of_members(ensemble: BaseEstimator) -> Splits | None:
     members = np.ravel(np.asarray(ensemble.estimators_, dtype=object))
     columns = getattr(ensemble, "estimators_features_", [None] * len(members))
     together = Splits.nowhere(ensemble.n_features_in_)
@@ -132,17 +137,17 @@ def _of_members(ensemble):
     return together
 
 
-def _through_pipeline(pipeline):
+def _through_pipeline(pipeline: BaseEstimator) -> Splits:
     return _before_all(pipeline.steps[:-1], split_points(pipeline.steps[-1][1]))
 
 
-def _before_all(steps, splits):
+def _before_all(steps: list[tuple[str, BaseEstimator]], splits: Splits | None) -> Any:
     for _, step in reversed(steps):
         splits = None if splits is None else _before(step, splits)
     return splits
 
 
-def _before(step, splits):
+def _before(step: BaseEstimator, splits: Splits) -> Any:
     """Return the splits of what goes into a step, given those of what comes out; None if it mixes them."""
     if step is None or step == "passthrough" or (isinstance(step, FunctionTransformer) and step.func is None):
         return splits
@@ -158,7 +163,7 @@ def _before(step, splits):
     return _before_scaler(step, splits) if isinstance(step, _SCALERS) else None
 
 
-def _before_columns(transformer, splits):
+def _before_columns(transformer: BaseEstimator, splits: Splits) -> Splits | None:
     if transformer.transformer_weights:
         return None
     together = Splits.nowhere(transformer.n_features_in_)
@@ -174,7 +179,7 @@ def _before_columns(transformer, splits):
     return together
 
 
-def _positions(transformer, columns):
+def _positions(transformer: BaseEstimator, columns: Any) -> Any:
     """Return where the columns stand that were given to one step; None for a slice of names."""
     names = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_)).tolist()
     if isinstance(columns, slice):
@@ -187,7 +192,7 @@ def _positions(transformer, columns):
     return np.arange(len(names))[columns] if columns.size else np.empty(0, dtype=int)
 
 
-def _before_scaler(scaler, splits):
+def _before_scaler(scaler: BaseEstimator, splits: Splits) -> Splits:
     n_most = max(map(len, splits.points), default=0)
     padded = np.full((n_most + 1, len(splits.points)), np.nan)
     padded[0] = 0
@@ -200,7 +205,7 @@ def _before_scaler(scaler, splits):
     return Splits(points, splits.blur + _ROUNDINGS * np.finfo(np.float32).eps * (np.abs(zero) + sizes))
 
 
-def _edges(points, blur):
+def _edges(points: np.ndarray, blur: np.float64) -> np.ndarray:
     """Return the nearest values on both sides of each split, in float32 since most trees compare in it."""
     points = np.unique(np.asarray(points, dtype=float)[np.isfinite(points)])
     if len(points) > _MOST_EDGES // 2:

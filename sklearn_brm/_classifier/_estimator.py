@@ -1,13 +1,19 @@
 """The classifier as scikit-learn sees it: parameters, data, weights as NumPy arrays, predictions."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import numbers
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -16,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from .._base import (
     DocLinkMixin,
+    SparseMatrix,
     any_device,
     any_seed,
     as_tensor,
@@ -48,6 +55,9 @@ from ._training import (
     train_network,
 )
 from .penalties import L2, any_penalty, penalties_by_label
+
+if TYPE_CHECKING:
+    from .penalties._base import Penalty
 
 _PREDICTION_ROWS = 8192
 
@@ -266,6 +276,17 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     ['jacobian', 'l2']
     """
 
+    classes_: np.ndarray
+    coefs_: list[NDArray[np.floating]]
+    intercepts_: list[NDArray[np.floating]]
+    loss_curve_: list[float]
+    penalties_: dict[str, list[float]]
+    validation_scores_: list[float]
+    loss_: float
+    n_iter_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_rules = MappingProxyType(
         {
             "hidden_layer_sizes": layer_sizes,
@@ -296,31 +317,31 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
+        hidden_layer_sizes: int | Sequence[int] = (100,),
         *,
-        penalty=None,
-        alpha="auto",
-        power=1.0,
-        standardize=True,
-        hidden_bias=True,
-        init="glorot",
-        batch_norm=False,
-        optimizer="auto",
-        learning_rate="auto",
-        schedule="constant",
-        batch_size="auto",
-        max_iter=200,
-        tol=1e-4,
-        n_iter_no_change=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        class_weight=None,
-        callbacks=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        warm_start=False,
-    ):
+        penalty: str | Penalty | Sequence[str | Penalty] | None = None,
+        alpha: float | str = "auto",
+        power: float = 1.0,
+        standardize: bool = True,
+        hidden_bias: bool = True,
+        init: str = "glorot",
+        batch_norm: bool = False,
+        optimizer: str | Callable[..., Any] = "auto",
+        learning_rate: float | str = "auto",
+        schedule: str | Callable[[float], float] = "constant",
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        tol: float | None = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        class_weight: Mapping[Any, float] | str | None = None,
+        callbacks: Sequence[Any] | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.penalty = penalty
         self.alpha = alpha
@@ -345,7 +366,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike | SparseMatrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train the network, from new weights or, with `warm_start`, from the present ones.
 
         Parameters
@@ -382,7 +403,13 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         weight = row_weights(sample_weight, self.class_weight, X, y)
         return self._train(settings, X, y, weight, resumes=resumes)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: ArrayLike | SparseMatrix,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Train for one pass over a chunk of rows, of any number, from the present weights.
 
         Parameters
@@ -416,7 +443,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         weight = row_weights(sample_weight, self.class_weight, X, y)
         return self._train(settings, X, y, weight, resumes=resumes)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
         """Return the scores of the classes before the softmax (logits).
 
         Parameters
@@ -432,7 +459,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         scores = self._apply(X)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
         """Return the probabilities of the classes, in float64.
 
         Parameters
@@ -462,7 +489,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """
         return log_softmax(self._scores(X), axis=1)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike | SparseMatrix) -> np.ndarray:
         """Return the most probable label of every row.
 
         Parameters
@@ -479,7 +506,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         codes = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(axis=1)
         return self.classes_[codes]
 
-    def hidden(self, X, layer=-1, *, activation=True):
+    def hidden(
+        self, X: ArrayLike | SparseMatrix, layer: int = -1, *, activation: bool = True
+    ) -> NDArray[np.floating]:
         """Return what a hidden layer makes of the rows, for a look at its spectrum.
 
         Parameters
@@ -513,7 +542,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_is_fitted(self)
         return copy.deepcopy(sequence(*self._layers(device, dtype), TwoColumns()))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags

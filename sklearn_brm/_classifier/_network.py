@@ -1,10 +1,12 @@
 """The perceptron as torch trains it, and its translation from and to the arrays that the estimator holds."""
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..functional.layers import two_columns
 from ..functional.rectifier import rectify
@@ -25,7 +27,17 @@ class Perceptron(nn.Module):
         What was subtracted from the features, and what they are still to be divided by.
     """
 
-    def __init__(self, sizes, *, power, hidden_bias, batch_norm, mean, scale, dtype):
+    def __init__(
+        self,
+        sizes: list[int],
+        *,
+        power: float,
+        hidden_bias: bool,
+        batch_norm: bool,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        dtype: torch.dtype,
+    ) -> None:
         super().__init__()
         self.power = power
         self.n_hidden = len(sizes) - 2
@@ -39,7 +51,7 @@ class Perceptron(nn.Module):
         self.register_buffer("inverse_scale", inverse_scale)
 
     @torch.no_grad()
-    def initialize(self, generator, init):
+    def initialize(self, generator: torch.Generator, init: str) -> None:
         """Draw Glorot-normal weights, or He-normal with a LeCun-normal output; a lone layer starts at 0."""
         if self.n_hidden == 0:
             return
@@ -50,7 +62,7 @@ class Perceptron(nn.Module):
             noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
             weight.copy_(noise * variance**0.5)
 
-    def flatten(self):
+    def flatten(self) -> Tensor:
         """Lay all parameters that learn side by side in one, with a gradient, and return it.
 
         They and their gradients become views of it: what changes it changes them.
@@ -63,22 +75,22 @@ class Perceptron(nn.Module):
             parameter.data, parameter.grad = values.view_as(parameter), slopes.view_as(parameter)
         return flat
 
-    def first_weight(self):
+    def first_weight(self) -> Tensor:
         """Return the weights of the first layer for features in the user's units."""
         weight = self.weights[0]
         return weight if self.inverse_scale is None else weight * self.inverse_scale[:, None]
 
-    def last_weight(self):
+    def last_weight(self) -> Tensor:
         """Return the weights of the last layer as prediction applies them, batch normalisation included."""
         return self.weights[-1] if self.norm is None else self.weights[-1] * self._norm_gain()[:, None]
 
-    def intercepts(self):
+    def intercepts(self) -> Iterator[Tensor]:
         """Yield the biases, that of the first layer for features in the user's units."""
         first, *others = self.biases
         yield first if self.mean is None else first - self.mean @ self.first_weight()
         yield from others
 
-    def layers_in_prediction(self):
+    def layers_in_prediction(self) -> tuple[list[Tensor], list[Tensor]]:
         """Return weights and biases of each layer as prediction applies them to rows in the user's units.
 
         The rows are centred, where the network centres; batch normalisation is merged into the last layer.
@@ -92,14 +104,14 @@ class Perceptron(nn.Module):
             weights[0] = weights[0] * self.inverse_scale[:, None]
         return weights, biases
 
-    def _norm_gain(self):
+    def _norm_gain(self) -> Tensor:
         return self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
 
-    def scaled(self, X):
+    def scaled(self, X: Tensor) -> Tensor:
         """Return the rows as the first layer takes them."""
         return X if self.inverse_scale is None else X * self.inverse_scale
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return scores, shape (n, n_classes), and the list of the hidden layers' pre-activations."""
         preactivations = []
         activation = self.scaled(X)
@@ -111,7 +123,7 @@ class Perceptron(nn.Module):
             activation = self._normalize(activation)
         return two_columns(torch.addmm(last_bias, activation, last_weight)), preactivations
 
-    def _normalize(self, activation):
+    def _normalize(self, activation: Tensor) -> Tensor:
         norm = self.norm
         if not (norm.training and len(activation) == 1):
             return norm(activation)
@@ -121,7 +133,7 @@ class Perceptron(nn.Module):
         )
 
 
-def fold(network):
+def fold(network: Perceptron) -> tuple[Any, ...]:
     """Return the network as plain weights and biases for the user's features.
 
     Returns
@@ -147,7 +159,12 @@ def fold(network):
 
 
 @torch.no_grad()
-def unfold(network, coefs, intercepts, norm):
+def unfold(
+    network: Perceptron,
+    coefs: list[np.ndarray],
+    intercepts: list[np.ndarray],
+    norm: dict[str, np.ndarray] | None,
+) -> None:
     """Load what `fold` returned into `network`, which may centre and scale the features differently."""
     coefs = [coef.astype(np.float64) for coef in coefs]
     intercepts = [intercept.astype(np.float64) for intercept in intercepts]
@@ -164,14 +181,14 @@ def unfold(network, coefs, intercepts, norm):
         parameter.copy_(torch.as_tensor(array))
 
 
-def _norm_as_affine(norm, eps):
+def _norm_as_affine(norm: dict[str, np.ndarray], eps: float) -> tuple[np.ndarray, np.ndarray]:
     gain = norm["weight"] / np.sqrt(norm["running_var"] + eps)
     return gain, norm["bias"] - norm["running_mean"] * gain
 
 
-def _to_arrays(tensors):
+def _to_arrays(tensors: Iterable[Tensor]) -> list[np.ndarray]:
     return [_to_array(tensor) for tensor in tensors]
 
 
-def _to_array(tensor):
+def _to_array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().double().numpy().copy()

@@ -1,6 +1,9 @@
 """The settings of the published experiments, one call away."""
 
 from copy import deepcopy
+from typing import Any
+
+from sklearn.base import BaseEstimator
 
 from .._base import check_choice
 from ..functional.schedules import ExponentialSchedule, StepSchedule
@@ -39,7 +42,7 @@ _RECIPES = {
 }
 
 
-def paper_recipe(name, **overrides):
+def paper_recipe(name: str, **overrides: Any) -> BaseEstimator:
     """Return an unfitted classifier with the settings of a model of Holzhausen et al. (2025) on CIFAR-10.
 
     Parameters

@@ -1,12 +1,23 @@
 """Which columns break a model: how often an attack moved each of them, and how far."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 
 from .._base import check_number, parameter_error
 from .._robustness import AdversarialExamples, adversarial_examples
 from ._style import PALETTE, check_axes, resolve_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
 
 _OWNER = "AttackProfileDisplay"
 
@@ -65,7 +76,20 @@ class AttackProfileDisplay:
     'petal length (cm)'
     """
 
-    def __init__(self, *, names, share, distance, n_broken, unit="units of scale"):
+    ax_: Axes
+    axes_: NDArray[np.object_]
+    figure_: Figure
+    bars_: BarContainer
+
+    def __init__(
+        self,
+        *,
+        names: Sequence[Any],
+        share: np.ndarray,
+        distance: np.ndarray,
+        n_broken: int,
+        unit: str = "units of scale",
+    ) -> None:
         self.names = names
         self.share = share
         self.distance = distance
@@ -73,7 +97,16 @@ class AttackProfileDisplay:
         self.unit = unit
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, n_columns=20, ax=None, **parameters):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_columns: int = 20,
+        ax: Axes | None = None,
+        **parameters: Any,
+    ) -> Self:
         """Attack a fitted classifier and draw what was changed to break it.
 
         Parameters
@@ -102,7 +135,9 @@ class AttackProfileDisplay:
         return cls.from_examples(found, n_columns=n_columns, ax=ax)
 
     @classmethod
-    def from_examples(cls, found, *, n_columns=20, ax=None):
+    def from_examples(
+        cls, found: AdversarialExamples, *, n_columns: int = 20, ax: Axes | None = None
+    ) -> Self:
         """Draw what `adversarial_examples` changed.
 
         Parameters
@@ -136,7 +171,7 @@ class AttackProfileDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the shares and the moves.
 
         Parameters
@@ -163,7 +198,7 @@ class AttackProfileDisplay:
             self._plot_moves(axes[1], places)
         return self
 
-    def _plot_moves(self, ax, places):
+    def _plot_moves(self, ax: Axes, places: np.ndarray) -> None:
         ax.plot(self.distance, places, "o", color=PALETTE[1], ms=5)
         for place, distance, share in zip(places, self.distance, self.share):
             if np.isnan(distance) and share > 0:
@@ -180,7 +215,7 @@ class AttackProfileDisplay:
         ax.set(xlim=(0, 1.08 * farthest if farthest > 0 else 1), xlabel=f"median move ({self.unit})")
 
 
-def _median_move(moves):
+def _median_move(moves: np.ndarray) -> float:
     """Return the median of the moves of a column of numbers where it moved, NaN where it never did."""
     sizes = moves[np.isfinite(moves) & (moves > 0)]
     return float(np.median(sizes)) if len(sizes) else np.nan

@@ -1,10 +1,16 @@
 """What a classifier answers on a plane through rows of several classes, and how steep it is there."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
+from sklearn.base import BaseEstimator
 
 from .._base import (
     as_numbers,
@@ -21,6 +27,11 @@ from .._device import compute_dtype
 from .._robustness import Table
 from ..functional.jacobians import jacobian_norms
 from ._style import AREAS, check_axes, legend_above, resolve_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
 
 _OWNER = "DecisionPlaneDisplay.from_estimator"
 _UNITS = {"std": "standard deviations"}
@@ -97,19 +108,24 @@ class DecisionPlaneDisplay:
     True
     """
 
+    ax_: Axes
+    axes_: NDArray[np.object_]
+    figure_: Figure
+    colorbar_: Colorbar | None
+
     def __init__(
         self,
         *,
-        coordinates,
-        regions,
-        classes,
-        confidence=None,
-        jacobian_norm=None,
-        unit="raw units",
-        rows=None,
-        true_classes=None,
-        in_plane=None,
-    ):
+        coordinates: np.ndarray,
+        regions: np.ndarray,
+        classes: np.ndarray,
+        confidence: np.ndarray | None = None,
+        jacobian_norm: np.ndarray | None = None,
+        unit: str = "raw units",
+        rows: np.ndarray | None = None,
+        true_classes: np.ndarray | None = None,
+        in_plane: np.ndarray | None = None,
+    ) -> None:
         self.coordinates = coordinates
         self.regions = regions
         self.classes = classes
@@ -123,21 +139,21 @@ class DecisionPlaneDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y=None,
+        estimator: BaseEstimator,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
         *,
-        index=None,
-        directions=None,
-        scale=None,
-        extent=None,
-        resolution=101,
-        landscape="auto",
-        landscape_of=None,
-        device="auto",
-        random_state=None,
-        ax=None,
-    ):
+        index: int | None = None,
+        directions: str | ArrayLike | None = None,
+        scale: str | float | Mapping[Any, float] | ArrayLike | None = None,
+        extent: float | None = None,
+        resolution: int = 101,
+        landscape: str = "auto",
+        landscape_of: Any = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Ask a fitted classifier about a grid of points on a plane, and draw its answers.
 
         Parameters
@@ -221,7 +237,7 @@ class DecisionPlaneDisplay:
             extent = _MARGIN * far if far > 0 else _typical_distance(places, index)
         coordinates = np.linspace(-float(extent), float(extent), resolution)
 
-        def lines():
+        def lines() -> Iterator[Any]:
             # One line of points after the other, so that memory does not grow with the area.
             along, across = plane * steps
             return (middle + second * across + np.outer(coordinates, along) for second in coordinates)
@@ -242,7 +258,7 @@ class DecisionPlaneDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the regions and, where it is known, the norm of the Jacobian.
 
         Parameters
@@ -268,7 +284,7 @@ class DecisionPlaneDisplay:
             one.set(xlabel=f"first direction ({self.unit})", ylabel=f"second direction ({self.unit})")
         return self
 
-    def _plot_regions(self, ax):
+    def _plot_regions(self, ax: Axes) -> None:
         from matplotlib.colors import ListedColormap
         from matplotlib.patches import Patch
 
@@ -306,7 +322,7 @@ class DecisionPlaneDisplay:
                 handles.append(Line2D([], [], label="beside the plane", **(style | {"mfc": "none"})))
         legend_above(ax, handles, share=0.8)
 
-    def _plot_rows(self, ax):
+    def _plot_rows(self, ax: Axes) -> None:
         """Mark the rows that the plane goes through, in the colour and with the name of their true class."""
         rows = np.zeros((1, 2)) if self.rows is None else self.rows
         if self.true_classes is None:
@@ -323,7 +339,7 @@ class DecisionPlaneDisplay:
             at = {"xytext": (side, 6), "textcoords": "offset points", "ha": ha}
             ax.annotate(str(label), place, fontsize="small", bbox=box, **at)
 
-    def _plot_landscape(self, ax):
+    def _plot_landscape(self, ax: Axes) -> Any:
         from matplotlib.colors import ListedColormap
 
         low, high = self.jacobian_norm.min(), self.jacobian_norm.max()
@@ -335,18 +351,18 @@ class DecisionPlaneDisplay:
         image = ax.imshow(self.jacobian_norm, **self._image(), cmap="cividis")
         return self.figure_.colorbar(image, ax=ax, label=label)
 
-    def _image(self):
+    def _image(self) -> dict[str, Any]:
         low, high = self.coordinates[[0, -1]]
         return {"origin": "lower", "extent": (low, high, low, high), "aspect": "equal"}
 
 
-def _write_in(ax, text):
+def _write_in(ax: Axes, text: str) -> None:
     """Write lines at the lower edge, inside of the axes; the rows lie in the upper half."""
     box = {"boxstyle": "round", "fc": "white", "ec": "none", "alpha": 0.8}
     ax.text(0.5, 0.03, text, transform=ax.transAxes, ha="center", va="bottom", fontsize="small", bbox=box)
 
 
-def _check_rows(X, y, index):
+def _check_rows(X: Any, y: Any, index: Any) -> tuple[Any, ...]:
     """Return the rows as a `Table` and the labels as an array, after a look at their shapes."""
     table = Table(_OWNER, X)
     if table.is_number.sum() < 2:
@@ -361,7 +377,7 @@ def _check_rows(X, y, index):
     return table, y
 
 
-def _steps(scale, table):
+def _steps(scale: Any, table: Table) -> np.ndarray:
     """What a step of 1 means for each feature; 0 for those that stay."""
     if scale is None:
         return table.is_number.astype(float)
@@ -381,21 +397,21 @@ def _steps(scale, table):
     return steps
 
 
-def _places(table, steps):
+def _places(table: Table, steps: np.ndarray) -> np.ndarray:
     """Return the rows in units of the steps, 0 in columns that stay, and typical values for missing ones."""
     rows = np.where(np.isnan(table.matrix), table.typical(), table.matrix).astype(float)
     # A column without any value has no typical one.
     return np.divide(np.nan_to_num(rows), steps, out=np.zeros_like(rows), where=steps > 0)
 
 
-def _frequent_row(places, labels, right):
+def _frequent_row(places: np.ndarray, labels: Any, right: Any) -> int:
     """Return a typical row of the most frequent class, of those that are answered right if there are any."""
     found, counts = np.unique(labels, return_counts=True)
     own = labels == found[counts.argmax()]
     return _typical_rows(places, labels, np.flatnonzero(own & right if (own & right).any() else own))[0]
 
 
-def _other_rows(places, labels, index, right):
+def _other_rows(places: np.ndarray, labels: Any, index: Any, right: NDArray[np.bool_]) -> list[int]:
     """Return typical rows of the two nearest other classes, or as many as there are and a row beside them."""
     away, other = places - places[index], labels != labels[index]
     # Where a class is never answered right, its own rows stand for it all the same.
@@ -407,7 +423,7 @@ def _other_rows(places, labels, index, right):
     return rows
 
 
-def _typical_rows(places, labels, pool):
+def _typical_rows(places: np.ndarray, labels: np.ndarray, pool: np.ndarray) -> list[int]:
     """Return for each label the row in `pool` that is nearest to the median of its rows there."""
     rows = [pool[labels[pool] == label] for label in np.unique(labels[pool])]
     centres = [np.median(places[of_label], axis=0) for of_label in rows]
@@ -415,7 +431,7 @@ def _typical_rows(places, labels, pool):
     return [int(own[distance.argmin()]) for own, distance in zip(rows, distances)]
 
 
-def _median_row(away, directions):
+def _median_row(away: np.ndarray, directions: np.ndarray) -> int:
     """Return the row whose distance off the directions is the median of those that are off them."""
     if len(directions):
         basis = np.linalg.qr(directions.T)[0]
@@ -425,7 +441,7 @@ def _median_row(away, directions):
     return int(off[np.argsort(distance[off], kind="stable")[len(off) // 2]]) if len(off) else 0
 
 
-def _completed(directions, steps):
+def _completed(directions: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return two independent directions: those given or, where these are none, along columns that move."""
     axes = np.eye(len(steps))[np.flatnonzero(steps)[:2]]
     found = []
@@ -435,7 +451,7 @@ def _completed(directions, steps):
     return np.array(found)
 
 
-def _given_directions(directions, steps, random_state):
+def _given_directions(directions: Any, steps: np.ndarray, random_state: Any) -> np.ndarray:
     """Return two directions that the user gave, or drew, without the columns that stay."""
     n_features = len(steps)
     if isinstance(directions, str):
@@ -449,21 +465,21 @@ def _given_directions(directions, steps, random_state):
     return given * (steps > 0)
 
 
-def _orthonormal(directions):
+def _orthonormal(directions: np.ndarray) -> np.ndarray:
     """Return two directions of length one, at right angles."""
     basis, triangle = np.linalg.qr(directions.T)
     # Signs as given, so that the picture is not mirrored.
     return (basis * np.sign(np.diag(triangle))).T
 
 
-def _typical_distance(places, index):
+def _typical_distance(places: np.ndarray, index: Any) -> float:
     """Return the median distance to the other rows."""
     distances = np.linalg.norm(places - places[index], axis=1)
     distances = distances[distances > 0]
     return float(np.median(distances)) if len(distances) else 1.0
 
 
-def _answer(estimator, rows):
+def _answer(estimator: BaseEstimator, rows: np.ndarray) -> Any:
     """Return encoded predictions and the confidence in them, or None."""
     regions = np.searchsorted(estimator.classes_, estimator.predict(rows))
     if hasattr(estimator, "predict_proba"):
@@ -475,7 +491,14 @@ def _answer(estimator, rows):
     return regions, softmax(scores, axis=1).max(axis=1)
 
 
-def _landscape(landscape, estimator, table, lines, steps, device):
+def _landscape(
+    landscape: bool | str,
+    estimator: BaseEstimator,
+    table: Table,
+    lines: Iterator[Any],
+    steps: Any,
+    device: Any,
+) -> np.ndarray | None:
     """Norms of the Jacobian at the points of all lines, in units of the steps, or None."""
     if not landscape:
         return None
@@ -497,7 +520,7 @@ def _landscape(landscape, estimator, table, lines, steps, device):
     return torch.stack(norms).cpu().double().numpy()
 
 
-def _area_colors(n_classes):
+def _area_colors(n_classes: int) -> list[str]:
     if n_classes <= len(AREAS):
         return list(AREAS[:n_classes])
     import matplotlib.pyplot as plt

@@ -1,11 +1,23 @@
 """What the units of an encoder have learned, as images, and the variances that tell learned from noise."""
 
+from __future__ import annotations
+
 import numbers
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
 from .._base import check_fitted, check_number, parameter_error
 from ._style import PALETTE, check_axes, legend_above, new_axes, spans_decades
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
 
 _LARGEST_GRID = 100
 
@@ -64,7 +76,24 @@ class ReceptiveFieldDisplay:
     (44, 44, 4)
     """
 
-    def __init__(self, weights, *, image_shape, variances, dead, pruned, threshold=np.inf, units=None):
+    ax_: Axes
+    histogram_ax_: Axes | None
+    figure_: Figure
+    image_: AxesImage
+    frames_: list[Rectangle]
+    cut_: Line2D | None
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        *,
+        image_shape: tuple[int, ...],
+        variances: np.ndarray,
+        dead: np.ndarray,
+        pruned: np.ndarray,
+        threshold: float = np.inf,
+        units: np.ndarray | None = None,
+    ) -> None:
         self.weights = weights
         self.image_shape = image_shape
         self.variances = variances
@@ -75,8 +104,15 @@ class ReceptiveFieldDisplay:
 
     @classmethod
     def from_estimator(
-        cls, encoder, *, image_shape=None, n_units=_LARGEST_GRID, ax=None, histogram_ax=None, **kwargs
-    ):
+        cls,
+        encoder: BaseEstimator,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        n_units: int = _LARGEST_GRID,
+        ax: Axes | None = None,
+        histogram_ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the units of a fitted encoder.
 
         Parameters
@@ -132,7 +168,7 @@ class ReceptiveFieldDisplay:
         )
         return display.plot(ax=ax, histogram_ax=histogram_ax, **kwargs)
 
-    def plot(self, ax=None, *, histogram_ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, *, histogram_ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the grid and the histogram.
 
         Parameters
@@ -155,10 +191,10 @@ class ReceptiveFieldDisplay:
         self.ax_, self.histogram_ax_ = ax, histogram_ax
         self.figure_ = ax.figure
         self._plot_grid(kwargs)
-        self.cut_ = None if histogram_ax is None else self._plot_histogram()
+        self.cut_ = None if histogram_ax is None else self._plot_histogram(histogram_ax)
         return self
 
-    def _plot_grid(self, kwargs):
+    def _plot_grid(self, kwargs: dict[Any, Any]) -> None:
         images = _as_colors(np.asarray(self.weights), self.image_shape)
         n_columns = int(np.ceil(np.sqrt(len(images))))
         self.image_ = self.ax_.imshow(_mosaic(images, n_columns), **({"interpolation": "nearest"} | kwargs))
@@ -175,7 +211,7 @@ class ReceptiveFieldDisplay:
         if self.frames_:
             legend_above(self.ax_)
 
-    def _states(self):
+    def _states(self) -> dict[str, tuple[NDArray[np.bool_], str]]:
         """Return which units are kept, dead and pruned, and the colour of each state."""
         dead, pruned = np.asarray(self.dead), np.asarray(self.pruned)
         return {
@@ -184,7 +220,16 @@ class ReceptiveFieldDisplay:
             "pruned": (pruned, PALETTE[6]),
         }
 
-    def _frame(self, row, column, size, color, label, *, crossed):
+    def _frame(
+        self,
+        row: int,
+        column: int,
+        size: tuple[int, int],
+        color: str,
+        label: str | None,
+        *,
+        crossed: bool,
+    ) -> None:
         from matplotlib.patches import Rectangle
 
         height, width = size
@@ -194,8 +239,8 @@ class ReceptiveFieldDisplay:
         if crossed:
             self.ax_.plot([x, x + width], [y, y + height], color=color, linewidth=1)
 
-    def _plot_histogram(self):
-        ax, variances = self.histogram_ax_, np.asarray(self.variances, dtype=float)
+    def _plot_histogram(self, ax: Axes) -> Line2D | None:
+        variances = np.asarray(self.variances, dtype=float)
         bins = _log_bins(variances[variances > 0])
         below = np.zeros(len(bins) - 1)
         for name, (which, color) in self._states().items():
@@ -215,12 +260,12 @@ class ReceptiveFieldDisplay:
         return cut
 
 
-def _check_both_axes(owner, ax, histogram_ax):
+def _check_both_axes(owner: object, ax: Axes, histogram_ax: Axes | str | None) -> None:
     check_axes(owner, ax)
     check_axes(owner, histogram_ax, "histogram_ax")
 
 
-def _check_image_shape(owner, image_shape, n_features):
+def _check_image_shape(owner: object, image_shape: tuple[int, ...], n_features: int) -> None:
     rule = f"(height, width), or with 1 or 3 channels before or after, for {n_features} features"
     if not isinstance(image_shape, (tuple, list)) or not all(
         isinstance(size, numbers.Integral) and not isinstance(size, bool) for size in image_shape
@@ -233,7 +278,7 @@ def _check_image_shape(owner, image_shape, n_features):
         raise parameter_error(owner, "image_shape", rule, image_shape, ValueError)
 
 
-def _as_colors(weights, image_shape):
+def _as_colors(weights: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
     """Return the weights as RGB images in [0, 1], shape (n_units, height, width, 3)."""
     from matplotlib import colormaps
 
@@ -247,7 +292,7 @@ def _as_colors(weights, image_shape):
     return colormaps["RdBu_r"](shades[..., 0])[..., :3] if shades.shape[-1] == 1 else shades
 
 
-def _mosaic(images, n_columns):
+def _mosaic(images: np.ndarray, n_columns: int) -> np.ndarray:
     """Lay the images out in rows with gaps of one transparent pixel between them."""
     n_rows = -(-len(images) // n_columns)
     _, height, width, _ = images.shape
@@ -260,7 +305,7 @@ def _mosaic(images, n_columns):
     return mosaic
 
 
-def _log_bins(values, n_bins=40):
+def _log_bins(values: np.ndarray, n_bins: int = 40) -> np.ndarray:
     """Return edges of bins of equal width on a logarithmic axis."""
     low, high = (values.min(), values.max()) if len(values) else (1.0, 1.0)
     return np.geomspace(low / 1.05, high * 1.05, n_bins + 1)

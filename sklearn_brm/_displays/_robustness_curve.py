@@ -1,13 +1,26 @@
 """Accuracy under attack against the size of the perturbation, beside the critical norms."""
 
+from __future__ import annotations
+
 import textwrap
+from collections.abc import Mapping
 from inspect import signature
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 
 from .._base import as_numbers, check_choice, parameter_error
 from .._robustness import ThreatModel, common_radii, curve_of_predictions, robustness_curve
 from ._style import MARKERS, check_axes, legend_above, resolve_axes, spans_decades
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from .._robustness._results import RobustnessCurve
 
 _OWNER = "RobustnessCurveDisplay"
 # A letter of the names under the boxes is about this wide, in inches. Names that do not fit are turned, and
@@ -71,13 +84,31 @@ class RobustnessCurveDisplay:
     True
     """
 
-    def __init__(self, *, curves, threat=None, relative=False):
+    ax_: Axes
+    axes_: NDArray[np.object_]
+    figure_: Figure
+    lines_: list[Line2D]
+    boxes_: dict[str, list[Any]] | None
+
+    def __init__(
+        self, *, curves: dict[str, RobustnessCurve], threat: ThreatModel | None = None, relative: bool = False
+    ) -> None:
         self.curves = curves
         self.threat = threat
         self.relative = relative
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, name=None, relative=False, ax=None, **parameters):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator | Mapping[str, BaseEstimator],
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        name: str | None = None,
+        relative: bool = False,
+        ax: Axes | None = None,
+        **parameters: Any,
+    ) -> Self:
         """Attack one or several fitted classifiers and draw what is left of their accuracy.
 
         Parameters
@@ -118,8 +149,17 @@ class RobustnessCurveDisplay:
 
     @classmethod
     def from_predictions(
-        cls, y_true, y_pred, *, eps, l2_norm=None, name=None, threat=None, relative=False, ax=None
-    ):
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        eps: ArrayLike,
+        l2_norm: ArrayLike | Mapping[str, ArrayLike] | None = None,
+        name: str | None = None,
+        threat: ThreatModel | None = None,
+        relative: bool = False,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw the accuracy of predictions made elsewhere, one set for each size of perturbation.
 
         Parameters
@@ -169,11 +209,11 @@ class RobustnessCurveDisplay:
         if not isinstance(y_pred, dict):
             name = "classifier" if name is None else name
             y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
-        lengths = l2_norm or {}
+        lengths: Any = l2_norm or {}
         curves = {key: _curve(y_true, answers, eps, lengths.get(key)) for key, answers in y_pred.items()}
         return cls(curves=curves, threat=threat, relative=relative).plot(ax=ax)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the curves and, beside them, the boxes.
 
         Parameters
@@ -205,7 +245,7 @@ class RobustnessCurveDisplay:
         self.boxes_ = self._plot_boxes(axes[1], with_norms) if with_norms and len(axes) > 1 else None
         return self
 
-    def _plot_curves(self, ax, kwargs):
+    def _plot_curves(self, ax: Axes, kwargs: dict[Any, Any]) -> list[Line2D]:
         is_log = spans_decades(np.concatenate([curve.eps[curve.eps > 0] for curve in self.curves.values()]))
         lines = []
         for i, (name, curve) in enumerate(self.curves.items()):
@@ -221,14 +261,14 @@ class RobustnessCurveDisplay:
         legend_above(ax)
         return lines
 
-    def _plot_band(self, ax, curve, line):
+    def _plot_band(self, ax: Axes, curve: RobustnessCurve, line: Line2D) -> None:
         """Shade the interval within which another draw of rows may put the curve."""
         if curve.interval is None or self.relative:
             return
         shown = curve.eps > 0
         ax.fill_between(curve.eps[shown], *curve.interval[:, shown], color=line.get_color(), alpha=0.12, lw=0)
 
-    def _plot_gap(self, ax, curve, line, is_log):
+    def _plot_gap(self, ax: Axes, curve: RobustnessCurve, line: Line2D, is_log: bool) -> None:
         """Hatch what lies between the attacks and what is proven, down to a dashed line."""
         if curve.certified_accuracy is None:
             return
@@ -241,7 +281,7 @@ class RobustnessCurveDisplay:
         gap = {"facecolor": "none", "edgecolor": color, "alpha": 0.5, "hatch": "////", "lw": 0}
         ax.fill_between(curve.eps[shown], below[shown], above[shown], **gap)
 
-    def _plot_boxes(self, ax, curves):
+    def _plot_boxes(self, ax: Any, curves: Any) -> dict[str, list[Line2D]]:
         broken = {name: _critical_norms(curve) for name, curve in curves.items()}
         positions = np.arange(len(broken))
         boxes = ax.boxplot(
@@ -264,12 +304,12 @@ class RobustnessCurveDisplay:
         ax.set(ylabel="critical norm (Euclidean length, raw units)")
         return boxes
 
-    def _eps_label(self):
+    def _eps_label(self) -> str:
         threat = ThreatModel() if self.threat is None else self.threat
         return f"perturbation size ({threat.size_words()})"
 
 
-def _named_estimators(estimator, name):
+def _named_estimators(estimator: BaseEstimator, name: Any) -> Any:
     """The classifiers by the names that the legend shows, each name once."""
     owner = f"{_OWNER}.from_estimator"
     if isinstance(estimator, (dict, list, tuple)) and not estimator:
@@ -288,7 +328,7 @@ def _named_estimators(estimator, name):
     return dict(zip(names, estimators))
 
 
-def _write_names(ax, notes):
+def _write_names(ax: Axes, notes: Any) -> None:
     """Write each name, and a note about it, under its box: upright where both fit, turned where not."""
     notes = {str(name): note for name, note in notes.items()}
     room = int(ax.get_window_extent().width / ax.figure.dpi / len(notes) / _LETTER)
@@ -301,7 +341,12 @@ def _write_names(ax, notes):
     ax.set_xticks(range(len(notes)), labels, fontsize="small", **turned)
 
 
-def _curve(y_true, y_pred, eps, l2_norm):
+def _curve(
+    y_true: Any,
+    y_pred: list[np.ndarray] | np.ndarray,
+    eps: np.ndarray,
+    l2_norm: list[list[float]] | np.ndarray | None,
+) -> RobustnessCurve:
     """Check predictions at each size of perturbation, and return their `RobustnessCurve`."""
     owner, y_true, y_pred = f"{_OWNER}.from_predictions", np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim != 1:
@@ -317,7 +362,7 @@ def _curve(y_true, y_pred, eps, l2_norm):
     return curve_of_predictions(y_true, y_pred, eps, l2_norm)
 
 
-def _points(curve, relative, is_log):
+def _points(curve: RobustnessCurve, relative: bool, is_log: bool) -> tuple[np.ndarray, np.ndarray]:
     """What to draw of a curve: from the clean rows on, which a logarithmic scale cannot show."""
     accuracy = curve.relative_accuracy if relative else curve.accuracy
     if is_log:
@@ -328,7 +373,7 @@ def _points(curve, relative, is_log):
     return np.append(0.0, curve.eps), np.append(clean, accuracy)
 
 
-def _critical_norms(curve):
+def _critical_norms(curve: RobustnessCurve) -> tuple[np.ndarray, np.float64]:
     """Norms of the rows that were broken, and their share of those that were right when clean."""
     attacked = curve.radius > 0
     broken = attacked & np.isfinite(curve.l2_norm)

@@ -1,6 +1,13 @@
 """Spectra in log-log axes, each with its fitted power law."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import as_numbers, check_choice, parameter_error
@@ -8,6 +15,11 @@ from .._spectrum import PowerLawSpectrum
 from .._spectrum._rules import check_window, known_method
 from ..functional.spectra import PowerLawFit, fit_power_law
 from ._style import check_axes, legend_above, resolve_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # Opacity of the narrowest of several spectra that fade; the widest is drawn in full.
 _FAINTEST = 0.25
@@ -58,14 +70,33 @@ class SpectrumDisplay:
     (2.0, ['steep', 'flat'])
     """
 
-    def __init__(self, *, eigenvalues, fits, intervals=None, fading=False):
+    ax_: Axes
+    figure_: Figure
+    spectra_: dict[str, Line2D]
+    lines_: dict[str, Line2D]
+
+    def __init__(
+        self,
+        *,
+        eigenvalues: dict[str, np.ndarray],
+        fits: dict[str, PowerLawFit],
+        intervals: dict[str, tuple[float, float]] | None = None,
+        fading: bool = False,
+    ) -> None:
         self.eigenvalues = eigenvalues
         self.fits = fits
         self.intervals = intervals
         self.fading = fading
 
     @classmethod
-    def from_estimator(cls, estimator, *, fading=False, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator | Mapping[str, BaseEstimator],
+        *,
+        fading: bool = False,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw what one fitted `PowerLawSpectrum`, or several, have measured.
 
         Parameters
@@ -106,7 +137,16 @@ class SpectrumDisplay:
         return display.plot(ax=ax, **kwargs)
 
     @classmethod
-    def from_eigenvalues(cls, eigenvalues, *, window="auto", method="ols", fading=False, ax=None, **kwargs):
+    def from_eigenvalues(
+        cls,
+        eigenvalues: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        window: tuple[int, int] | str = "auto",
+        method: str = "ols",
+        fading: bool = False,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Fit and draw given eigenvalues.
 
         Parameters
@@ -149,7 +189,16 @@ class SpectrumDisplay:
         return cls(eigenvalues=spectra, fits=fits, fading=fading).plot(ax=ax, **kwargs)
 
     @classmethod
-    def from_table(cls, table, *, step, layer=None, source="data", ax=None, **kwargs):
+    def from_table(
+        cls,
+        table: Mapping[str, ArrayLike],
+        *,
+        step: str,
+        layer: str | None = None,
+        source: str = "data",
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the widths of one layer from the result of `pipeline_spectra`, fading from the widest.
 
         Parameters
@@ -183,9 +232,9 @@ class SpectrumDisplay:
             if not isinstance(value, str) and not (name == "layer" and value is None):
                 raise parameter_error(owner, name, "a str, as in the table", value)
         rows = _records(owner, table)
-        found = [row for row in rows if (row["step"], row["source"]) == (step, source)]
-        layer = found[-1]["layer"] if found and layer is None else layer
-        found = {f"{row['width']} units": row for row in found if row["layer"] == layer}
+        at_step = [row for row in rows if (row["step"], row["source"]) == (step, source)]
+        layer = at_step[-1]["layer"] if at_step and layer is None else layer
+        found = {f"{row['width']} units": row for row in at_step if row["layer"] == layer}
         if not found:
             choices = sorted({(row["step"], row["layer"], row["source"]) for row in rows})
             wanted = f"step, layer, source = {(step, layer, source)}"
@@ -196,7 +245,7 @@ class SpectrumDisplay:
             fading=True,
         ).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the spectra, their lines, and a legend with the exponents.
 
         Parameters
@@ -223,7 +272,7 @@ class SpectrumDisplay:
         legend_above(self.ax_)
         return self
 
-    def _plot_one(self, name, values, style):
+    def _plot_one(self, name: str, values: list[float] | np.ndarray, style: dict[str, Any]) -> Line2D:
         values = np.asarray(values, dtype=float)
         ranks = np.flatnonzero(values > 0) + 1
         default = {"linewidth": 0.8, "marker": ".", "markersize": 3, "label": self._label(name)}
@@ -236,7 +285,7 @@ class SpectrumDisplay:
             (self.lines_[name],) = self.ax_.plot(fit.window, fitted, alpha=style.get("alpha"), **dashes)
         return self.spectra_[name]
 
-    def _label(self, name):
+    def _label(self, name: str) -> str:
         fit = self.fits.get(name)
         if fit is None or not np.isfinite(fit.exponent):
             return name
@@ -245,7 +294,7 @@ class SpectrumDisplay:
         return f"{label} [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else label
 
 
-def _fit_of(estimator):
+def _fit_of(estimator: BaseEstimator) -> PowerLawFit:
     return PowerLawFit(
         estimator.exponent_,
         estimator.exponent_stderr_,
@@ -256,14 +305,14 @@ def _fit_of(estimator):
     )
 
 
-def _fit_of_row(row):
+def _fit_of_row(row: dict[str, Any]) -> PowerLawFit:
     window = (row["window_first"], row["window_last"])
     return PowerLawFit(
         row["exponent"], row["exponent_stderr"], row["intercept"], row["r2"], window, row["n_window"]
     )
 
 
-def _records(owner, table):
+def _records(owner: object, table: Any) -> list[dict[str, Any]]:
     if not {"step", "layer", "source", "eigenvalues"} <= set(getattr(table, "keys", tuple)()):
         raise parameter_error(owner, "table", "what pipeline_spectra returned", table, TypeError)
     columns = [list(table[column]) for column in table]

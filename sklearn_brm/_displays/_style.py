@@ -1,5 +1,7 @@
 """What the pictures share: colours for colour-blind readers too, figures, and legends beside the data."""
 
+from typing import Any
+
 import numpy as np
 
 from .._base import parameter_error
@@ -22,12 +24,12 @@ AREAS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def resolve_axes(owner, ax, n_axes=1, *, at_most=1, **kwargs):
+def resolve_axes(owner: object, ax: Any, n_axes: int = 1, *, at_most: int = 1, **kwargs: Any) -> list[Any]:
     """Return the axes that the user gave, up to `at_most`, as a list, or `n_axes` in a new figure."""
     return check_axes(owner, ax, at_most=at_most) or new_axes(n_axes, **kwargs)
 
 
-def check_axes(owner, ax, name="ax", *, at_most=1):
+def check_axes(owner: object, ax: Any, name: str = "ax", *, at_most: int = 1) -> list[Any]:
     """Return the axes that the user gave as a list, empty for None; raise if they are anything else."""
     if ax is None:
         return []
@@ -42,7 +44,9 @@ def check_axes(owner, ax, name="ax", *, at_most=1):
     return axes
 
 
-def new_axes(n_axes=1, *, width=6.0, height=4.5, width_ratios=None):
+def new_axes(
+    n_axes: int = 1, *, width: float = 6.0, height: float = 4.5, width_ratios: list[float] | None = None
+) -> list[Any]:
     """Return axes side by side in a new figure that makes room for legends outside of them."""
     import matplotlib.pyplot as plt
 
@@ -58,7 +62,7 @@ def new_axes(n_axes=1, *, width=6.0, height=4.5, width_ratios=None):
     return list(axes[0])
 
 
-def legend_above(ax, handles=None, *, share=1.0):
+def legend_above(ax: Any, handles: Any = None, *, share: float = 1.0) -> None:
     """Put the legend above the axes, where it covers nothing, in as many columns as fit.
 
     `share` of the width is counted on; a colour bar will take the rest.
@@ -74,7 +78,7 @@ def legend_above(ax, handles=None, *, share=1.0):
     ax.legend(handles=list(handles), ncols=max(1, n_columns), **place)
 
 
-def spans_decades(values, factor=30):
+def spans_decades(values: np.ndarray, factor: int = 30) -> bool:
     """Whether positive values differ so much that a logarithmic scale shows them better."""
     values = np.asarray(values, dtype=float)
     return len(values) > 0 and values.min() > 0 and values.max() > factor * values.min()

@@ -1,14 +1,26 @@
 """Two scores of every candidate of a search against each other, with the front of the best trade-offs."""
 
+from __future__ import annotations
+
 import re
 import textwrap
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 
 from .._base import parameter_error
 from .._robustness import AdversarialScorer, ThreatModel
 from ..functional.fronts import pareto_front
 from ._style import check_axes, legend_above, resolve_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # A value so many times as far from the median as the middle one is far out, if without all such the axis
 # would be so many times shorter.
@@ -83,20 +95,26 @@ class TradeOffDisplay:
     array([False, False,  True])
     """
 
+    ax_: Axes
+    figure_: Figure
+    points_: PathCollection
+    front_: Line2D
+    colorbar_: Colorbar | None
+
     def __init__(
         self,
         *,
-        x,
-        y,
-        x_std=None,
-        y_std=None,
-        x_label="accuracy",
-        y_label="robust accuracy",
-        colors=None,
-        colors_label=None,
-        chosen=None,
-        name=None,
-    ):
+        x: ArrayLike,
+        y: ArrayLike,
+        x_std: ArrayLike | None = None,
+        y_std: ArrayLike | None = None,
+        x_label: str = "accuracy",
+        y_label: str = "robust accuracy",
+        colors: ArrayLike | None = None,
+        colors_label: str | None = None,
+        chosen: int | None = None,
+        name: str | None = None,
+    ) -> None:
         self.x = x
         self.y = y
         self.x_std = x_std
@@ -110,8 +128,16 @@ class TradeOffDisplay:
 
     @classmethod
     def from_cv_results(
-        cls, search, x="accuracy", y="robust", *, color_by=None, name=None, ax=None, **kwargs
-    ):
+        cls,
+        search: BaseEstimator,
+        x: str = "accuracy",
+        y: str = "robust",
+        *,
+        color_by: str | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw two scores of every candidate of a search.
 
         Parameters
@@ -166,11 +192,11 @@ class TradeOffDisplay:
         return display.plot(ax=ax, **kwargs)
 
     @property
-    def on_front(self):
+    def on_front(self) -> NDArray[np.bool_]:
         """Which candidates no other one beats."""
         return pareto_front(self.x, self.y)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Axes | None = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the candidates, their front, and the chosen one.
 
         Parameters
@@ -203,7 +229,7 @@ class TradeOffDisplay:
         legend_above(self.ax_, share=1.0 if self.colors is None else 0.8)
         return self
 
-    def _plot_front(self, label):
+    def _plot_front(self, label: str) -> Line2D:
         x, y = np.asarray(self.x, dtype=float), np.asarray(self.y, dtype=float)
         front = np.flatnonzero(self.on_front)
         front = front[np.lexsort([-y[front], x[front]])]
@@ -215,7 +241,7 @@ class TradeOffDisplay:
             )
         return line
 
-    def _plot_points(self, label, kwargs):
+    def _plot_points(self, label: str | None, kwargs: dict[Any, Any]) -> Any:
         color = self.front_.get_color()
         style = {"s": np.where(self.on_front, 45, 20), "edgecolors": color, "linewidths": 1.0, "zorder": 2}
         if self.colors is None:
@@ -229,19 +255,19 @@ class TradeOffDisplay:
             }
         return self.ax_.scatter(self.x, self.y, **({"label": label} | style | kwargs))
 
-    def _plot_colorbar(self):
+    def _plot_colorbar(self) -> Any:
         if self.colors is None:
             return None
         return self.figure_.colorbar(self.points_, ax=self.ax_, label=self.colors_label)
 
-    def _point(self, index):
+    def _point(self, index: Any) -> tuple[float, float]:
         return float(self.x[index]), float(self.y[index])
 
-    def _plot_chosen(self, label):
+    def _plot_chosen(self, label: str) -> None:
         self.ax_.plot(*self._point(self.chosen), "o", ms=14, mfc="none", color="black", label=label, zorder=3)
 
 
-def _column(results, prefix, name, parameter):
+def _column(results: dict[str, Any], prefix: str, name: str, parameter: str) -> np.ndarray:
     if prefix + name in results:
         return np.asarray(results[prefix + name], dtype=float)
     found = sorted(key.removeprefix(prefix) for key in results if key.startswith(prefix))
@@ -251,18 +277,18 @@ def _column(results, prefix, name, parameter):
     )
 
 
-def _searched(results):
+def _searched(results: dict[str, Any]) -> list[str]:
     return [key.removeprefix("param_") for key in results if key.startswith("param_")]
 
 
-def _full_path(results, name):
+def _full_path(results: dict[str, Any], name: str) -> str:
     """Return the searched parameter of this name, or the only one that ends in it."""
     paths = _searched(results)
     found = [path for path in paths if path.endswith(f"__{name}")]
     return found[0] if name not in paths and len(found) == 1 else name
 
 
-def _short_path(path, paths):
+def _short_path(path: str, paths: list[str]) -> str:
     """Return the shortest end of a parameter's path that no other path shares."""
     parts = path.split("__")
     for n in range(1, len(parts)):
@@ -272,7 +298,7 @@ def _short_path(path, paths):
     return path
 
 
-def _label(search, results, score):
+def _label(search: BaseEstimator, results: dict[str, Any], score: str) -> str:
     n_folds = sum(re.fullmatch(rf"split\d+_test_{re.escape(score)}", key) is not None for key in results)
     label = f"{score.replace('_', ' ')} (mean of {n_folds} folds)"
     scorer = getattr(search, "scoring", None)
@@ -287,9 +313,9 @@ def _label(search, results, score):
     return "\n".join([label, *_lines(words.replace("; ", ";\n").splitlines())])
 
 
-def _lines(parts):
+def _lines(parts: Any) -> Any:
     """Return lines of several parts each, or of a piece of a long one."""
-    lines = []
+    lines: list[str] = []
     for part in parts:
         if lines and len(lines[-1]) + len(part) < _LINE:
             lines[-1] += f" {part}"
@@ -298,7 +324,7 @@ def _lines(parts):
     return lines
 
 
-def _leave_out_far(ax, always):
+def _leave_out_far(ax: Axes, always: tuple[float, float] | None) -> None:
     """Set limits that hold all points in the axes but those far out, and point to these at the edge."""
     from matplotlib.collections import PathCollection
 
@@ -320,7 +346,7 @@ def _leave_out_far(ax, always):
         _mark_beyond(ax, points, np.transpose(limits))
 
 
-def _limits(values, held):
+def _limits(values: np.ndarray, held: float | None) -> Any:
     """Return limits without the values far out, or None where all can be shown."""
     distance = np.abs(values - np.median(values))
     kept = values[distance <= _FAR * np.median(distance)]
@@ -331,7 +357,7 @@ def _limits(values, held):
     return kept.min() - 0.1 * span, kept.max() + 0.1 * span
 
 
-def _mark_beyond(ax, points, limits):
+def _mark_beyond(ax: Axes, points: Any, limits: Any) -> None:
     """Draw a triangle, and the scores, at the edge next to each point outside of the limits."""
     edge = np.clip(points, *limits)
     for point, place in zip(points, edge):
@@ -357,7 +383,7 @@ def _mark_beyond(ax, points, limits):
         )
 
 
-def _norm(values):
+def _norm(values: np.ndarray) -> Any:
     from matplotlib.colors import LogNorm
 
     values = np.asarray(values, dtype=float)

@@ -1,11 +1,14 @@
 """Winner-take-all encoder: a representation learned by local plasticity, without labels."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch.nn.functional import pad
@@ -223,6 +226,22 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     True
     """
 
+    components_: NDArray[np.floating]
+    constant_weights_: NDArray[np.floating]
+    constant_: float
+    n_wins_: NDArray[np.integer]
+    dead_: NDArray[np.bool_]
+    converged_: NDArray[np.bool_]
+    diverged_: NDArray[np.bool_]
+    weight_variances_: NDArray[np.floating]
+    pruned_: NDArray[np.bool_]
+    prune_threshold_: float
+    history_: dict[str, list[Any]]
+    n_iter_: int
+    n_updates_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_rules = MappingProxyType(
         {
             "n_components": integer("[1, inf)"),
@@ -254,32 +273,32 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def __init__(
         self,
-        n_components=100,
+        n_components: int = 100,
         *,
-        norm=3.0,
-        rank=2,
-        inhibition=0.4,
-        inhibited="last",
-        radius=1.0,
-        power=4.5,
-        rule="minibatch",
-        inverse_temperature=1.0,
-        learning_rate=0.02,
-        schedule="linear",
-        max_iter=None,
-        batch_size=100,
-        init="rows",
-        normalize="auto",
-        tol=1e-2,
-        n_iter_no_change=3,
-        revive=True,
-        prune=False,
-        precision="float32",
-        device="auto",
-        random_state=None,
-        verbose=0,
-        warm_start=False,
-    ):
+        norm: float = 3.0,
+        rank: int = 2,
+        inhibition: float = 0.4,
+        inhibited: str = "last",
+        radius: float = 1.0,
+        power: float = 4.5,
+        rule: str = "minibatch",
+        inverse_temperature: float = 1.0,
+        learning_rate: float = 0.02,
+        schedule: str | Callable[[float], float] = "linear",
+        max_iter: int | None = None,
+        batch_size: int = 100,
+        init: str | ArrayLike = "rows",
+        normalize: str | bool = "auto",
+        tol: float = 1e-2,
+        n_iter_no_change: int = 3,
+        revive: bool = True,
+        prune: bool = False,
+        precision: str = "float32",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+    ) -> None:
         self.n_components = n_components
         self.norm = norm
         self.rank = rank
@@ -306,7 +325,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.warm_start = warm_start
 
     @torch.no_grad()
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the units from the rows of `X`.
 
         Parameters
@@ -337,7 +356,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return self
 
     @torch.no_grad()
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn from one chunk of rows, in the order given.
 
         The end is not known, so the learning rate stays where the schedule starts. With ``init="rows"`` or
@@ -367,7 +386,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.n_updates_ = learner.n_updates + (self.n_updates_ if again else 0)
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return ``relu(h)^power`` of the overlaps of each row with each unit, or the bare overlaps.
 
         Parameters
@@ -402,7 +421,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         encode_all = partial(apply_in_batches, write, X, len(self.components_), device=device, dtype=dtype)
         return with_smaller_batches(self, encode_all, _TRANSFORM_ROWS)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Feed(ABC):
         Of the tensors served.
     """
 
-    def __init__(self, n_features: int, *, device: torch.device, dtype: torch.dtype):
+    def __init__(self, n_features: int, *, device: torch.device, dtype: torch.dtype) -> None:
         self.n_features = n_features
         self.device = device
         self.dtype = dtype
@@ -72,7 +73,9 @@ class RowFeed(Feed):
         p, or None to serve the rows as they are.
     """
 
-    def __init__(self, X: np.ndarray, *, device: torch.device, dtype: torch.dtype, norm: float | None):
+    def __init__(
+        self, X: np.ndarray, *, device: torch.device, dtype: torch.dtype, norm: float | None
+    ) -> None:
         super().__init__(X.shape[1], device=device, dtype=dtype)
         self._X = X
         self._buffers = [_Buffer(device), _Buffer(device)] if device.type == "cuda" else [_Buffer(device)]
@@ -98,7 +101,7 @@ class RowFeed(Feed):
         """Return the indices of the rows that are not all zero."""
         return np.flatnonzero(self._X.any(axis=1))
 
-    def _gather(self, indices, indices_on_device):
+    def _gather(self, indices: np.ndarray, indices_on_device: Tensor) -> Tensor:
         if self._resident is not None:
             return self._resident.index_select(0, indices_on_device)
         self._buffers.reverse()
@@ -108,12 +111,12 @@ class RowFeed(Feed):
 class _Buffer:
     """Memory on the host in which a batch is gathered, page-locked where it is sent to a CUDA device."""
 
-    def __init__(self, device):
+    def __init__(self, device: torch.device) -> None:
         self.device = device
         self._host = None
         self._sent = None
 
-    def send(self, X, indices, dtype):
+    def send(self, X: Any, indices: np.ndarray, dtype: torch.dtype) -> Tensor:
         if self._sent is not None:
             self._sent.synchronize()
         host = self._room_for(len(indices), X)
@@ -123,7 +126,7 @@ class _Buffer:
             self._sent = torch.cuda.current_stream(self.device).record_event()
         return rows
 
-    def _room_for(self, n_rows, X):
+    def _room_for(self, n_rows: int, X: Any) -> Tensor:
         if self._host is None or len(self._host) < n_rows:
             dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
             self._host = torch.empty(n_rows, X.shape[1], dtype=dtype, pin_memory=self.device.type == "cuda")

@@ -1,17 +1,33 @@
 """Weights that learning starts from: rows of the data, rows far from each other, noise, or given ones."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from sklearn.cluster import kmeans_plusplus
+from torch import Tensor
 
 from .._base import as_numbers, as_tensor
 from ..functional.plasticity import lebesgue_norms, scale_to_radius
+
+if TYPE_CHECKING:
+    from ._feeds import Feed
 
 # k-means++ is run on this many times the rows that are needed: its cost grows with both numbers.
 _CANDIDATES_PER_UNIT = 5
 
 
-def initial_weights(init, feed, n_units, *, norm, radius, random_state):
+def initial_weights(
+    init: np.ndarray | str,
+    feed: Feed,
+    n_units: int,
+    *,
+    norm: float,
+    radius: float,
+    random_state: np.random.RandomState,
+) -> Tensor:
     """Return the tensor of weights that `fit` starts from."""
     if not isinstance(init, str):
         return given_weights(init, "init", feed, n_units)
@@ -27,7 +43,7 @@ def initial_weights(init, feed, n_units, *, norm, radius, random_state):
     return scale_to_radius(W, norm, radius)
 
 
-def given_weights(weights, name, feed, n_units):
+def given_weights(weights: np.ndarray, name: str, feed: Feed, n_units: int) -> Tensor:
     """Return a tensor with a copy of weights that the user gave or that were learned before."""
     shape = n_units, feed.n_features
     rule = "the name of an initialisation or an array of numbers"
@@ -43,20 +59,22 @@ def given_weights(weights, name, feed, n_units):
     return W
 
 
-def median_length(X, norm):
+def median_length(X: np.ndarray, norm: float) -> float:
     """Return the median p-norm of the rows that are not all zero, 1 if all are."""
     lengths = lebesgue_norms(as_tensor(X), norm).numpy()
     lengths = lengths[lengths > 0]
     return float(np.median(lengths)) if len(lengths) else 1.0
 
 
-def _spread_rows(feed, candidates, n_units, random_state):
+def _spread_rows(
+    feed: Feed, candidates: np.ndarray, n_units: int, random_state: np.random.RandomState
+) -> np.ndarray:
     points = feed.take(candidates).cpu().numpy()
     _, chosen = kmeans_plusplus(points, n_units, random_state=random_state, n_local_trials=1)
     return candidates[chosen]
 
 
-def _mixtures(W, n_mixtures, random_state):
+def _mixtures(W: Tensor, n_mixtures: int, random_state: np.random.RandomState) -> Tensor:
     """Return random mixtures of two rows each, so that units beyond the number of rows differ."""
     first = random_state.randint(len(W), size=n_mixtures)
     second = first - random_state.randint(1, max(len(W), 2), size=n_mixtures)

@@ -1,7 +1,10 @@
 """The training loop of a winner-take-all layer: epochs, their history, and the revival of dead units."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +12,9 @@ from torch import Tensor
 
 from ..functional.plasticity import PlasticLayer, Rule, converged_units, lebesgue_norms, scale_to_radius
 from ._feeds import Feed
+
+if TYPE_CHECKING:
+    from ._feeds import Feed
 
 # The largest change per epoch is measured on at most this many units, to spare a second copy of the weights.
 _WATCHED_UNITS = 256
@@ -45,7 +51,7 @@ class Learner:
         step: Callable,
         rate: Callable[[int], float],
         batch_size: int,
-    ):
+    ) -> None:
         self.layer = layer
         self.rule = rule
         self.step = step
@@ -116,7 +122,7 @@ class Learner:
             if epoch < last_revival:
                 self._revive(feed, order, overlaps, random_state)
 
-    def _close_epoch(self, moves, tol):
+    def _close_epoch(self, moves: Tensor, tol: float) -> bool:
         """Add to the history; return whether all live units have come to rest."""
         W, p, R = self.layer.W, self.layer.p, self.rule.R
         change = float(lebesgue_norms(moves, p).max()) / R
@@ -126,7 +132,9 @@ class Learner:
         self.history["winners"].append(int((self.wins > 0).sum()))
         return change < tol and bool((converged | (self.wins == 0)).all())
 
-    def _revive(self, feed, order, overlaps, random_state):
+    def _revive(
+        self, feed: Feed, order: np.ndarray, overlaps: Tensor, random_state: np.random.RandomState
+    ) -> None:
         """Start dead units anew from examples, likelier the farther these are from their winner."""
         dead = torch.nonzero(self.wins == 0)[:, 0]
         # An example that is its winner has the overlap R^(p-1).

@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.stats import chi2
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 _LARGEST_ORDER = 4
 
 
-def noise_cut(variances, random_state):
+def noise_cut(variances: np.ndarray, random_state: np.random.RandomState) -> float:
     """Return the variance above which units are noise, infinity where all units are of one kind.
 
     Gaussian mixtures of 1 to 4 components are fitted to the logarithms of `variances`; the cut is the
@@ -27,7 +28,7 @@ def noise_cut(variances, random_state):
     return float(np.exp(np.sort(mixtures[order - 1].means_.ravel())[-2:].mean()))
 
 
-def mixture_order(log_likelihoods, *, extra_parameters=3, level=0.01):
+def mixture_order(log_likelihoods: list[float], *, extra_parameters: int = 3, level: float = 0.01) -> int:
     """Return how many components a mixture needs, by likelihood ratio tests of each order against the next.
 
     Parameters
@@ -47,7 +48,7 @@ def mixture_order(log_likelihoods, *, extra_parameters=3, level=0.01):
     return order
 
 
-def _fit_mixture(points, order, random_state):
+def _fit_mixture(points: np.ndarray, order: int, random_state: np.random.RandomState) -> BaseEstimator:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return GaussianMixture(order, random_state=random_state).fit(points)

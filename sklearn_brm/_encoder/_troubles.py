@@ -1,9 +1,12 @@
 """What may go wrong with units: powers that overflow, and units that diverge, stay open or die."""
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
 from .._base import parameter_error
 
@@ -17,7 +20,9 @@ _ROWS_PER_UNIT = 2
 _SAMPLED_ROWS = 10_000
 
 
-def check_radius(owner, dtype, *, norm, radius, power, normalize):
+def check_radius(
+    owner: object, dtype: Any, *, norm: float, radius: float, power: float, normalize: str
+) -> None:
     """Raise ValueError where powers of the radius overflow or vanish in `dtype`, in learning or in features.
 
     Learning computes with radius^norm; where rows are normalised, a row that is a unit has the feature
@@ -36,7 +41,7 @@ def check_radius(owner, dtype, *, norm, radius, power, normalize):
         raise parameter_error(owner, "radius", rule, radius, ValueError)
 
 
-def check_features(owner, features, dtype, **parameters):
+def check_features(owner: object, features: Tensor, dtype: Any, **parameters: Any) -> None:
     """Raise ValueError where one of the `features` is too large for `dtype`; name the `parameters` of it."""
     # A sum is quick, and finite if all are; only a sum that is not asks each of them.
     if features.sum().isfinite() or features.isfinite().all():
@@ -48,7 +53,7 @@ def check_features(owner, features, dtype, **parameters):
     )
 
 
-def warn_of_diverged(diverged):
+def warn_of_diverged(diverged: NDArray[np.bool_]) -> None:
     """Warn if more than a few units are `diverged`."""
     n_units = len(diverged)
     if diverged.sum() > _TOLERATED_DIVERGED * n_units:
@@ -59,7 +64,7 @@ def warn_of_diverged(diverged):
         )
 
 
-def warn_of_open(still_open, n_updates, tol):
+def warn_of_open(still_open: NDArray[np.bool_], n_updates: int, tol: float) -> None:
     """Warn if more than a few units are `still_open`: neither converged nor in another trouble."""
     n_units = len(still_open)
     if still_open.sum() > _TOLERATED_OPEN * n_units:
@@ -70,7 +75,7 @@ def warn_of_open(still_open, n_updates, tol):
         )
 
 
-def warn_of_dead(dead, X, rows):
+def warn_of_dead(dead: NDArray[np.bool_], X: np.ndarray, rows: np.ndarray) -> None:
     """Warn if more than a few units are `dead` after training on `X`, of which they saw `rows`."""
     n_dead, n_units = dead.sum(), len(dead)
     if n_dead <= _TOLERATED_DEAD * n_units:
@@ -91,7 +96,7 @@ def warn_of_dead(dead, X, rows):
     _warn(f"{n_dead} of {n_units} units are dead: they won no row in the last epoch. {cure}")
 
 
-def _count_directions(rows, at_most):
+def _count_directions(rows: np.ndarray, at_most: int) -> int:
     """Return the number of different directions among the rows, or `at_most` if there are more."""
     seen = set()
     for row in rows:
@@ -105,7 +110,7 @@ def _count_directions(rows, at_most):
     return len(seen)
 
 
-def _spread_of_columns(X):
+def _spread_of_columns(X: np.ndarray) -> float:
     """Return the largest standard deviation of a column in units of the median one of those that vary."""
     sample = X[:: max(1, len(X) // _SAMPLED_ROWS)].astype(np.float64)
     sample /= np.abs(sample).max() or 1
@@ -114,6 +119,6 @@ def _spread_of_columns(X):
     return spreads.max() / np.quantile(spreads, 0.5, method="lower") if len(spreads) else 1.0
 
 
-def _warn(message):
+def _warn(message: str) -> None:
     # Up past the warning, what calls it, fit and the decorator around fit.
     warnings.warn(message, ConvergenceWarning, stacklevel=6)

@@ -1,9 +1,15 @@
 """The estimator under attack: asked in batches, turned into a torch function where it can be."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -13,6 +19,10 @@ from .._bridge import CodedInputs, convert_coded, mismatch, one_column_per_class
 from .._device import compute_dtype
 from ..functional.attacks import noise, rounding_share
 from ..functional.layers import Select, sequence
+from ..functional.leaves import TreeEnsemble
+
+if TYPE_CHECKING:
+    from ._table import Table
 
 # Share of rows whose label the estimator never saw, as of a rare class in cross-validation, that may be.
 _FEW_STRANGE = 0.1
@@ -38,7 +48,17 @@ class AttackedEstimator:
         Largest number of rows in one call.
     """
 
-    def __init__(self, owner, estimator, table, y, *, free, values, batch_size):
+    def __init__(
+        self,
+        owner: object,
+        estimator: BaseEstimator,
+        table: Table,
+        y: Any,
+        *,
+        free: np.ndarray,
+        values: dict[int, np.ndarray],
+        batch_size: int,
+    ) -> None:
         self.estimator, self.table, self.batch_size = estimator, table, batch_size
         self.free, self.values = free, values
         _check_classifier(owner, estimator)
@@ -57,13 +77,13 @@ class AttackedEstimator:
         self.response, self._clean_scores = self._response()
 
     @cached_property
-    def splits(self):
+    def splits(self) -> Any:
         """Where trees split each feature, None where the estimator is more than trees."""
         # Trees compare and add up: their answers depend on no rounding that a batch could change.
         return split_points(self.estimator)
 
     @cached_property
-    def trees(self):
+    def trees(self) -> TreeEnsemble | None:
         """The estimator as a sum of trees that answers like it, None where it is none."""
         trees = tree_ensemble(self.estimator)
         if trees is None:
@@ -72,15 +92,15 @@ class AttackedEstimator:
         trees = trees if self.table.matrix.dtype == np.float32 else trees.as_float64()
         return trees if (answers == self.predicted).all() else None
 
-    def predict(self, matrix, rows):
+    def predict(self, matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the labels that the estimator gives to changed copies `matrix` of the rows `rows`."""
         return self._ask(self.estimator.predict, matrix, rows)
 
-    def wrong(self, matrix, rows):
+    def wrong(self, matrix: np.ndarray, rows: np.ndarray) -> NDArray[np.bool_]:
         """Tell which changed copies are answered wrongly when asked in this form and order."""
         return self.predict(matrix, rows) != self.y[rows]
 
-    def broken(self, matrix, rows):
+    def broken(self, matrix: np.ndarray, rows: np.ndarray) -> NDArray[np.bool_]:
         """Tell which changed copies are answered wrongly however they are asked: the only judge of success.
 
         Products depend on the batch, the processor's kernels and the precision of the input. So what is wrong
@@ -99,7 +119,7 @@ class AttackedEstimator:
                 broken[left[held]] = self.wrong(again[held], rows[left[held]])
         return broken
 
-    def _shaken(self, matrix, rows, sign):
+    def _shaken(self, matrix: np.ndarray, rows: np.ndarray, sign: int) -> np.ndarray:
         """Return copies with each free feature a few roundings up or down, by chance."""
         if self.splits is not None:
             return matrix
@@ -109,7 +129,7 @@ class AttackedEstimator:
         shaken[:, self.free] *= 1 + sign * share * np.where(up, 1, -1)
         return shaken.astype(matrix.dtype)
 
-    def accepts(self, matrix):
+    def accepts(self, matrix: np.ndarray) -> NDArray[np.bool_]:
         """Tell which copies of the first row the estimator takes; it may not know some categories."""
         zeros = np.zeros(len(matrix), dtype=int)
         try:
@@ -120,7 +140,7 @@ class AttackedEstimator:
                 return np.array([False])
         return np.concatenate([self.accepts(row[None]) for row in matrix])
 
-    def lead(self, matrix, rows):
+    def lead(self, matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return by how much the best wrong class leads the true one; without scores, 1 or -1."""
         if self.response is None:
             return np.where(self.wrong(matrix, rows), 1.0, -1.0)
@@ -129,12 +149,12 @@ class AttackedEstimator:
         np.put_along_axis(scores, self.target[rows][:, None], -np.inf, axis=1)
         return scores.max(axis=1) - true
 
-    def n_changed_minds(self):
+    def n_changed_minds(self) -> tuple[int, int]:
         """Return how many rows, of how many, the estimator answers differently when asked a second time."""
         rows = self.everyone[:_N_ASKED_TWICE]
         return int((self.predict(self.table.matrix[rows], rows) != self.predicted[rows]).sum()), len(rows)
 
-    def differentiable(self, *, device, dtype):
+    def differentiable(self, *, device: torch.device, dtype: torch.dtype) -> tuple[torch.nn.Module, int]:
         """Return the estimator as a torch module, and for how many rows it computes something else."""
         function = convert_coded(self.estimator, self._inputs(), device=device, dtype=dtype)
         order = self.order
@@ -151,13 +171,13 @@ class AttackedEstimator:
             n_wrong += int(wrong.sum())
         return function, n_wrong
 
-    def _inputs(self):
+    def _inputs(self) -> CodedInputs | None:
         """Return which columns are codes, or None where all are numbers that only numbers are made of."""
         if not self.values:
             return None
         words = [j for j, kind in enumerate(self.table.kinds) if kind in ("category", "other")]
 
-        def restore(matrix):
+        def restore(matrix: np.ndarray) -> Any:
             return self.table.restore(
                 matrix.astype(self.table.matrix.dtype), np.zeros(len(matrix), dtype=int)
             )
@@ -166,28 +186,28 @@ class AttackedEstimator:
         return CodedInputs(self.values, frozenset(words), row, restore, self.order)
 
     @cached_property
-    def order(self):
+    def order(self) -> np.ndarray:
         """Where the columns that the estimator was fitted on stand in the table."""
         names, table = getattr(self.estimator, "feature_names_in_", None), self.table
         if names is None or table.names is None or not set(names) <= set(table.names):
             return np.arange(table.n_features)
         return np.array([table.names.index(name) for name in names])
 
-    def _ask(self, method, matrix, rows):
+    def _ask(self, method: Callable[..., Any], matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
         answers = [
             method(self.table.restore(matrix[batch], rows[batch]))
             for batch in self._batches(np.arange(len(rows)))
         ]
         return np.concatenate([np.asarray(answer) for answer in answers])
 
-    def _batches(self, rows):
+    def _batches(self, rows: np.ndarray) -> list[np.ndarray]:
         return [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
 
-    def _encode(self, labels):
+    def _encode(self, labels: np.ndarray) -> np.ndarray:
         positions = {label: i for i, label in enumerate(self.classes.tolist())}
         return np.array([positions.get(label, 0) for label in labels.tolist()], dtype=np.int64)
 
-    def _response(self):
+    def _response(self) -> Any:
         """Name the method with one score per class, and return what it says of the clean rows."""
         for name in ("decision_function", "predict_proba"):
             method = getattr(self.estimator, name, None)
@@ -198,12 +218,12 @@ class AttackedEstimator:
                 return name, scores
         return None, None
 
-    def _scores(self, matrix, rows):
+    def _scores(self, matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
         scores = self._ask(getattr(self.estimator, self.response), matrix, rows)
         return one_column_per_class(scores.astype(float))
 
 
-def _check_classifier(owner, estimator):
+def _check_classifier(owner: object, estimator: BaseEstimator) -> None:
     rule = "a fitted classifier with a predict method"
     if isinstance(estimator, type) or not callable(getattr(estimator, "predict", None)):
         raise parameter_error(owner, "estimator", rule, estimator, TypeError)
@@ -216,7 +236,7 @@ def _check_classifier(owner, estimator):
         raise parameter_error(owner, "estimator", rule, estimator, ValueError)
 
 
-def _strange_labels(estimator, y):
+def _strange_labels(estimator: BaseEstimator, y: np.ndarray) -> np.ndarray:
     """Return the labels in `y` that the estimator never saw, which must be of few rows."""
     classes = getattr(estimator, "classes_", None)
     if classes is None:
@@ -233,6 +253,6 @@ def _strange_labels(estimator, y):
     return strange
 
 
-def model_dtypes(matrix, device):
+def model_dtypes(matrix: np.ndarray, device: torch.device) -> list[torch.dtype]:
     """Return the precisions to try for gradients: that of the data, then float64 if there is one."""
     return list(dict.fromkeys(compute_dtype(dtype, device) for dtype in (matrix.dtype, np.float64)))

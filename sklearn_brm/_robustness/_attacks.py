@@ -4,13 +4,16 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .._base import parameter_error
 from ..functional import leaves
 from ..functional.attacks import (
+    Ball,
     Found,
     aim,
     apgd,
@@ -70,10 +73,10 @@ class AttackContext:
     n_steps: int
     max_queries: int
     has_scores: bool
-    ask: Callable
-    starts: Callable
-    draw: Callable | None
-    whole_steps: Callable
+    ask: Callable[..., Any]
+    starts: Callable[..., Any]
+    draw: Callable[..., Any] | None
+    whole_steps: Callable[..., Any]
     trees: leaves.TreeEnsemble | None = None
     blur: np.ndarray | float = 0.0
     whole: np.ndarray | None = None
@@ -126,28 +129,28 @@ class Attack:
     """
 
     label: str
-    run: Callable
+    run: Callable[..., Any]
     kind: str = "gradient"
     keeps_ball: bool = True
-    plain: Callable | None = None
+    plain: Callable[..., Any] | None = None
     smallest: "Attack | None" = None
 
     @property
-    def rows_per_call(self):
+    def rows_per_call(self) -> int:
         """By how much smaller its batches must be than those of one point per row."""
         return N_PROPOSALS if self.kind == "black_box" else 1
 
     @property
-    def only_asks(self):
+    def only_asks(self) -> bool:
         """Whether it makes nothing of gradients, so that what it misses says nothing about them."""
         return self.kind in ("noise", "black_box")
 
-    def as_published(self):
+    def as_published(self) -> "Attack":
         """Return the attack as the paper runs it."""
         return self if self.plain is None else dataclasses.replace(self, run=self.plain)
 
 
-def unique_labels(attacks):
+def unique_labels(attacks: list[Attack]) -> list[Attack]:
     """Return the attacks with numbers behind labels that occurred before."""
     taken, unique = set(), []
     for attack in attacks:
@@ -160,20 +163,29 @@ def unique_labels(attacks):
     return unique
 
 
-def uniform_noise(context, ball, y, trial):
+def uniform_noise(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Found:
     """Add noise that is uniform in the ball (L-infinity), or of uniform direction at its surface."""
     draw = noise.uniform if ball.norm == np.inf else noise.normal
     u = draw(context.seed, ball.rows, trial, ball.centre.shape[1])
     return Found.points(ball, ball.spread(u.to(ball.centre)))
 
 
-def gaussian_noise(context, ball, y, trial):
+def gaussian_noise(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Found:
     """Add normal noise of standard deviation eps; it obeys the bounds but no ball."""
     z = noise.normal(context.seed, ball.rows, trial, ball.centre.shape[1]).to(ball.centre)
     return Found.points(ball, ball.clip(ball.centre + ball.unit_to_raw(z * ball.eps[:, None])))
 
 
-def climb(context, ball, y, trial, *, method, loss, start_clean=True):
+def climb(
+    context: AttackContext,
+    ball: Ball,
+    y: Tensor,
+    trial: int,
+    *,
+    method: Callable[..., Any],
+    loss: Callable[..., Any],
+    start_clean: bool = True,
+) -> Found:
     """Climb a loss from the clean row; on later tries, or where that is flat, from a random point."""
     start = None if trial == 0 and start_clean else _random_start(context, ball, trial)
     found = method(context.model, ball, y, loss=loss, start=start)
@@ -185,7 +197,9 @@ def climb(context, ball, y, trial, *, method, loss, start_clean=True):
     return found
 
 
-def climb_targets(context, ball, y, trial, *, method, n_steps):
+def climb_targets(
+    context: AttackContext, ball: Ball, y: Tensor, trial: int, *, method: Callable[..., Any], n_steps: int
+) -> Found:
     """Climb the lead of the wrong classes that are nearest, each in turn, from random points."""
     found, targets = aim(context.model, ball, y, n_classes=n_steps)
     for t in range(min(_N_TARGETS, targets.shape[1])):
@@ -202,7 +216,7 @@ def climb_targets(context, ball, y, trial, *, method, n_steps):
     return found
 
 
-def shrink_and_grow(context, ball, y, trial):
+def shrink_and_grow(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Found:
     """Look for the smallest perturbation, then keep those within eps."""
     start = None if trial == 0 else _random_start(context, ball, trial)
     found = minimum_norm(context.model, ball, y, n_steps=context.n_steps, start=start)
@@ -210,7 +224,7 @@ def shrink_and_grow(context, ball, y, trial):
     return found
 
 
-def ask_only(context, ball, y, trial):
+def ask_only(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Found:
     """Search at random on scores where there are some, and shrink rays from rows of other classes.
 
     Where gradients have been tried already, half of the budget and no rays are enough to find out
@@ -247,7 +261,7 @@ def ask_only(context, ball, y, trial):
     return found
 
 
-def try_every_step(ask, ball, steps):
+def try_every_step(ask: Callable[..., Any], ball: Ball, steps: Tensor) -> Found:
     """Ask about the rows moved by each of the steps that stay in ball and box, nearest first."""
     found = Found.nothing(ball)
     for few in steps.split(N_PROPOSALS):
@@ -262,7 +276,7 @@ def try_every_step(ask, ball, steps):
     return found
 
 
-def meet_leaves(context, ball, y, trial):
+def meet_leaves(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Found:
     """Search a combination of leaves that is wrong, and go to the nearest point where they meet."""
     centre, (low, high) = ball.centre.numpy(), (edge.numpy() for edge in ball.extent())
     scale = None if ball.scale is None else ball.scale.numpy()
@@ -273,7 +287,7 @@ def meet_leaves(context, ball, y, trial):
     return Found(points.x, torch.from_numpy(found.broken), points.flat)
 
 
-def smallest_blind(context, ball, y, trial):
+def smallest_blind(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Found:
     """Shrink rays for as long as the budget lasts."""
     return ray_search(
         context.ask(ball),
@@ -287,7 +301,7 @@ def smallest_blind(context, ball, y, trial):
     )
 
 
-def gradient_attacks(n_steps):
+def gradient_attacks(n_steps: int) -> dict[str, Attack]:
     """Return the attacks along gradients with this many steps, by name."""
     step_up, adapt = partial(pgd, n_steps=n_steps), partial(apgd, n_steps=n_steps)
     one_step = partial(pgd, n_steps=1, step=1.0)
@@ -309,7 +323,7 @@ def gradient_attacks(n_steps):
     return {**attacks, "minimum_norm": dataclasses.replace(smallest, smallest=smallest)}
 
 
-def _paper_pgd(model, ball, y, **kwargs):
+def _paper_pgd(model: torch.nn.Module, ball: Ball, y: Tensor, **kwargs: Any) -> Found:
     step = (0.01 / ball.eps).clamp(max=0.1)[:, None]
     return pgd(model, ball, y, n_steps=20, step=step, stop_early=False, **kwargs)
 
@@ -326,7 +340,7 @@ SEVERAL = {"worst_case": ("apgd", "apgd_margin", "apgd_targeted", "black_box")}
 ATTACKS = (*SEVERAL, *gradient_attacks(1), *BLIND_ATTACKS)
 
 
-def check_attack(owner, attack):
+def check_attack(owner: object, attack: Attack | str) -> None:
     """Check the parameter `attack`: a name, an `Attack`, a callable, or several of them."""
     wanted = _as_list(attack)
     rule = f"a callable, an Attack, one of {', '.join(map(repr, ATTACKS))}, or a list of such"
@@ -339,11 +353,11 @@ def check_attack(owner, attack):
             raise parameter_error(owner, "attack", rule, item)
 
 
-def _as_list(attack):
+def _as_list(attack: Any) -> list[Attack]:
     return [attack] if isinstance(attack, str | Attack) or callable(attack) else attack
 
 
-def make_plan(attack, n_steps):
+def make_plan(attack: Attack | str, n_steps: int) -> tuple[list[Attack], list[Attack], bool]:
     """Return the attacks that the parameter `attack` names, each once, and what is left without a gradient.
 
     Returns
@@ -364,18 +378,18 @@ def make_plan(attack, n_steps):
     return unique_labels(plan), unique_labels(blind), any(several)
 
 
-def _as_attack(item, known):
+def _as_attack(item: Attack | str, known: dict[str, Attack]) -> Attack:
     if isinstance(item, Attack):
         return item
     return foreign(item) if callable(item) else known[item]
 
 
-def foreign(function):
+def foreign(function: Callable[..., Any]) -> Attack:
     """Return a function of the user's as an attack."""
     return Attack(getattr(function, "__name__", type(function).__name__), function, "foreign")
 
 
-def _random_start(context, ball, trial):
+def _random_start(context: AttackContext, ball: Ball, trial: int) -> Tensor:
     """Start at a random corner of an L-infinity ball, or at a random point of the surface of another.
 
     Rectified powers grow ever steeper away from the data, and what is steepest at the clean row need not

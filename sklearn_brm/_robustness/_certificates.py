@@ -1,12 +1,20 @@
 """Bounds from below: which rows no attack can break."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 
 from .._base import check_number
 from ._intervals import CONFIDENCE, share_interval
 from ._provers import make_prover
+
+if TYPE_CHECKING:
+    from ._threat_model import ThreatModel
 
 
 @dataclass(frozen=True)
@@ -34,16 +42,16 @@ class Certificates:
     method: np.ndarray
 
     @property
-    def certified_accuracy(self):
+    def certified_accuracy(self) -> float:
         """Share of rows that are certified: the robust accuracy is no lower."""
         return float(np.mean(self.certified))
 
     @property
-    def upper_accuracy(self):
+    def upper_accuracy(self) -> float:
         """Share of rows that are not known to be broken: the robust accuracy is no higher."""
         return float(np.mean(self.certified | ~self.complete))
 
-    def interval(self, confidence=CONFIDENCE):
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Return an interval for the certified accuracy on the population that the rows are drawn from.
 
         Parameters
@@ -60,7 +68,17 @@ class Certificates:
         return float(low), float(high)
 
 
-def certify(estimator, X, y, *, eps, threat=None, time_limit=1.0, batch_size=1024, random_state=None):
+def certify(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    eps: float,
+    threat: ThreatModel | None = None,
+    time_limit: float = 1.0,
+    batch_size: int = 1024,
+    random_state: int | np.random.RandomState | None = None,
+) -> Certificates:
     """Prove, row by row, that no perturbation within `eps` changes the answer.
 
     Parameters
@@ -142,7 +160,16 @@ def certify(estimator, X, y, *, eps, threat=None, time_limit=1.0, batch_size=102
     return Certificates(*prover.decide(eps, float(time_limit)))
 
 
-def certified_radii(estimator, X, y, *, threat=None, max_eps=None, tol=1e-3, batch_size=1024):
+def certified_radii(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    threat: ThreatModel | None = None,
+    max_eps: float | None = None,
+    tol: float = 1e-3,
+    batch_size: int = 1024,
+) -> NDArray[np.float64]:
     """Return the largest radius, row by row, at which bounds prove that nothing changes the answer.
 
     Parameters

@@ -1,13 +1,23 @@
 """Which booleans, categories and missing values of a row may change, and to what."""
 
+from __future__ import annotations
+
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._base import as_numbers, check_number, parameter_error
 from ._rules import check_missing
+
+if TYPE_CHECKING:
+    from ._attacked import AttackedEstimator
+    from ._rules import Rules
+    from ._table import Table
+    from ._threat_model import ThreatModel
 
 # Up to so many rows that a row may become, all are tried; beyond, so many of each number of changes.
 _MOST_TRIED, _BEAM = 64, 8
@@ -37,15 +47,15 @@ class Choices:
 
     feature: np.ndarray
     target: np.ndarray
-    allowed: list
+    allowed: list[Any]
     cost: np.ndarray
     budget: float
-    unseen: frozenset
+    unseen: frozenset[Any]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.feature)
 
-    def those_that(self, accepts, model, table):
+    def those_that(self, accepts: Callable[..., Any], model: ThreatModel, table: Table) -> Choices:
         """Return the changes that leave the first row of `table` a row which the estimator takes.
 
         A value that is refused and nobody has seen is a mistake of whoever wrote the `ThreatModel`.
@@ -67,7 +77,9 @@ class Choices:
             cost=self.cost[kept],
         )
 
-    def bases(self, attacked, X, rows):
+    def bases(
+        self, attacked: AttackedEstimator, X: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return changed copies of the rows of `X` from which to attack numbers.
 
         Where all that a row may become is a few dozen rows, all are tried; otherwise a beam search keeps
@@ -97,7 +109,7 @@ class Choices:
         order, rank = _by_rank(index, lead)
         return copies[order], index[order], rank
 
-    def all_bases(self, X, at_most):
+    def all_bases(self, X: np.ndarray, at_most: int) -> Any:
         """Return all that each row of `X` may become, itself included, and which rows may be too much.
 
         Returns
@@ -116,7 +128,7 @@ class Choices:
             found.append((copies, index))
         return *(np.concatenate(parts) for parts in zip(*found)), too_many
 
-    def _n_reachable(self, X, at_most):
+    def _n_reachable(self, X: np.ndarray, at_most: int) -> np.ndarray:
         """Return how many rows each row of `X` may become, at most: costs are taken for the smallest ones.
 
         Beyond `at_most` they are not counted.
@@ -133,7 +145,9 @@ class Choices:
             np.minimum(by_changes, at_most + 1, out=by_changes)
         return by_changes[:, 1:].sum(axis=1)
 
-    def _extended(self, X, index, copies, spent):
+    def _extended(
+        self, X: np.ndarray, index: np.ndarray, copies: np.ndarray, spent: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return copies with one change more, of a column that is as it was, with their costs; each once."""
         changed = (copies != X[index]) & ~(np.isnan(copies) & np.isnan(X[index]))
         affordable = spent[:, None] + self.cost <= self.budget * (1 + _SLACK)
@@ -144,7 +158,7 @@ class Choices:
         _, first = np.unique(keyed, axis=0, return_index=True)
         return index[rows][first], extended[first], (spent[rows] + self.cost[moves])[first]
 
-    def legal(self, X):
+    def legal(self, X: np.ndarray) -> NDArray[np.bool_]:
         """Tell which changes each row of `X` may make, (n, n_moves)."""
         legal = np.zeros((len(X), len(self)), dtype=bool)
         for k, (j, target, start) in enumerate(zip(self.feature, self.target, self.allowed)):
@@ -153,7 +167,9 @@ class Choices:
         return legal
 
 
-def resolve_choices(model, table, reference, rules, values):
+def resolve_choices(
+    model: ThreatModel, table: Table, reference: Table | None, rules: Rules, values: dict[int, np.ndarray]
+) -> Choices:
     """Return the `Choices` that a `ThreatModel` allows in `table`, whose categories may take `values`."""
     rows = [table] if reference is None else [table, reference]
     kind = numbers.Integral if model.change_costs is None else numbers.Real
@@ -182,7 +198,9 @@ def resolve_choices(model, table, reference, rules, values):
     )
 
 
-def _priced(j, target, starts, cost, by_pair, table):
+def _priced(
+    j: Any, target: float, starts: Any, cost: float, by_pair: dict[Any, Any], table: Table
+) -> Iterator[tuple[np.int64, float, None, float]]:
     """Yield a change once for each cost that it has, with the values from which it costs so much."""
     special = {start: price for (start, end), price in by_pair.items() if _same(end, target)}
     if starts is None and special:
@@ -196,11 +214,11 @@ def _priced(j, target, starts, cost, by_pair, table):
     yield j, target, starts, cost
 
 
-def _same(a, b):
+def _same(a: float, b: float) -> bool:
     return a == b or (np.isnan(a) and np.isnan(b))
 
 
-def _costs(model, table, values):
+def _costs(model: ThreatModel, table: Table, values: dict[int, np.ndarray]) -> dict[Any, Any]:
     """Return, by column, what a change costs, and what the changes between pairs of values cost instead."""
     given, found = model.change_costs, {}
     if given is None:
@@ -225,7 +243,7 @@ def _costs(model, table, values):
     return found
 
 
-def _cost(model, column, cost):
+def _cost(model: ThreatModel, column: str, cost: float) -> float:
     """Return what a change costs as a float: none is negative."""
     rule = "about numbers in [0, inf)"
     number = as_numbers(model, "change_costs", cost, rule)
@@ -234,19 +252,19 @@ def _cost(model, column, cost):
     return float(number)
 
 
-def _unseen(values, j, tables):
+def _unseen(values: Any, j: int, tables: Any) -> list[Any]:
     """Return those of `values` that no row of the tables holds in column `j`."""
     return np.setdiff1d(values, np.concatenate([table.present(j) for table in tables])).tolist()
 
 
-def _nobody_knows(model, table, j, value):
+def _nobody_knows(model: Any, table: Any, j: Any, value: Any) -> Any:
     known = table.columns[j].values
     rule = f"values of column {table.label(j)} that reference_X, X or the estimator knows"
     value = value if known is None else known[int(value)]
     return parameter_error(model, "categorical", rule, value, ValueError)
 
 
-def category_values(model, table, reference):
+def category_values(model: ThreatModel, table: Table, reference: Table | None) -> dict[int, np.ndarray]:
     """Return the numbers or codes that each column of categories may take, by its position."""
     rows = [table] if reference is None else [table, reference]
     coded = np.flatnonzero(np.isin(table.kinds, ["category", "boolean"]))
@@ -277,7 +295,7 @@ def category_values(model, table, reference):
     return held
 
 
-def _held(table, j, codes):
+def _held(table: Table, j: Any, codes: Any) -> np.ndarray:
     """Return the codes whose values the type of the column can hold; pandas' categories are a closed list."""
     categories = None if table.frame is None else getattr(table.frame.dtypes.iloc[j], "categories", None)
     if categories is None:
@@ -285,7 +303,7 @@ def _held(table, j, codes):
     return codes[[table.columns[j].values[int(code)] in categories for code in codes]]
 
 
-def _by_rank(groups, lead):
+def _by_rank(groups: np.ndarray, lead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the order by falling lead within each group, and each entry's place in its group."""
     order = np.lexsort([-lead, groups])
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
@@ -293,7 +311,7 @@ def _by_rank(groups, lead):
     return order, np.arange(len(groups)) - np.repeat(starts, lengths)
 
 
-def _transitions(model, table, values):
+def _transitions(model: ThreatModel, table: Table, values: dict[int, np.ndarray]) -> dict[Any, Any]:
     """Return, by column and target, the numbers or codes from which a category may become it."""
     given, found = model.transitions, {}
     if given is None:
@@ -318,13 +336,15 @@ def _transitions(model, table, values):
     return found
 
 
-def _check_list(model, name, column, values, rule):
+def _check_list(
+    model: ThreatModel, name: str, column: int | str, values: dict[int, np.ndarray], rule: str
+) -> None:
     """Refuse one value in place of several: a word would be taken for its letters."""
     if isinstance(values, str) or not np.iterable(values):
         raise parameter_error(model, name, rule, {column: values}, TypeError)
 
 
-def _pairs(rule):
+def _pairs(rule: dict[str, list[str]] | list[str]) -> list[tuple[str, str]]:
     """Return which value may become which, from a dict of lists or a list in order."""
     if isinstance(rule, Mapping):
         return [(start, target) for start, targets in rule.items() for target in targets]
@@ -332,7 +352,7 @@ def _pairs(rule):
     return steps + [(b, a) for a, b in steps]
 
 
-def _code(model, name, table, j, value):
+def _code(model: ThreatModel, name: str, table: Table, j: int, value: bool | float | str) -> float:
     """Return the number or code of a value that the user named."""
     values = table.columns[j].values
     if values is None:
@@ -346,10 +366,10 @@ def _code(model, name, table, j, value):
     raise parameter_error(model, name, known, value, ValueError)
 
 
-def _code_or_missing(model, name, table, j, value):
+def _code_or_missing(model: ThreatModel, name: str, table: Table, j: int, value: str) -> float:
     return np.nan if value is None else _code(model, name, table, j, value)
 
 
-def _is_in(column, starts):
+def _is_in(column: np.ndarray, starts: np.ndarray) -> NDArray[np.bool_]:
     found = np.isin(column, starts[~np.isnan(starts)])
     return found | np.isnan(column) if np.isnan(starts).any() else found

@@ -1,8 +1,15 @@
 """Reasons not to believe a robustness figure as it stands, with the numbers."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ._evaluation import Evaluation
 
 # From this factor between the ranges of columns on, one eps for all is worth a warning.
 _DIFFERENT_SPREAD = 10
@@ -14,14 +21,14 @@ class RobustnessWarning(UserWarning):
     """A robustness number should not be believed as it stands; the message says which and why."""
 
 
-def warn_about(evaluation, *, eps, standing):
+def warn_about(evaluation: Evaluation, *, eps: float, standing: NDArray[np.bool_]) -> None:
     """Warn, once and with the numbers, about everything that makes robustness look larger than it is."""
     messages = doubts(evaluation, eps=eps, standing=standing)
     if messages:
         warnings.warn(" ".join(messages.values()), RobustnessWarning, stacklevel=3)
 
 
-def doubts(evaluation, *, eps, standing):
+def doubts(evaluation: Evaluation, *, eps: float, standing: NDArray[np.bool_]) -> dict[Any, Any]:
     """Return the reasons not to believe the numbers, by kind; the rows `standing` do so at `eps`."""
     findings, n, n_standing = evaluation.findings, evaluation.findings.n_attacked, int(standing.sum())
     n_flat, n_blind = int(evaluation.flat.sum()), int(evaluation.only_black_box.sum())
@@ -67,7 +74,7 @@ def doubts(evaluation, *, eps, standing):
     return found | _doubts_of_units(evaluation) | _doubts_of_labels(evaluation, standing)
 
 
-def _doubts_of_units(evaluation):
+def _doubts_of_units(evaluation: Evaluation) -> dict[Any, Any]:
     """Say so where one eps for all columns, or the smallest of a curve, means nothing on this table."""
     found, ratio = {}, evaluation.spread_ratio()
     if ratio > _DIFFERENT_SPREAD:
@@ -84,7 +91,7 @@ def _doubts_of_units(evaluation):
     return found
 
 
-def _doubts_of_labels(evaluation, standing):
+def _doubts_of_labels(evaluation: Evaluation, standing: NDArray[np.bool_]) -> dict[Any, Any]:
     """Say so where labels are strange, or where answering always the same would be as robust."""
     attacked, found = evaluation.attacked, {}
     y, predicted, n_standing = attacked.y, attacked.predicted, standing.sum()
@@ -112,6 +119,6 @@ def _doubts_of_labels(evaluation, standing):
     return found
 
 
-def _several(count, n):
+def _several(count: int, n: int) -> bool:
     """Tell whether so many rows of n are no accident."""
     return count >= 3 and count > 0.01 * n

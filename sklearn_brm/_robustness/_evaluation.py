@@ -1,21 +1,32 @@
 """One estimator under attack: runs attacks on the rows still standing, and judges every result."""
 
+from __future__ import annotations
+
 import inspect
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from .._base import as_tensor, check_number, owner_name, progress, resolve_device, seeded_generator
 from .._bridge import NotConvertibleError, split_draw
-from ..functional.attacks import linear_radius
+from ..functional.attacks import Ball, linear_radius
 from ._attacked import AttackedEstimator, model_dtypes
 from ._attacks import TREE_ATTACK, AttackContext, check_attack, make_plan
 from ._table import Table
 from ._threat import resolve_threat
+
+if TYPE_CHECKING:
+    from ._attacks import Attack
+    from ._threat import Threat
+    from ._threat_model import ThreatModel
 
 # Rows among which a black box looks for other classes.
 _POOL = 500
@@ -51,7 +62,7 @@ EFFORT = MappingProxyType(
 )
 
 
-def spell_out_effort(function):
+def spell_out_effort(function: Any) -> Any:
     """Show in the signature of a function what its ``**effort`` stands for, with the defaults."""
     signature = inspect.signature(function)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
@@ -62,7 +73,15 @@ def spell_out_effort(function):
     return function
 
 
-def make_evaluation(owner, estimator, X, y, *, threat=None, **effort: Unpack[Effort]):
+def make_evaluation(
+    owner: object,
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    *,
+    threat: ThreatModel | None = None,
+    **effort: Unpack[Effort],
+) -> Evaluation:
     """Check every parameter and return the `Evaluation` that answers all questions about these rows."""
     for name in set(effort) - set(EFFORT):
         raise TypeError(f"{owner_name(owner)}() got an unexpected keyword argument {name!r}")
@@ -85,10 +104,10 @@ class Findings:
     """
 
     n_attacked: int
-    n_changed_minds: tuple
+    n_changed_minds: tuple[Any, ...]
     n_mismatched: int = 0
-    weaker_at_larger_eps: tuple = (0, 0)
-    smallest_eps: tuple = (0.0, False)
+    weaker_at_larger_eps: tuple[Any, ...] = (0, 0)
+    smallest_eps: tuple[Any, ...] = (0.0, False)
 
 
 class Evaluation:
@@ -109,21 +128,21 @@ class Evaluation:
 
     def __init__(
         self,
-        owner,
-        estimator,
-        table,
-        y,
-        threat,
+        owner: object,
+        estimator: BaseEstimator,
+        table: Table,
+        y: Any,
+        threat: Threat,
         *,
-        attack,
-        n_steps,
-        n_restarts,
-        max_queries,
-        batch_size,
-        device,
-        random_state,
-        verbose,
-    ):
+        attack: Attack | str,
+        n_steps: int,
+        n_restarts: int,
+        max_queries: int,
+        batch_size: int,
+        device: torch.device,
+        random_state: np.random.RandomState,
+        verbose: int,
+    ) -> None:
         self.owner, self.table, self.threat, self.verbose = owner, table, threat, verbose
         self.n_restarts, self.batch_size = n_restarts, batch_size
         self.seed = int(seeded_generator(owner, random_state).randint(np.iinfo(np.int32).max))
@@ -131,7 +150,8 @@ class Evaluation:
         self.attacked = AttackedEstimator(
             owner, estimator, table, y, free=threat.free, values=threat.values, batch_size=batch_size
         )
-        self.model, self.n_queries = None, np.zeros(len(table), dtype=np.int64)
+        self.model: torch.nn.Module | None = None
+        self.n_queries = np.zeros(len(table), dtype=np.int64)
         self.flat, self.only_black_box = np.zeros((2, len(table)), dtype=bool)
         self.findings = Findings(
             n_attacked=int(self.attacked.right.sum()), n_changed_minds=self.attacked.n_changed_minds()
@@ -154,11 +174,13 @@ class Evaluation:
         self.choices = threat.choices.those_that(self.attacked.accepts, threat.model, table)
 
     @property
-    def blind(self):
+    def blind(self) -> bool:
         """Whether every attack only asks: what one of them misses says nothing about gradients."""
         return all(attack.only_asks for attack in self.plan)
 
-    def run(self, rows, eps, *, plan=None, draw=0):
+    def run(
+        self, rows: np.ndarray, eps: np.ndarray, *, plan: list[Attack] | None = None, draw: int = 0
+    ) -> tuple[np.ndarray, NDArray[np.bool_], np.ndarray]:
         """Attack the rows within their `eps` until each is broken or every attack in `plan` has failed.
 
         Noise is drawn anew for every number `draw`.
@@ -180,12 +202,14 @@ class Evaluation:
             X[left], broken[left], by[left] = self._run_changed(rows[left], eps[left], plan, draw)
         return X, broken, by
 
-    def _run_changed(self, rows, eps, plan, draw):
+    def _run_changed(
+        self, rows: np.ndarray, eps: np.ndarray, plan: list[Attack], draw: int
+    ) -> tuple[np.ndarray, NDArray[np.bool_], np.ndarray]:
         """Attack rows some of whose categories are changed; what comes back is as in `run`."""
         X, broken, by = self.table.matrix[rows], np.zeros(len(rows), dtype=bool), np.full(len(rows), None)
         base, index, rank = self.choices.bases(self.attacked, X, rows)
 
-        def keep(chosen, found, hit, who):
+        def keep(chosen: np.ndarray, found: np.ndarray, hit: NDArray[np.bool_], who: np.ndarray) -> None:
             # Of several that break a row, the most promising is written last.
             hits = np.flatnonzero(hit)[::-1]
             at = index[chosen[hits]]
@@ -202,7 +226,9 @@ class Evaluation:
             first, last = last, 2 * last + 1
         return X, broken, by
 
-    def _run_from(self, base, rows, eps, plan, draw):
+    def _run_from(
+        self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray, plan: list[Attack], draw: int
+    ) -> tuple[np.ndarray, NDArray[np.bool_], np.ndarray]:
         """Attack numbers around `base`, rows of the table of which some categories may be changed.
 
         Where `rows` holds a row several times, one of its copies is enough.
@@ -222,7 +248,7 @@ class Evaluation:
                 X[batch[hit]], broken[batch[hit]], by[batch[hit]] = found[hit], True, attack
         return X, broken, by
 
-    def _ask_about(self, base, rows, attack):
+    def _ask_about(self, base: np.ndarray, rows: np.ndarray, attack: Any) -> Any:
         """Ask about rows of which no number moves, in the name of an attack: all would find the same."""
         X, broken = self.threat.settle(base, base, 0.0, rows)
         np.add.at(self.n_queries, rows, int(attack.kind == "black_box"))
@@ -230,25 +256,30 @@ class Evaluation:
             broken[broken] = self.attacked.broken(X[broken], rows[broken])
         return X, broken, np.where(broken, attack, None)
 
-    def _tries(self, plan, draw):
-        def first(attack):
+    def _tries(self, plan: list[Attack], draw: int) -> list[tuple[Attack, int]]:
+        def first(attack: Attack) -> int:
             return draw * self.n_restarts if attack.kind == "noise" else 0
 
         return [(attack, first(attack) + t) for attack in plan for t in range(self.n_restarts)]
 
-    def measure(self, rows, eps, results):
+    def measure(
+        self,
+        rows: np.ndarray,
+        eps: float | np.ndarray,
+        results: tuple[np.ndarray, NDArray[np.bool_], np.ndarray],
+    ) -> np.ndarray:
         """Return the radius that each of the results of `run` proves; noise has no ball, but its own eps."""
         X, _, by = results
         distance = np.minimum(self.threat.distance(X, self.table.matrix[rows]), eps)
         knows_no_ball = np.array([attack is not None and not attack.keeps_ball for attack in by], dtype=bool)
         return np.where(knows_no_ball, eps, distance)
 
-    def minimum_plan(self):
+    def minimum_plan(self) -> list[Attack]:
         """Return, in a list, the attack that finds small perturbations without being told eps."""
         smallest = [attack.smallest for attack in self.plan if attack.smallest is not None]
         return sorted(smallest, key=lambda attack: attack.kind != "gradient")[:1]
 
-    def linear_radius(self, rows):
+    def linear_radius(self, rows: np.ndarray) -> np.ndarray:
         """Return the radius at which the margin would be used up, were it linear around the rows."""
         radius = np.empty(len(rows))
         for batch in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // self.batch_size))):
@@ -259,7 +290,7 @@ class Evaluation:
             radius[batch] = linear_radius(self.model, ball, y).cpu().numpy()
         return radius
 
-    def spread_ratio(self):
+    def spread_ratio(self) -> float:
         """Return by what factor the ranges of columns that count in the same unit differ, 1 with units given.
 
         The outer tenths are left out: some pixels at the edge of images hardly vary.
@@ -272,7 +303,9 @@ class Evaluation:
         low, high = np.quantile(spread, [0.1, 0.9])
         return float(high / low)
 
-    def _try(self, attack, base, rows, eps, trial):
+    def _try(
+        self, attack: Attack, base: np.ndarray, rows: np.ndarray, eps: np.ndarray, trial: int
+    ) -> tuple[np.ndarray, NDArray[np.bool_]]:
         """Run one attack once; return its points, settled, and which of them are answered wrongly."""
         if attack.kind == "foreign":
             candidates, claimed = self._foreign(attack.run, base, rows, eps)
@@ -287,7 +320,9 @@ class Evaluation:
             self.only_black_box[rows[hit]] = True
         return candidates, hit
 
-    def _own(self, attack, base, rows, eps, trial):
+    def _own(
+        self, attack: Attack, base: np.ndarray, rows: np.ndarray, eps: np.ndarray, trial: int
+    ) -> tuple[np.ndarray, NDArray[np.bool_]]:
         where = {"device": "cpu", "dtype": torch.float64}
         if attack.kind == "gradient":
             where = {"device": self.device, "dtype": self.dtype}
@@ -297,7 +332,9 @@ class Evaluation:
         self.flat[rows[found.flat.cpu().numpy()]] = True
         return found.x.cpu().numpy(), found.broken.cpu().numpy()
 
-    def _foreign(self, function, base, rows, eps):
+    def _foreign(
+        self, function: Callable[..., Any], base: np.ndarray, rows: np.ndarray, eps: np.ndarray
+    ) -> tuple[np.ndarray, NDArray[np.bool_]]:
         X = function(
             self.attacked.estimator, self.table.restore(base.copy(), rows), self.attacked.y[rows].copy()
         )
@@ -309,11 +346,11 @@ class Evaluation:
         x = x if ball.snap is None else ball.snap(x, ball)
         return x.numpy(), np.ones(len(rows), dtype=bool)
 
-    def _asker(self, ball):
+    def _asker(self, ball: Ball) -> Callable[..., Any]:
         """Return the function by which a black box asks about points around the rows of `ball`."""
         rows, base = ball.rows.numpy(), ball.centre.numpy().astype(self.table.matrix.dtype)
 
-        def ask(x, index):
+        def ask(x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
             at = rows[index.numpy()]
             np.add.at(self.n_queries, at, 1)
             X, good = self.threat.settle(x.numpy(), base[index.numpy()], np.inf, at)
@@ -326,19 +363,19 @@ class Evaluation:
 
         return ask
 
-    def _starts(self, ball, n_starts):
+    def _starts(self, ball: Ball, n_starts: int) -> Tensor:
         """Return the nearest rows that are answered with another class, (n_starts, n, d)."""
         random = np.random.default_rng(self.seed)
         pool = random.permutation(len(self.table))[:_POOL]
         points = torch.as_tensor(self.table.matrix[pool], dtype=ball.centre.dtype)
-        apart = [ball.raw_to_unit(rows).nan_to_num(nan=0.0) for rows in (ball.centre, points)]
-        apart = torch.cdist(*apart, p=ball.norm)
+        centre, others = (ball.raw_to_unit(rows).nan_to_num(nan=0.0) for rows in (ball.centre, points))
+        apart = torch.cdist(centre, others, p=ball.norm)
         same = self.attacked.predicted[pool][None] == self.attacked.y[ball.rows.numpy()][:, None]
         apart[torch.from_numpy(same)] = torch.inf
         nearest = points[apart.topk(min(n_starts, len(pool)), dim=1, largest=False).indices.T]
         return torch.where(nearest.isnan(), ball.centre, nearest)
 
-    def _plan(self, attack, n_steps):
+    def _plan(self, attack: Attack | str, n_steps: int) -> list[Attack]:
         """Return the attacks to run, and make the model where one needs it."""
         plan, blind, self.seeks_worst = make_plan(attack, n_steps)
         if any(attack.kind == "gradient" for attack in plan):
@@ -346,7 +383,7 @@ class Evaluation:
         # First, since it decides nearly all rows of a sum of trees, and finds the nearest point that does.
         return [TREE_ATTACK, *plan] if self.seeks_worst and self.attacked.trees is not None else plan
 
-    def _make_model(self, *, may_fail):
+    def _make_model(self, *, may_fail: bool) -> bool:
         for dtype in model_dtypes(self.table.matrix, self.device):
             try:
                 model, n_wrong = self.attacked.differentiable(device=self.device, dtype=dtype)

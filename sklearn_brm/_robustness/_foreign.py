@@ -1,13 +1,22 @@
 """Attacks of other libraries as callables that the scorer can use; they are imported only when one runs."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
+from torch import Tensor
 
 from .._bridge import NotConvertibleError, to_torch
 
 
-def from_foolbox(attack, *, eps, bounds):
+def from_foolbox(
+    attack: Any, *, eps: float, bounds: tuple[float, float]
+) -> Callable[[Any, Any, Any], np.ndarray]:
     """Turn a foolbox attack into one of ours.
 
     Parameters
@@ -37,7 +46,7 @@ def from_foolbox(attack, *, eps, bounds):
     >>> AdversarialScorer(0.1, threat=ThreatModel(bounds=(0, 1)), attack=attack)  # doctest: +SKIP
     """
 
-    def run(estimator, X, y):
+    def run(estimator: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         import foolbox
 
         X, y, dtype = _as_arrays(estimator, X, y)
@@ -49,7 +58,9 @@ def from_foolbox(attack, *, eps, bounds):
     return run
 
 
-def from_art(build, *, bounds=None):
+def from_art(
+    build: Callable[[Any], Any], *, bounds: tuple[float, float] | None = None
+) -> Callable[[Any, Any, Any], np.ndarray]:
     """Turn an attack of the Adversarial Robustness Toolbox into one of ours.
 
     Parameters
@@ -73,7 +84,7 @@ def from_art(build, *, bounds=None):
     >>> AdversarialScorer(eps=0.1, attack=attack)  # doctest: +SKIP
     """
 
-    def run(estimator, X, y):
+    def run(estimator: BaseEstimator, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         X, y, _ = _as_arrays(estimator, X, y)
         classifier = _art_classifier(estimator, X, bounds)
         return build(classifier).generate(X.astype(np.float32), y)
@@ -82,12 +93,14 @@ def from_art(build, *, bounds=None):
     return run
 
 
-def _as_arrays(estimator, X, y):
+def _as_arrays(
+    estimator: BaseEstimator, X: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, torch.dtype]:
     X = check_array(X, dtype=[np.float64, np.float32])
     return X, np.searchsorted(estimator.classes_, y), torch.from_numpy(X[:0]).dtype
 
 
-def _art_classifier(estimator, X, bounds):
+def _art_classifier(estimator: BaseEstimator, X: np.ndarray, bounds: tuple[float, float] | None) -> Any:
     from art.estimators.classification import BlackBoxClassifier, PyTorchClassifier
 
     shape, n_classes = X.shape[1:], len(estimator.classes_)
@@ -95,7 +108,7 @@ def _art_classifier(estimator, X, bounds):
         module = _Module(to_torch(estimator, dtype=torch.float32))
     except NotConvertibleError:
 
-        def answers(rows):
+        def answers(rows: np.ndarray) -> np.ndarray:
             encoded = np.searchsorted(estimator.classes_, estimator.predict(rows.astype(X.dtype)))
             return np.eye(n_classes, dtype=np.float32)[encoded]
 
@@ -106,10 +119,10 @@ def _art_classifier(estimator, X, bounds):
 
 
 class _Module(torch.nn.Module):
-    def __init__(self, function):
+    def __init__(self, function: torch.nn.Module) -> None:
         super().__init__()
         self.function = function
         self.eval()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.function(x)

@@ -1,8 +1,12 @@
 """Attack a fitted classifier in its raw input space: adversarial rows, critical radii, robustness curves."""
 
-from typing import Unpack
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 from .._base import check_choice, check_number, parameter_error
 from ._doubts import warn_about
@@ -11,20 +15,24 @@ from ._provers import prover_of
 from ._radius import bisect, check_grid, climb_grid, look_again, paper_grid, spanning_grid
 from ._results import critical_from, curve_from, examples_at
 
+if TYPE_CHECKING:
+    from ._results import AdversarialExamples, CriticalPerturbations, RobustnessCurve
+    from ._threat_model import ThreatModel
+
 # How close to come to the radii that are proven, relative to them.
 _TOL = 1e-3
 
 
 @spell_out_effort
 def adversarial_examples(
-    estimator,
-    X,
-    y,
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    eps=0.1,
-    threat=None,
+    eps: float = 0.1,
+    threat: ThreatModel | None = None,
     **effort: Unpack[Effort],
-):
+) -> AdversarialExamples:
     """Search, for every row that is right when clean, a row within `eps` that is not.
 
     Parameters
@@ -92,17 +100,17 @@ def adversarial_examples(
 
 @spell_out_effort
 def critical_perturbations(
-    estimator,
-    X,
-    y,
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    eps=None,
-    threat=None,
-    method="bisect",
-    max_eps=None,
-    certify=False,
+    eps: ArrayLike | None = None,
+    threat: ThreatModel | None = None,
+    method: str = "bisect",
+    max_eps: float | None = None,
+    certify: bool = False,
     **effort: Unpack[Effort],
-):
+) -> CriticalPerturbations:
     """Search, for every row that is right when clean, the smallest perturbation that changes the answer.
 
     Parameters
@@ -196,17 +204,17 @@ def critical_perturbations(
 
 @spell_out_effort
 def robustness_curve(
-    estimator,
-    X,
-    y,
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    eps=None,
-    threat=None,
-    method="bisect",
-    certify=False,
-    sample_weight=None,
+    eps: ArrayLike | None = None,
+    threat: ThreatModel | None = None,
+    method: str = "bisect",
+    certify: bool = False,
+    sample_weight: ArrayLike | None = None,
     **effort: Unpack[Effort],
-):
+) -> RobustnessCurve:
     """Accuracy under attack at many radii, which never rises.
 
     Parameters
@@ -289,7 +297,7 @@ def robustness_curve(
     return curve
 
 
-def common_radii(estimators, X, y, parameters):
+def common_radii(estimators: Any, X: Any, y: Any, parameters: dict[str, Any]) -> np.ndarray:
     """Return the radii that `robustness_curve` would choose, with these parameters, for all estimators."""
     effort = {name: value for name, value in parameters.items() if name in (*EFFORT, "threat")}
     # A generator given as random_state shall not advance before the curves are computed.
@@ -297,7 +305,9 @@ def common_radii(estimators, X, y, parameters):
     return spanning_grid([make_evaluation("robustness_curve", one, X, y, **effort) for one in estimators])
 
 
-def _check_used(owner, name, value, condition, holds):
+def _check_used(
+    owner: object, name: str, value: float | np.ndarray | str | None, condition: str, holds: bool
+) -> Any:
     """Refuse a parameter that would be ignored."""
     if value is not None and not holds:
         raise parameter_error(owner, name, f"None unless {condition}", value, ValueError)

@@ -1,12 +1,16 @@
 """How sure a share of rows is: Clopper and Pearson's interval, also for weighted rows."""
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import beta
 
 CONFIDENCE = 0.95
 
 
-def share_interval(share, weight, confidence=CONFIDENCE):
+def share_interval(
+    share: float | np.ndarray, weight: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[Any, ...]:
     """Return the interval of Clopper and Pearson (1934) for shares of rows, for the rows of the population.
 
     Parameters
@@ -34,7 +38,7 @@ def share_interval(share, weight, confidence=CONFIDENCE):
     return low[()], high[()]
 
 
-def lowest_share(hits, n, tail):
+def lowest_share(hits: np.float64 | np.ndarray, n: Any, tail: float) -> np.ndarray:
     """Return the bound below which the true share lies with probability `tail` at most, given the hits."""
     with np.errstate(invalid="ignore"):
         return np.where(hits <= 0, 0.0, beta.ppf(tail, hits, n - hits + 1))

@@ -1,14 +1,16 @@
 """DataFrames of polars, as pandas frames under attack and back; polars itself is never imported."""
 
+from typing import Any
+
 import numpy as np
 
 
-def is_polars(X):
+def is_polars(X: Any) -> bool:
     """Tell whether `X` is a DataFrame of polars."""
     return type(X).__module__.partition(".")[0] == "polars" and hasattr(X, "get_columns")
 
 
-def to_pandas(X):
+def to_pandas(X: Any) -> Any:
     """Return a DataFrame of polars as one of pandas, which needs no pyarrow."""
     from pandas import DataFrame
 
@@ -17,14 +19,14 @@ def to_pandas(X):
     return frame
 
 
-def to_polars(frame, like, rows):
+def to_polars(frame: Any, like: Any, rows: np.ndarray) -> Any:
     """Return a pandas frame, changed copies of the rows `rows` of `like`, with the types of `like`."""
     clean = like[rows]
     changed = [_series(frame.iloc[:, j], series) for j, series in enumerate(clean.get_columns())]
     return type(like)(changed)
 
 
-def _column(series):
+def _column(series: Any) -> Any:
     import pandas as pd
 
     dtype = series.dtype
@@ -40,7 +42,7 @@ def _column(series):
     return np.array(series.to_list(), dtype=object)
 
 
-def _series(column, clean):
+def _series(column: Any, clean: Any) -> Any:
     """Return a column as a series of the type of the clean one; dates do not change."""
     if clean.dtype.is_temporal():
         return clean

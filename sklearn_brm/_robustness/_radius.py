@@ -1,10 +1,18 @@
 """The smallest radius that breaks each row: by bisection, once per row, or up the paper's grid."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._base import as_numbers, parameter_error, progress
+
+if TYPE_CHECKING:
+    from ._attacks import Attack
+    from ._evaluation import Evaluation
 
 # Attempts after which a row is left with what was found; a hundred halvings exhaust float64.
 _MOST_ROUNDS = 100
@@ -27,12 +35,14 @@ class Radii:
     by: np.ndarray
 
     @classmethod
-    def unknown(cls, evaluation):
+    def unknown(cls, evaluation: Evaluation) -> Radii:
         """Return 0 for rows that are wrong when clean, and inf for all others."""
         radius = np.where(evaluation.attacked.right, np.inf, 0.0)
         return cls(radius, evaluation.table.matrix.copy(), np.full(len(radius), None, dtype=object))
 
-    def improve(self, rows, radius, results):
+    def improve(
+        self, rows: np.ndarray, radius: np.ndarray, results: tuple[np.ndarray, NDArray[np.bool_], np.ndarray]
+    ) -> None:
         """Keep what is smaller than what is known."""
         X, broken, by = results
         better = broken & (radius < self.radius[rows])
@@ -40,7 +50,7 @@ class Radii:
         self.radius[at], self.X[at], self.by[at] = radius[better], X[better], by[better]
 
 
-def bisect(evaluation, *, max_eps, grid=None):
+def bisect(evaluation: Evaluation, *, max_eps: float, grid: np.ndarray | None = None) -> Radii:
     """Find each row's radius by attacks at radii that close in on it from both sides.
 
     Parameters
@@ -68,7 +78,15 @@ def bisect(evaluation, *, max_eps, grid=None):
     return radii
 
 
-def _close_in(evaluation, radii, active, guess, max_eps, grid, plan):
+def _close_in(
+    evaluation: Evaluation,
+    radii: Radii,
+    active: np.ndarray,
+    guess: np.ndarray,
+    max_eps: float,
+    grid: np.ndarray | None,
+    plan: list[Attack],
+) -> np.ndarray:
     """Improve the radii of the rows `active` from both sides; return the last ones at which they stood."""
     tolerance = _TOLERANCE if evaluation.model is not None else _BLIND_TOLERANCE
     low, n_wins, n_losses = np.zeros((3, len(radii.radius)))
@@ -90,7 +108,15 @@ def _close_in(evaluation, radii, active, guess, max_eps, grid, plan):
     return low
 
 
-def _climb_ladder(evaluation, radii, rows, guess, max_eps, grid, plan):
+def _climb_ladder(
+    evaluation: Evaluation,
+    radii: Radii,
+    rows: np.ndarray,
+    guess: np.ndarray,
+    max_eps: float,
+    grid: np.ndarray | None,
+    plan: list[Attack],
+) -> np.ndarray:
     """Attack rows that stood at every radius at others, from far below the guess up; return those that break.
 
     The steps of an attack grow with the radius: at a large one they may jump over what is close by. Each row
@@ -113,7 +139,7 @@ def _climb_ladder(evaluation, radii, rows, guess, max_eps, grid, plan):
     return standing[np.isfinite(radii.radius[standing])]
 
 
-def _first_guess(evaluation, radii, rows, max_eps):
+def _first_guess(evaluation: Evaluation, radii: Radii, rows: np.ndarray, max_eps: float) -> np.ndarray:
     """Start from the attacks that look for the smallest perturbation, or from the slope at the clean rows."""
     limit = np.full(len(rows), max_eps)
     plan = evaluation.minimum_plan()
@@ -126,7 +152,15 @@ def _first_guess(evaluation, radii, rows, max_eps):
     return np.clip(guess, max_eps * 1e-6, max_eps)
 
 
-def _next_eps(low, high, guess, n_wins, n_losses, max_eps, grid):
+def _next_eps(
+    low: np.ndarray,
+    high: np.ndarray,
+    guess: np.ndarray,
+    n_wins: np.ndarray,
+    n_losses: np.ndarray,
+    max_eps: float,
+    grid: np.ndarray | None,
+) -> np.ndarray:
     """Return the radius to try next: the guess, then away from the bound that is known, then between both."""
     with np.errstate(invalid="ignore", over="ignore"):
         below = high * 0.95 ** (2.0**n_wins)
@@ -140,7 +174,7 @@ def _next_eps(low, high, guess, n_wins, n_losses, max_eps, grid):
     return np.where(first <= last, grid[np.minimum(place, len(grid) - 1)], low)
 
 
-def _last_word_to_black_box(evaluation, radii, low):
+def _last_word_to_black_box(evaluation: Evaluation, radii: Radii, low: np.ndarray) -> None:
     """Let the black box try the largest radius at which every other attack failed."""
     rows = np.flatnonzero(low > 0)
     plan = [attack for attack in evaluation.plan if attack.kind == "black_box"]
@@ -148,7 +182,7 @@ def _last_word_to_black_box(evaluation, radii, low):
     radii.improve(rows, evaluation.measure(rows, low[rows], results), results)
 
 
-def look_again(evaluation, radii, grid):
+def look_again(evaluation: Evaluation, radii: Radii, grid: np.ndarray) -> tuple[int, int]:
     """Attack a tenth of the rows (20 to 100) at a random radius above the one found and at one below it.
 
     Bisection takes for granted that a row broken at one radius is broken at every larger one. Radii that
@@ -173,7 +207,7 @@ def look_again(evaluation, radii, grid):
     return len(np.union1d(up[~broken_above], down[results[1]])), len(rows)
 
 
-def spanning_grid(evaluations):
+def spanning_grid(evaluations: list[Evaluation]) -> np.ndarray:
     """Return radii on a logarithmic scale from where nearly all rows stand to where nearly none do.
 
     One grid for all `evaluations`, so that their curves can be compared. It ends where the data do, beyond
@@ -183,7 +217,7 @@ def spanning_grid(evaluations):
     return np.geomspace(first.min(), last.max(), _N_RADII)
 
 
-def _ends(evaluation):
+def _ends(evaluation: Evaluation) -> tuple[Any, ...]:
     """Look where a few rows break, and return half the radius of the first and a bit more than the last."""
     # Where no number moves, categories break the same rows at every radius.
     reach = evaluation.threat.room or 1.0
@@ -202,12 +236,12 @@ def _ends(evaluation):
     return min(first / 2, last / 10), last
 
 
-def _without_black_box(evaluation):
+def _without_black_box(evaluation: Evaluation) -> list[Attack]:
     """Return the plan without its most expensive attack, unless there is no other."""
     return [attack for attack in evaluation.plan if attack.kind != "black_box"] or evaluation.plan
 
 
-def climb_grid(evaluation, grid, *, every_row=False):
+def climb_grid(evaluation: Evaluation, grid: Any, *, every_row: bool = False) -> tuple[Radii, np.ndarray]:
     """Attack at every radius of a rising grid, as the paper does.
 
     Parameters
@@ -234,7 +268,7 @@ def climb_grid(evaluation, grid, *, every_row=False):
     return radii, n_standing
 
 
-def check_grid(owner, eps):
+def check_grid(owner: object, eps: Any) -> np.ndarray:
     """Return radii as a rising array."""
     rule = "a rising sequence of numbers in (0, inf)"
     grid = as_numbers(owner, "eps", eps, rule)
@@ -249,7 +283,7 @@ def check_grid(owner, eps):
     return grid
 
 
-def paper_grid(plan):
+def paper_grid(plan: Any) -> Any:
     """Return the 400 radii of the paper: from 1e-6 to 10**-1.5, or to 8 for noise."""
     top = 8.0 if all(attack.kind == "noise" for attack in plan) else 10**-1.5
     return np.geomspace(1e-6, top, 400)

@@ -1,12 +1,20 @@
 """What the attacks found, as documented objects."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._intervals import CONFIDENCE, share_interval
 from ._provers import proven_to_stand
 from ._units import unit_words
+
+if TYPE_CHECKING:
+    from ._evaluation import Evaluation
+    from ._radius import Radii
 
 
 @dataclass(frozen=True)
@@ -53,20 +61,20 @@ class AdversarialExamples:
     y: np.ndarray
     proven: np.ndarray
     moves: np.ndarray
-    names: list
+    names: list[Any]
     unit: str = "units of scale"
 
     @property
-    def clean_accuracy(self):
+    def clean_accuracy(self) -> float:
         """Share of rows that are right when clean."""
         return float(np.mean(self.outcome != "wrong_when_clean"))
 
     @property
-    def robust_accuracy(self):
+    def robust_accuracy(self) -> float:
         """Share of rows that are right when clean and under attack."""
         return float(np.mean(self.outcome == "standing"))
 
-    def interval(self, confidence=CONFIDENCE):
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Return an interval for the robust accuracy on the population that the rows are drawn from.
 
         Parameters
@@ -82,7 +90,7 @@ class AdversarialExamples:
         low, high = share_interval(self.robust_accuracy, np.ones(len(self.outcome)), confidence)
         return float(low), float(high)
 
-    def by_class(self, confidence=CONFIDENCE):
+    def by_class(self, confidence: float = CONFIDENCE) -> dict[Any, Any]:
         """Return the figures of each class.
 
         Parameters
@@ -177,12 +185,12 @@ class RobustnessCurve:
     relative_accuracy: np.ndarray
     clean_accuracy: float
     radius: np.ndarray
-    l2_norm: np.ndarray
+    l2_norm: np.ndarray | None
     interval: np.ndarray | None = None
     certified_accuracy: np.ndarray | None = None
 
 
-def examples_at(evaluation, eps):
+def examples_at(evaluation: Evaluation, eps: float) -> AdversarialExamples:
     """Attack every row that is right at one radius and return the `AdversarialExamples`.
 
     The worst case spares itself the rows that bounds prove to stand.
@@ -208,7 +216,9 @@ def examples_at(evaluation, eps):
     )
 
 
-def critical_from(evaluation, radii, radius_lower=None):
+def critical_from(
+    evaluation: Evaluation, radii: Radii, radius_lower: np.ndarray | None = None
+) -> CriticalPerturbations:
     """Return what a search for radii found, and what was proven, as `CriticalPerturbations`."""
     l2_norm = np.where(np.isinf(radii.radius), np.inf, _l2(evaluation, radii.X))
     return CriticalPerturbations(
@@ -223,7 +233,13 @@ def critical_from(evaluation, radii, radius_lower=None):
     )
 
 
-def curve_from(evaluation, radii, eps, weight, certified=None):
+def curve_from(
+    evaluation: Evaluation,
+    radii: Radii,
+    eps: np.ndarray,
+    weight: np.ndarray | None,
+    certified: NDArray[np.bool_] | None = None,
+) -> RobustnessCurve:
     """Return the `RobustnessCurve` that radii per row mean, and rows that are `certified` at each radius."""
     right, place = evaluation.attacked.right, np.searchsorted(eps, radii.radius)
     radius = np.where(right, np.append(eps, np.inf)[place], 0.0)
@@ -242,7 +258,9 @@ def curve_from(evaluation, radii, eps, weight, certified=None):
     )
 
 
-def curve_of_predictions(y_true, y_pred, eps, l2_norm=None):
+def curve_of_predictions(
+    y_true: np.ndarray, y_pred: np.ndarray, eps: np.ndarray, l2_norm: np.ndarray | None = None
+) -> RobustnessCurve:
     """Return the `RobustnessCurve` of predictions made at each size of perturbation.
 
     Parameters
@@ -272,14 +290,14 @@ def curve_of_predictions(y_true, y_pred, eps, l2_norm=None):
     )
 
 
-def _outcome(evaluation, by):
+def _outcome(evaluation: Evaluation, by: np.ndarray) -> np.ndarray:
     standing = np.where(_labels(by) == "", "standing", "broken")
     return np.where(evaluation.attacked.right, standing, "wrong_when_clean")
 
 
-def _labels(by):
+def _labels(by: np.ndarray) -> np.ndarray:
     return np.array(["" if attack is None else attack.label for attack in by], dtype=str)
 
 
-def _l2(evaluation, X):
+def _l2(evaluation: Evaluation, X: np.ndarray) -> np.ndarray:
     return evaluation.threat.l2_norm(X, evaluation.table.matrix)

@@ -1,12 +1,21 @@
 """The rules of a `ThreatModel` resolved for one table: positions of columns, bounds as arrays."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._base import check_choice, owner_name, parameter_error
 from ._units import needed
+
+if TYPE_CHECKING:
+    from ._table import Table
+    from ._threat_model import ThreatModel
 
 
 @dataclass(frozen=True)
@@ -16,7 +25,7 @@ class Group:
     members: np.ndarray
     may_be_empty: bool
 
-    def holds(self, X):
+    def holds(self, X: np.ndarray) -> NDArray[np.bool_]:
         """Tell which rows have exactly one 1, or none where that is allowed, and zeros beside it."""
         block = X[:, self.members]
         n_ones = block.sum(axis=1)
@@ -50,16 +59,16 @@ class Rules:
     low: np.ndarray
     high: np.ndarray
     strict: bool
-    one_hot: list = field(default_factory=list)
-    relations: list = field(default_factory=list)
+    one_hot: list[Any] = field(default_factory=list[Any])
+    relations: list[Any] = field(default_factory=list[Any])
     project: object = None
 
     @property
-    def discrete(self):
+    def discrete(self) -> bool:
         """Whether some rule has no gradient."""
         return len(self.integer) > 0 or len(self.one_hot) > 0
 
-    def obeyed(self, X):
+    def obeyed(self, X: np.ndarray) -> NDArray[np.bool_]:
         """Tell which rows have whole numbers and whole groups where they must."""
         whole = X[:, self.integer]
         good = (np.isnan(whole) | (whole == np.round(whole))).all(axis=1)
@@ -68,13 +77,21 @@ class Rules:
         return good
 
 
-def resolve_rules(model, table, reference, coded, groups, *, check_rows=True):
+def resolve_rules(
+    model: ThreatModel,
+    table: Table,
+    reference: Table | None,
+    coded: np.ndarray,
+    groups: list[Any],
+    *,
+    check_rows: bool = True,
+) -> Rules:
     """Return the `Rules` that a `ThreatModel` means for `table`, whose columns `coded` are categories.
 
     The rows of the table must obey them, unless they are no rows but the ends of columns.
     """
 
-    def features(name):
+    def features(name: str) -> np.ndarray:
         value = getattr(model, name)
         return np.empty(0, dtype=int) if value is None else table.features(model, name, value)
 
@@ -101,14 +118,14 @@ def resolve_rules(model, table, reference, coded, groups, *, check_rows=True):
     return rules
 
 
-def _fixed(model, table, features):
+def _fixed(model: ThreatModel, table: Table, features: Callable[..., Any]) -> np.ndarray:
     fixed = [features("fixed"), np.flatnonzero(table.kinds == "other")]
     if model.mutable is not None:
         fixed.append(np.setdiff1d(np.arange(table.n_features), features("mutable")))
     return np.unique(np.concatenate(fixed))
 
 
-def _integers(model, table):
+def _integers(model: ThreatModel, table: Table) -> np.ndarray:
     by_type = np.flatnonzero(table.kinds == "integer")
     if isinstance(model.integer, str) and model.integer == "auto":
         return by_type
@@ -120,14 +137,20 @@ def _integers(model, table):
     return np.union1d(by_type, named)
 
 
-def _check_numbers(model, name, table, features, coded=()):
+def _check_numbers(
+    model: ThreatModel,
+    name: str,
+    table: Table,
+    features: list[Any] | np.ndarray,
+    coded: Sequence[Any] | np.ndarray = (),
+) -> None:
     others = [table.keys()[j] for j in features if not table.is_number[j] or j in coded]
     if others:
         rule = "columns of numbers; what categories may become is said by 'categorical' and 'transitions'"
         raise parameter_error(model, name, rule, others, ValueError)
 
 
-def _check_directions(model, table, rules, coded):
+def _check_directions(model: ThreatModel, table: Table, rules: Rules, coded: np.ndarray) -> None:
     for name in ("increasing", "decreasing"):
         _check_numbers(model, name, table, getattr(rules, name), coded)
     both = np.intersect1d(rules.increasing, rules.decreasing)
@@ -138,7 +161,7 @@ def _check_directions(model, table, rules, coded):
         )
 
 
-def resolve_groups(model, table, reference):
+def resolve_groups(model: ThreatModel, table: Table, reference: Table | None) -> list[Any]:
     """Return the one-hot groups; all zeros are allowed where a row of the table or the reference has them."""
     given = [] if model.one_hot is None else model.one_hot
     rule = "a list of groups of two features or more, none in two groups"
@@ -156,7 +179,9 @@ def resolve_groups(model, table, reference):
     return [Group(g, any((rows[:, g] == 0).all(axis=1).any() for rows in seen)) for g in groups]
 
 
-def _limits(model, table, reference, coded):
+def _limits(
+    model: ThreatModel, table: Table, reference: Table | None, coded: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return the bounds, and whether clean rows must lie inside."""
     low, high = np.full(table.n_features, -np.inf), np.full(table.n_features, np.inf)
     bounds, rule = model.bounds, "None, 'data', a pair (low, high) or a dict from column to such a pair"
@@ -179,7 +204,12 @@ def _limits(model, table, reference, coded):
     return np.where(table.is_number, ends[0], low), np.where(table.is_number, ends[1], high), True
 
 
-def _ends(model, bounds, n_features, given=None):
+def _ends(
+    model: ThreatModel,
+    bounds: Any,
+    n_features: int,
+    given: dict[int, tuple[float, float]] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     rule = (
         f"None, 'data', or a pair (low, high) of numbers or arrays of shape ({n_features},) with "
         "low <= high, or a dict from column to such a pair"
@@ -193,7 +223,7 @@ def _ends(model, bounds, n_features, given=None):
     return low, high
 
 
-def _relations(model, table):
+def _relations(model: ThreatModel, table: Table) -> list[Any]:
     relations = model.relations
     if relations is None:
         return []
@@ -214,13 +244,15 @@ def _relations(model, table):
     return list(relations)
 
 
-def _callable(model, name, value):
+def _callable(model: ThreatModel, name: str, value: Any) -> Any:
     if value is not None and not callable(value):
         raise parameter_error(model, name, "a callable or None", value)
     return value
 
 
-def related(model, relations, rows, n_rows):
+def related(
+    model: ThreatModel, relations: list[Callable[..., Any]], rows: Any, n_rows: int
+) -> NDArray[np.bool_]:
     """Tell for which `rows`, in the user's form, all relations hold."""
     good = np.ones(n_rows, dtype=bool)
     for relation in relations:
@@ -240,7 +272,7 @@ def related(model, relations, rows, n_rows):
     return good
 
 
-def _check_clean_rows(model, rules, table):
+def _check_clean_rows(model: ThreatModel, rules: Rules, table: Table) -> None:
     X = table.matrix
     for group in rules.one_hot:
         mixed = np.zeros(X.shape, dtype=bool)
@@ -256,7 +288,7 @@ def _check_clean_rows(model, rules, table):
     _check_relations(model, rules, table)
 
 
-def _check_relations(model, rules, table):
+def _check_relations(model: ThreatModel, rules: Rules, table: Table) -> None:
     everyone = np.arange(len(table))
     for relation in rules.relations:
         wrong = ~related(model, [relation], table.restore(table.matrix, everyone), len(table))
@@ -266,7 +298,7 @@ def _check_relations(model, rules, table):
             _raise_for_clean_rows(model, "relations", "it is true", got)
 
 
-def _refuse(model, name, wrong, rule, table):
+def _refuse(model: ThreatModel, name: str, wrong: NDArray[np.bool_], rule: str, table: Table) -> None:
     if not wrong.any():
         return
     row, feature = np.argwhere(wrong)[0]
@@ -275,14 +307,14 @@ def _refuse(model, name, wrong, rule, table):
     _raise_for_clean_rows(model, name, rule, got)
 
 
-def _raise_for_clean_rows(model, name, rule, got):
+def _raise_for_clean_rows(model: ThreatModel, name: str, rule: str, got: str) -> None:
     raise ValueError(
         f"The {name!r} parameter of {owner_name(model)} must hold for every clean row: {rule}. "
         f"Got {got} instead."
     )
 
 
-def check_missing(model):
+def check_missing(model: ThreatModel) -> tuple[bool, bool]:
     """Return what may happen to missing values: whether they may appear, and whether they may be filled."""
     check_choice(model, "missing", model.missing, ("fixed", "may_appear", "may_be_filled", "any"))
     return model.missing in ("may_appear", "any"), model.missing in ("may_be_filled", "any")

@@ -1,9 +1,15 @@
 """A scikit-learn scorer that attacks the estimator it scores."""
 
+from __future__ import annotations
+
 import numbers
 import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import resample
 from sklearn.utils.metadata_routing import UNUSED
@@ -22,6 +28,11 @@ from ._provers import NotCertifiableError, prover_of
 from ._radius import bisect
 from ._results import examples_at
 from ._table import Table
+
+if TYPE_CHECKING:
+    from ._attacks import Attack
+    from ._evaluation import Evaluation
+    from ._threat_model import ThreatModel
 
 _METRICS = (
     "robust_accuracy",
@@ -136,19 +147,22 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        eps=0.1,
+        eps: float = 0.1,
         *,
-        threat=None,
-        metric="robust_accuracy",
-        attack="worst_case",
-        n_steps=50,
-        n_restarts=1,
-        max_queries=500,
-        max_samples=None,
-        batch_size=1024,
-        device="auto",
-        random_state=None,
-    ):
+        threat: ThreatModel | None = None,
+        metric: str = "robust_accuracy",
+        attack: str
+        | Attack
+        | Callable[..., Any]
+        | Sequence[str | Attack | Callable[..., Any]] = "worst_case",
+        n_steps: int = 50,
+        n_restarts: int = 1,
+        max_queries: int = 500,
+        max_samples: int | float | None = None,
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.eps = eps
         self.threat = threat
         self.metric = metric
@@ -161,11 +175,15 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    def __call__(self, estimator, X, y, sample_weight=None):
+    def __call__(
+        self, estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float | dict[str, float]:
         """Return `score`: to scikit-learn a scorer is a callable."""
         return self.score(estimator, X, y, sample_weight=sample_weight)
 
-    def score(self, estimator, X, y, sample_weight=None):
+    def score(
+        self, estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float | dict[str, float]:
         """Attack the estimator and return the metric.
 
         Parameters
@@ -193,7 +211,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         X, y, sample_weight = self._subsample(X, y, sample_weight, random_state)
         drawn_so_far = random_state.get_state()
 
-        def attack(batch_size):
+        def attack(batch_size: int) -> tuple[Any, ...]:
             random_state.set_state(drawn_so_far)
             evaluation = self._make_evaluation(estimator, X, y, random_state, batch_size)
             weight = evaluation.table.weights("scoring", sample_weight)
@@ -207,7 +225,9 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             self._warn(doubts(evaluation, eps=self.eps, standing=standing))
         return values if self.metric == "all" else values[self.metric]
 
-    def _subsample(self, X, y, sample_weight, random_state):
+    def _subsample(
+        self, X: Any, y: Any, sample_weight: Any, random_state: np.random.RandomState
+    ) -> tuple[Any, ...]:
         table = Table(self, X)
         if self.max_samples is None or self.max_samples >= len(table):
             return X, y, sample_weight
@@ -218,14 +238,16 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             return *resample(X, y, **rows), None
         return resample(X, y, np.asarray(sample_weight), **rows)
 
-    def _make_evaluation(self, estimator, X, y, random_state, batch_size):
+    def _make_evaluation(
+        self, estimator: BaseEstimator, X: Any, y: Any, random_state: np.random.RandomState, batch_size: int
+    ) -> Evaluation:
         options = self.get_params(deep=False)
         for name in ("eps", "metric", "max_samples"):
             del options[name]
         options.update(random_state=random_state, batch_size=batch_size)
         return make_evaluation(self, estimator, X, y, **options)
 
-    def _certified_accuracy(self, evaluation, weight):
+    def _certified_accuracy(self, evaluation: Evaluation, weight: np.ndarray | None) -> float:
         """Return the share of rows that bounds certify, NaN where they say nothing about the estimator."""
         try:
             certified = prover_of(evaluation).certified([self.eps])[:, 0]
@@ -235,7 +257,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             return np.nan
         return float(np.average(certified, weights=weight))
 
-    def _attack(self, evaluation):
+    def _attack(self, evaluation: Evaluation) -> tuple[Any, ...]:
         """Return which rows stand at eps, and, where the metric needs it, the smallest radius of each."""
         if self.metric == "certified_accuracy":
             return evaluation.attacked.right, None
@@ -250,7 +272,7 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
             standing &= radius > self.eps
         return standing, radius
 
-    def _warn(self, messages):
+    def _warn(self, messages: dict[str, str]) -> None:
         """Warn about every kind of doubt once, so that a grid search is not drowned in them."""
         told = self.__dict__.setdefault("_told", set())
         news = [text for kind, text in messages.items() if kind not in told]
@@ -258,11 +280,16 @@ class AdversarialScorer(DocLinkMixin, BaseEstimator):
         if news:
             warnings.warn(" ".join(news), RobustnessWarning, stacklevel=3)
 
-    def _accept_sample_weight(self):
+    def _accept_sample_weight(self) -> Any:
         return True
 
 
-def _metrics(right, standing, radius, weight):
+def _metrics(
+    right: NDArray[np.bool_],
+    standing: NDArray[np.bool_],
+    radius: np.ndarray | None,
+    weight: np.ndarray | None,
+) -> dict[str, float]:
     clean, robust = (float(np.average(mask, weights=weight)) for mask in (right, standing))
     low, high = share_interval(robust, np.ones(len(right)) if weight is None else weight)
     relative = robust / clean if clean else np.nan
@@ -281,7 +308,7 @@ def _metrics(right, standing, radius, weight):
     return values
 
 
-def _median(values, weight):
+def _median(values: np.ndarray, weight: np.ndarray | None) -> float:
     """Return the median of values repeated as often as their weight says; NaN where none has any."""
     weight = np.ones(len(values)) if weight is None else weight
     values, weight = values[weight > 0], weight[weight > 0]

@@ -1,17 +1,21 @@
 """A certificate for anything that predicts: the majority of its answers to noisy copies of a row."""
 
 import numbers
+from collections.abc import Mapping
 from hashlib import blake2b
 from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state, get_tags
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
+from torch import Tensor
 
 from .._base import DocLinkMixin, check_parameters, integer, number, parameter_error
 from ..functional.attacks import noise
@@ -21,7 +25,7 @@ from ._table import Column, Table
 from ._units import resolve_scale
 
 
-def _any_classifier(owner, name, value):
+def _any_classifier(owner: object, name: str, value: BaseEstimator) -> None:
     usable = hasattr(value, "__sklearn_tags__") and hasattr(value, "fit") and hasattr(value, "predict")
     if isinstance(value, type) or not usable or not is_classifier(value):
         raise parameter_error(owner, name, "a classifier with fit and predict", value, TypeError)
@@ -124,6 +128,13 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     0.95 right, 0.90 certified at 0.5
     """
 
+    estimator_: BaseEstimator
+    classes_: np.ndarray
+    scale_: NDArray[np.float64]
+    noise_seed_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_rules = MappingProxyType(
         {
             "estimator": _any_classifier,
@@ -138,18 +149,18 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator,
-        sigma=0.5,
-        n_samples=1000,
-        alpha=0.001,
+        estimator: BaseEstimator,
+        sigma: float = 0.5,
+        n_samples: int = 1000,
+        alpha: float = 0.001,
         *,
-        scale="std",
-        n_copies=10,
-        n_selection=100,
-        abstain_label=None,
-        batch_size=8192,
-        random_state=None,
-    ):
+        scale: str | float | Mapping[Any, float] | ArrayLike | None = "std",
+        n_copies: int = 10,
+        n_selection: int = 100,
+        abstain_label: Any = None,
+        batch_size: int = 8192,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.estimator = estimator
         self.sigma = sigma
         self.n_samples = n_samples
@@ -161,7 +172,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.batch_size = batch_size
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the scale and fit the estimator on noisy rows.
 
         Parameters
@@ -197,7 +208,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self.classes_ = np.unique(y if labels is None else labels)
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the most frequent class of each row, or `abstain_label` where that is not certain.
 
         Parameters
@@ -217,7 +228,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         # As an array: a Python int would have to fit the type of the labels, such as uint8.
         return np.where(self._radius(selected, votes) > 0, labels, np.asarray(self.abstain_label))
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return which share of the `n_samples` noisy copies of each row is of each class.
 
         Parameters
@@ -231,7 +242,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """
         return self._votes(X)[1] / int(self.n_samples)
 
-    def certified_radius(self, X, y=None):
+    def certified_radius(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return how far each row may move without another answer, each with confidence ``1 - alpha``.
 
         Parameters
@@ -255,7 +266,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         unique_labels(self.classes_, y)
         return np.where(self.classes_[selected] == y, radius, 0.0)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
@@ -264,7 +275,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             tags.classifier_tags.poor_score = inner.classifier_tags.poor_score
         return tags
 
-    def _checked_weight(self, sample_weight, table):
+    def _checked_weight(self, sample_weight: Any, table: Table) -> Any:
         weight = table.weights(self, sample_weight)
         frozen = isinstance(self.estimator, FrozenEstimator)
         if weight is not None and not frozen and not has_fit_parameter(self.estimator, "sample_weight"):
@@ -272,7 +283,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             raise TypeError(f"The estimator of SmoothedClassifier, {name}, takes no sample_weight in fit.")
         return weight
 
-    def _fit_estimator(self, table, y, weight, seed):
+    def _fit_estimator(self, table: Table, y: Any, weight: np.ndarray | None, seed: int) -> BaseEstimator:
         """Return the estimator, fitted on noisy copies of the rows."""
         if isinstance(self.estimator, FrozenEstimator):
             # Learns nothing, and raises where it was not fitted before.
@@ -289,7 +300,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         options = {} if weight is None else {"sample_weight": np.tile(weight, n_copies)}
         return clone(self.estimator).fit(X, np.tile(y, n_copies), **options)
 
-    def _as_table(self, X, *, y="no_validation", reset):
+    def _as_table(self, X: Any, *, y: Any = "no_validation", reset: bool) -> Table:
         """Return rows as a table, after scikit-learn has looked at them and, for being there, at y."""
         X = to_pandas(X) if is_polars(X) else X
         options = {"skip_check_array": True}
@@ -298,7 +309,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         y = None if y is None else "no_validation"
         return Table(self, validate_data(self, X, y, reset=reset, **options))
 
-    def _learned_scale(self, table, weight):
+    def _learned_scale(self, table: Table, weight: np.ndarray | None) -> np.ndarray:
         """Return one unit of noise in each column."""
         if isinstance(self.scale, str) and self.scale == "std" and weight is not None:
             scale = _deviation(table, weight)
@@ -312,14 +323,14 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             )
         return scale
 
-    def _moved(self, table, rows, draws):
+    def _moved(self, table: Table, rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Return copies of rows, in the form the estimator takes, each moved by its draw of the noise."""
         moved = self.scale_ > 0
         matrix = table.matrix[rows]
         matrix[:, moved] += float(self.sigma) * self.scale_[moved] * draws
         return table.restore(matrix, rows)
 
-    def _votes(self, X):
+    def _votes(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the class selected for each row, and how often each class is answered in the other draws."""
         check_is_fitted(self)
         check_parameters(self)
@@ -339,7 +350,9 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 votes[i, rows] = self._count(table, rows, int(n_draws), generator)
         return votes[0].argmax(axis=1), votes[1]
 
-    def _count(self, table, rows, n_draws, generator):
+    def _count(
+        self, table: Table, rows: np.ndarray, n_draws: int, generator: np.random.Generator
+    ) -> np.ndarray:
         """Return how often the estimator answers each class to the next draws, for each row."""
         n_classes, n_moved = len(self.classes_), np.count_nonzero(self.scale_)
         votes = np.zeros(len(rows) * n_classes, dtype=np.int64)
@@ -351,7 +364,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             votes += np.bincount(places, minlength=len(votes))
         return votes.reshape(len(rows), n_classes)
 
-    def _codes(self, X):
+    def _codes(self, X: np.ndarray) -> np.ndarray:
         """Return the positions in `classes_` of what the estimator answers."""
         answers = column_or_1d(self.estimator_.predict(X))
         codes = np.searchsorted(self.classes_, answers).clip(max=len(self.classes_) - 1)
@@ -363,13 +376,13 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             )
         return codes
 
-    def _radius(self, selected, votes):
+    def _radius(self, selected: np.ndarray, votes: np.ndarray) -> np.ndarray:
         """Return the radius that the votes for the selected class prove, 0 where they prove nothing."""
         hits = np.take_along_axis(votes, selected[:, None], axis=1)[:, 0]
         low = lowest_share(hits, int(self.n_samples), float(self.alpha))
         return float(self.sigma) * norm.ppf(np.maximum(low, 0.5))
 
-    def _check_abstain_label(self, classes):
+    def _check_abstain_label(self, classes: np.ndarray) -> None:
         label = self.abstain_label
         if label is None:
             return
@@ -380,7 +393,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             raise parameter_error(self, "abstain_label", rule, label, ValueError)
 
 
-def _may_hold_words(X):
+def _may_hold_words(X: Any) -> bool:
     """Tell whether rows are a DataFrame, or an array with at least one string."""
     if hasattr(X, "iloc"):
         return True
@@ -389,13 +402,13 @@ def _may_hold_words(X):
     return X.ndim == 2 and words
 
 
-def _take_fractions(table, scale):
+def _take_fractions(table: Table, scale: np.ndarray) -> None:
     """Let columns that get noise be floats in what the estimator gets, also where they hold whole numbers."""
     for j in np.flatnonzero(scale):
         table.columns[j] = Column("number")
 
 
-def _deviation(table, weight):
+def _deviation(table: Table, weight: np.ndarray) -> np.ndarray:
     """Return the standard deviation of each column of numbers under weights; 0 for constant ones."""
     present = np.ma.masked_invalid(table.matrix.astype(float))
     mean = np.ma.average(present, axis=0, weights=weight)
@@ -404,7 +417,7 @@ def _deviation(table, weight):
     return np.where(table.spread == 0, 0, np.ma.sqrt(variance).filled(0))
 
 
-def _keys(matrix):
+def _keys(matrix: np.ndarray) -> Tensor:
     """Return a number for each row that follows from its content."""
     # Adding zero makes one zero of two.
     rows = np.ascontiguousarray(matrix.astype(float) + 0.0)

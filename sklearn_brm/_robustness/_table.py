@@ -1,10 +1,12 @@
 """The rows a user gives, as the matrix of numbers under attack, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
 
@@ -55,21 +57,21 @@ class Table:
         Names of the columns of a DataFrame.
     """
 
-    def __init__(self, owner, X, *, known=None, name="X"):
+    def __init__(self, owner: object, X: Any, *, known: Any = None, name: str = "X") -> None:
         if sparse.issparse(X):
             rule = "a dense array or a DataFrame; use X.toarray()"
             raise parameter_error(owner, name, rule, type(X).__name__, TypeError)
         self._polars = X if is_polars(X) else None
         X = X if self._polars is None else to_pandas(X)
-        self.frame = X if _is_frame(X) else None
-        self.names = None if self.frame is None else list(X.columns)
-        self._array = None
+        self.frame: Any = X if _is_frame(X) else None
+        self.names: Any = None if self.frame is None else list(X.columns)
+        self._array: Any = None
         if self.frame is None:
             self._read_array(X, known, name)
         else:
             self._read_frame(X, known, name)
 
-    def _read_array(self, X, known, name):
+    def _read_array(self, X: Any, known: Any, name: str) -> None:
         if not isinstance(getattr(X, "dtype", None), np.dtype):
             X = np.asarray(X)
         if np.ndim(X) == 2 and X.dtype.kind in "OUS":
@@ -85,12 +87,12 @@ class Table:
         values = np.array([False, True]) if kind == "boolean" else None
         self.columns = [Column(kind, values) for _ in range(self.matrix.shape[1])]
 
-    def _read_frame(self, X, known, name):
+    def _read_frame(self, X: Any, known: Any, name: str) -> None:
         if len(X.columns) == 0 or len(X) == 0:
             check_array(X, input_name=name)
         self._read_columns([X.iloc[:, j] for j in range(X.shape[1])], known, name)
 
-    def _read_columns(self, columns, known, name):
+    def _read_columns(self, columns: list[Any], known: Any, name: str) -> None:
         before = [None] * len(columns) if known is None else known.values_for(self)
         read = [_read(column, values) for column, values in zip(columns, before)]
         self.columns = [column for column, _ in read]
@@ -102,77 +104,77 @@ class Table:
             ensure_all_finite="allow-nan",
         )
 
-    def values_for(self, other):
+    def values_for(self, other: "Table") -> list[np.ndarray | None]:
         """Return the values of coded columns for those columns of `other` that are in this table."""
         by_name = self.names is not None and other.names is not None
         keys = other.names if by_name else range(len(self.columns))
         mine = dict(zip(self.names if by_name else range(len(self.columns)), self.columns))
         return [mine[key].values if key in mine else None for key in keys]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.matrix)
 
     @property
-    def takes_expressions(self):
+    def takes_expressions(self) -> bool:
         """Whether the user's rows answer expressions of column names."""
         return self._polars is None and hasattr(self.frame, "eval")
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """Number of columns."""
         return self.matrix.shape[1]
 
     @cached_property
-    def kinds(self):
+    def kinds(self) -> np.ndarray:
         """The kind of each column, as an array."""
         return np.array([column.kind for column in self.columns], dtype=object)
 
     @cached_property
-    def is_number(self):
+    def is_number(self) -> NDArray[np.bool_]:
         """Which columns hold numbers, that can be moved a little."""
         return np.isin(self.kinds, ["number", "integer"])
 
     @cached_property
-    def spread(self):
+    def spread(self) -> np.ndarray:
         """The range of each column of numbers, missing values aside; 0 for others."""
         return self._over_numbers(np.max) - self._over_numbers(np.min)
 
-    def deviation(self):
+    def deviation(self) -> np.ndarray:
         """Return the standard deviation of each column of numbers; 0 for constant ones."""
         deviation = self._over_numbers(lambda values: values.std(dtype=float))
         # Rounding gives a constant column a tiny spread.
         return np.where(self.spread == 0, 0, deviation)
 
-    def quartile_range(self):
+    def quartile_range(self) -> np.ndarray:
         """Return the distance between the quartiles of each column of numbers."""
         return self._over_numbers(lambda values: np.subtract(*np.quantile(values, [0.75, 0.25])))
 
-    def limits(self):
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and the largest value of each column of numbers; infinite for others."""
         low, high = self._over_numbers(np.min), self._over_numbers(np.max)
         empty = ~self.is_number | np.isnan(self.matrix).all(axis=0)
         return np.where(empty, -np.inf, low), np.where(empty, np.inf, high)
 
-    def _over_numbers(self, function):
+    def _over_numbers(self, function: Any) -> np.ndarray:
         columns = enumerate(self.is_number)
         found = [function(self.present(j)) if n and len(self.present(j)) else 0 for j, n in columns]
         return np.asarray(found, dtype=float)
 
-    def present(self, j):
+    def present(self, j: Any) -> np.ndarray:
         """Return the numbers or codes of a column that are not missing."""
         column = self.matrix[:, j]
         return column[~np.isnan(column)]
 
-    def may_miss(self, j):
+    def may_miss(self, j: int) -> bool:
         """Tell whether the type of a column can hold missing values; NumPy's integers and booleans cannot."""
         dtype = self.frame.dtypes.iloc[j] if self.frame is not None else getattr(self._array, "dtype", None)
         return not (isinstance(dtype, np.dtype) and dtype.kind in "biu")
 
-    def typical(self):
+    def typical(self) -> np.ndarray:
         """Return a typical value of each column: the middle one of numbers, else the most frequent one."""
         return np.array([_typical(self.present(j), number) for j, number in enumerate(self.is_number)])
 
-    def summary(self, groups=(), coded=()):
+    def summary(self, groups: Sequence[Any] = (), coded: Collection[Any] = ()) -> Any:
         """Return rows in the form of the table: smallest, typical and largest value of each column.
 
         Columns of one of the `groups` come from the same rows: one without any 1, if there is such, and one
@@ -198,7 +200,7 @@ class Table:
         return summary
 
     @cached_property
-    def other_precision(self):
+    def other_precision(self) -> Any:
         """The other float type in which the rows may be asked about; None where float32 cannot hold them."""
         if self.matrix.dtype == np.float32:
             return np.dtype(np.float64)
@@ -211,11 +213,11 @@ class Table:
         return np.dtype(np.float32) if holds.all() else None
 
     @property
-    def roundoff(self):
+    def roundoff(self) -> float:
         """Relative error of a rounding in the least precise of the types in which rows may be asked about."""
         return np.finfo(self.matrix.dtype if self.other_precision is None else np.float32).eps / 2
 
-    def restore(self, matrix, rows):
+    def restore(self, matrix: np.ndarray, rows: np.ndarray) -> Any:
         """Return `matrix`, changed copies of the rows `rows`, in the form and the types the user gave.
 
         Numbers of floating columns are given in the type of `matrix`, whole numbers in columns of whole
@@ -235,7 +237,7 @@ class Table:
             return decoded
         return _as_integers(matrix, self._array.dtype)
 
-    def _restore_frame(self, matrix, rows):
+    def _restore_frame(self, matrix: Any, rows: Any) -> Any:
         index = self.frame.index[rows]
         if all(dtype.kind == "f" and isinstance(dtype, np.dtype) for dtype in self.frame.dtypes):
             return type(self.frame)(matrix, columns=self.frame.columns, index=index)
@@ -247,7 +249,7 @@ class Table:
         frame.columns = self.frame.columns
         return frame
 
-    def aligned(self, owner, name, other):
+    def aligned(self, owner: object, name: str, other: Any) -> "Table":
         """Return another table with the columns of this one, by name where both have names.
 
         The same names in another order are the same table; another set of names is an error.
@@ -272,7 +274,7 @@ class Table:
             self.learn(j, column.values)
         return table
 
-    def weights(self, owner, sample_weight):
+    def weights(self, owner: object, sample_weight: Any) -> Any:
         """Return the weights of the rows as an array, or None."""
         if sample_weight is None:
             return None
@@ -286,14 +288,14 @@ class Table:
             raise ValueError("sample_weight must not be all zero.")
         return weight
 
-    def learn(self, j, values):
+    def learn(self, j: int, values: Any) -> None:
         """Let values of a coded column that were not seen here be known behind those that were."""
         column = self.columns[j]
         if values is not None and column.values is not None:
             values = _extended(column.values, np.asarray(values, dtype=object))
             self.columns[j] = replace(column, values=values)
 
-    def check_names(self, owner, name, names, *, all_of=()):
+    def check_names(self, owner: object, name: str, names: list[int], *, all_of: Sequence[Any] = ()) -> None:
         """Refuse names that X does not have, names that occur twice, and a set without all of `all_of`."""
         strange = [column for column in names if column not in self.keys()]
         missing = [column for column in all_of if column not in names]
@@ -306,7 +308,7 @@ class Table:
                 f"Got columns {found} instead."
             )
 
-    def by_name(self, owner, name, value):
+    def by_name(self, owner: object, name: str, value: Any) -> float | np.ndarray:
         """Return a Series or dict by column as an array over the features, all else as it is.
 
         Every column of numbers must have its value.
@@ -326,15 +328,15 @@ class Table:
             raise parameter_error(owner, name, rule, words, ValueError)
         return np.array([value.get(key, 0) for key in keys])
 
-    def keys(self):
+    def keys(self) -> list[Any]:
         """Return how the columns are named in dicts: by name, or by position where they have none."""
         return list(range(self.n_features)) if self.names is None else self.names
 
-    def label(self, feature):
+    def label(self, feature: Any) -> int | str:
         """Return how a column is called in messages."""
         return int(feature) if self.names is None else repr(self.names[feature])
 
-    def features(self, owner, name, value):
+    def features(self, owner: object, name: str, value: Any) -> np.ndarray:
         """Return the positions of the features named by mask, index, column name or a column selector."""
         if callable(value) and self.frame is not None:
             value = value(self.frame)
@@ -356,7 +358,7 @@ class Table:
             raise parameter_error(owner, name, rule, value.tolist(), ValueError)
         return positions
 
-    def position(self, owner, name, column):
+    def position(self, owner: object, name: str, column: Any) -> int:
         """Return the position of a column by its name, or by its index."""
         if self.names is not None and column in self.names:
             if self.names.count(column) > 1:
@@ -372,11 +374,11 @@ class Table:
         raise parameter_error(owner, name, f"features of X; {known}", column, ValueError)
 
 
-def _is_frame(X):
+def _is_frame(X: Any) -> bool:
     return hasattr(X, "iloc") and hasattr(X, "columns")
 
 
-def _read(column, known):
+def _read(column: Any, known: Any) -> tuple[Column, np.ndarray]:
     """Return what a column is, and its numbers or codes."""
     kind = getattr(column.dtype, "kind", "O")
     if kind in "iuf":
@@ -406,18 +408,18 @@ def _read(column, known):
     return Column(coded, values), codes
 
 
-def _is_missing(value):
+def _is_missing(value: Any) -> bool:
     # pandas' own missing values answer no comparison.
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, (float, np.floating)) and value != value
 
 
-def _all_numbers(values):
+def _all_numbers(values: np.ndarray) -> bool:
     return all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in values)
 
 
-def _extended(values, present):
+def _extended(values: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Return known values, and behind them those that are new, in the order of their appearance."""
     order = dict.fromkeys([] if values is None else values.tolist())
     order.update(dict.fromkeys(present.tolist()))
@@ -426,7 +428,7 @@ def _extended(values, present):
     return extended
 
 
-def _typical(values, is_number):
+def _typical(values: np.ndarray, is_number: bool) -> Any:
     if len(values) == 0:
         return np.nan
     if is_number:
@@ -435,22 +437,22 @@ def _typical(values, is_number):
     return found[counts.argmax()]
 
 
-def _first(column, value):
+def _first(column: Any, value: Any) -> int:
     """Return the first row that has a value, the first of all where none has."""
     return int((column == value).argmax())
 
 
-def _firsts(column, *, but):
+def _firsts(column: Any, *, but: np.ndarray) -> list[int]:
     """Return the first row of each value of a column that is none of those."""
     values, first = np.unique(column, return_index=True)
     return first[~np.isnan(values) & ~np.isin(values, but)].tolist()
 
 
-def _differs(values, clean):
+def _differs(values: np.ndarray, clean: np.ndarray) -> NDArray[np.bool_]:
     return (values != clean) & ~(np.isnan(values) & np.isnan(clean))
 
 
-def _decode(codes, values):
+def _decode(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the values that codes stand for, None for missing ones."""
     if values is None:
         return codes
@@ -460,7 +462,7 @@ def _decode(codes, values):
     return decoded
 
 
-def _restore_column(clean, values, changed, column):
+def _restore_column(clean: Any, values: np.ndarray, changed: NDArray[np.bool_], column: Any) -> Any:
     if column.kind == "number" or (column.kind == "integer" and isinstance(clean.dtype, np.dtype)):
         numbers = values if column.kind == "number" else _as_integers(values, clean.dtype)
         if clean.dtype.kind in "iuf":
@@ -472,7 +474,7 @@ def _restore_column(clean, values, changed, column):
     return type(clean)(decoded, index=clean.index, dtype=clean.dtype)
 
 
-def _as_integers(values, dtype):
+def _as_integers(values: np.ndarray, dtype: Any) -> np.ndarray:
     """Return whole numbers in the type of their column, others as they are."""
     if dtype.kind not in "iub" or not np.isfinite(values).all() or (values != np.round(values)).any():
         return values

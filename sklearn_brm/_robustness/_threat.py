@@ -1,10 +1,16 @@
 """A `ThreatModel` resolved for the rows of one table: balls, boxes, and rows that obey everything."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from .._base import as_tensor, parameter_error
 from ..functional.attacks import Ball
@@ -13,6 +19,9 @@ from ._rules import Rules, related, resolve_groups, resolve_rules
 from ._table import Table
 from ._threat_model import ThreatModel
 from ._units import resolve_norm, resolve_scale
+
+if TYPE_CHECKING:
+    from ._rules import Group
 
 # What rounding may add to the length that is computed of a perturbation, relative to it.
 _SLACK = 1e-12
@@ -52,43 +61,43 @@ class Threat:
     scale: np.ndarray
     rules: Rules
     choices: Choices
-    values: dict
+    values: dict[Any, Any]
     reach: float
     room: float
 
     @cached_property
-    def fixed(self):
+    def fixed(self) -> np.ndarray:
         """Positions of the features that no ball moves: those without a unit, and those that are fixed."""
         return np.union1d(self.rules.fixed, np.flatnonzero(self.scale == 0))
 
     @cached_property
-    def free(self):
+    def free(self) -> np.ndarray:
         """Positions of the features that may take any value in between."""
         groups = [group.members for group in self.rules.one_hot]
         bound = np.concatenate([self.fixed, self.rules.integer, *groups]).astype(int)
         return np.setdiff1d(np.arange(len(self.scale)), bound)
 
     @cached_property
-    def unit(self):
+    def unit(self) -> np.ndarray:
         """`scale`, with 1 for the features that have none."""
         return np.where(self.scale == 0, 1, self.scale)
 
     @property
-    def moves_numbers(self):
+    def moves_numbers(self) -> bool:
         """Whether some number may move."""
         return len(self.fixed) < len(self.scale)
 
     @property
-    def scaled(self):
+    def scaled(self) -> bool:
         """Whether the user said what a unit is in each feature."""
         return self.model.scale is not None
 
     @property
-    def roundoff(self):
+    def roundoff(self) -> float:
         """Relative error of a rounding in the least precise arithmetic that rows are asked about in."""
         return self.table.roundoff
 
-    def box(self, X):
+    def box(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the smallest and largest values each entry of the clean rows `X` may take."""
         low, high = _round_up(self.rules.low, X.dtype), -_round_up(-self.rules.high, X.dtype)
         low, high = np.minimum(low, X), np.maximum(high, X)
@@ -98,14 +107,16 @@ class Threat:
         return low, high
 
     @cached_property
-    def _has_box(self):
+    def _has_box(self) -> bool:
         bounded = np.isfinite(self.rules.low).any() or np.isfinite(self.rules.high).any()
         return bounded or any(map(len, (self.fixed, self.rules.increasing, self.rules.decreasing)))
 
-    def ball(self, X, eps, rows, *, device, dtype):
+    def ball(
+        self, X: np.ndarray, eps: np.ndarray, rows: np.ndarray, *, device: Any, dtype: torch.dtype
+    ) -> Ball:
         """Return the `Ball` around each row in `X`, as tensors."""
 
-        def tensor(array):
+        def tensor(array: np.ndarray) -> Tensor:
             return as_tensor(np.ascontiguousarray(array), device=device, dtype=dtype)
 
         low, high = self.box(X) if self._has_box or np.isnan(X).any() else (None, None)
@@ -122,42 +133,44 @@ class Threat:
             missing=torch.as_tensor(np.isnan(X), device=device) if np.isnan(X).any() else None,
         )
 
-    def distance(self, X, X_clean):
+    def distance(self, X: np.ndarray, X_clean: np.ndarray) -> np.ndarray:
         """Return the length of each row's perturbation in the norm, in units of `scale`, categories aside."""
         with np.errstate(over="ignore"):
             return np.linalg.norm(self._moved(X, X_clean) / self.unit, ord=self.norm, axis=1)
 
-    def l2_norm(self, X, X_clean):
+    def l2_norm(self, X: np.ndarray, X_clean: np.ndarray) -> np.ndarray:
         """Return the Euclidean length of each row's perturbation, categories aside."""
         with np.errstate(over="ignore"):
             return np.linalg.norm(self._moved(X, X_clean), axis=1)
 
-    def n_changes(self, X, X_clean):
+    def n_changes(self, X: np.ndarray, X_clean: np.ndarray) -> np.ndarray:
         """Return how many categories, booleans and missing values of each row are others."""
         return self._changed(X, X_clean).sum(axis=1)
 
-    def moves(self, X, X_clean):
+    def moves(self, X: np.ndarray, X_clean: np.ndarray) -> np.ndarray:
         """Return by how much each number moved, in units of `scale`, and inf for categories that changed."""
         moves = self._moved(X, X_clean) / self.unit
         moves[self._changed(X, X_clean)] = np.inf
         return moves
 
-    def _changed(self, X, X_clean):
+    def _changed(self, X: np.ndarray, X_clean: np.ndarray) -> NDArray[np.bool_]:
         differs = (X_clean != X) & ~(np.isnan(X) & np.isnan(X_clean))
         is_change = np.isnan(X) | np.isnan(X_clean)
         is_change[:, self._coded] = True
         return differs & is_change
 
     @cached_property
-    def _coded(self):
+    def _coded(self) -> np.ndarray:
         return np.flatnonzero(self.scale == 0)
 
-    def _moved(self, X, X_clean):
+    def _moved(self, X: np.ndarray, X_clean: np.ndarray) -> np.ndarray:
         moved = np.nan_to_num(X.astype(float) - X_clean, nan=0.0, posinf=np.inf, neginf=-np.inf)
         moved[:, self._coded] = 0
         return moved
 
-    def settle(self, X, base, eps, rows):
+    def settle(
+        self, X: np.ndarray, base: np.ndarray, eps: float | np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, NDArray[np.bool_]]:
         """Return `X` as rows that obey everything, and which of them do.
 
         Ball and bounds are enforced once more, in the precision of the data; the rest is verified.
@@ -183,14 +196,14 @@ class Threat:
         good = same.all(axis=1) & ~np.isinf(X).any(axis=1) & near & self.rules.obeyed(X)
         return X, good & self._related(X, rows, good)
 
-    def _projected(self, X, base):
+    def _projected(self, X: Any, base: Any) -> np.ndarray:
         projected = np.asarray(self.rules.project(X.copy(), base.copy()), dtype=base.dtype)
         if projected.shape != base.shape:
             rule = f"a callable that returns rows of shape {base.shape}"
             raise parameter_error(self.model, "project", rule, projected.shape, ValueError)
         return projected
 
-    def _related(self, X, rows, good):
+    def _related(self, X: np.ndarray, rows: np.ndarray, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tell for which of the `good` rows the user's relations hold."""
         if not self.rules.relations or not good.any():
             return good
@@ -199,7 +212,7 @@ class Threat:
         holds[good] = related(self.model, self.rules.relations, restored, int(good.sum()))
         return holds
 
-    def _inside(self, X, base, eps):
+    def _inside(self, X: np.ndarray, base: np.ndarray, eps: np.ndarray) -> np.ndarray:
         """Return points pulled into their balls, each entry rounded towards that of `base`."""
         moved = X.astype(float) - base
         if self.norm == np.inf:
@@ -214,7 +227,7 @@ class Threat:
         X[over] = _move(base[over], moved)
         return X
 
-    def _share_inside(self, moved, eps):
+    def _share_inside(self, moved: np.ndarray, eps: np.ndarray) -> np.ndarray:
         """Return the share of the moves of free features that fits into the ball beside all others."""
         others = np.delete(moved, self.free, axis=1)
         spent = np.linalg.norm(others, ord=self.norm, axis=1) ** self.norm
@@ -222,7 +235,7 @@ class Threat:
         length = np.linalg.norm(moved[:, self.free], ord=self.norm, axis=1)
         return np.divide(left * (1 - _SLACK), length, out=np.ones(len(moved)), where=length > left)
 
-    def whole_steps(self, eps, at_most):
+    def whole_steps(self, eps: float, at_most: int) -> np.ndarray | None:
         """Return all moves within `eps` where numbers are whole, (n_moves, n_features), nearest first.
 
         None where some number may take any value, or where there would be more than `at_most`.
@@ -241,7 +254,7 @@ class Threat:
         order = np.argsort(length, kind="stable")
         return steps[order[length[order] <= eps * (1 + _SLACK)]]
 
-    def snap(self, x, ball):
+    def snap(self, x: Tensor, ball: Ball) -> Tensor:
         """Return the nearest rows with whole numbers and groups that are still in the ball."""
         moved = self._rounded(x, ball, torch.round, switch=True)
         for rounding, switch in ((torch.round, False), (torch.trunc, False)):
@@ -251,7 +264,7 @@ class Threat:
             moved = torch.where(outside[:, None], self._rounded(x, ball, rounding, switch=switch), moved)
         return moved
 
-    def _rounded(self, x, ball, rounding, *, switch):
+    def _rounded(self, x: Tensor, ball: Ball, rounding: Callable[..., Any], *, switch: bool) -> Tensor:
         x = x.clone()
         integer = torch.as_tensor(self.rules.integer, device=x.device)
         centre = ball.centre[:, integer]
@@ -265,7 +278,7 @@ class Threat:
         return torch.where(undone, ball.centre, inside)
 
 
-def _one_hot(values, group):
+def _one_hot(values: Tensor, group: Group) -> Tensor:
     """Return the nearest one-hot rows, or rows of zeros where these are allowed and nearer."""
     nearest = torch.nn.functional.one_hot(values.argmax(dim=1), len(group.members)).to(values)
     if group.may_be_empty:
@@ -273,7 +286,9 @@ def _one_hot(values, group):
     return nearest
 
 
-def resolve_threat(owner, model, table, *, check_rows=True):
+def resolve_threat(
+    owner: object, model: ThreatModel | None, table: Table, *, check_rows: bool = True
+) -> Threat:
     """Check a `ThreatModel`, or None, and return the `Threat` that it means for `table`."""
     model = ThreatModel() if model is None else model
     if not isinstance(model, ThreatModel):
@@ -306,14 +321,14 @@ def resolve_threat(owner, model, table, *, check_rows=True):
     return Threat(model, table, norm, scale, rules, choices, values, float(reach), float(room))
 
 
-def _move(X, moved):
+def _move(X: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """Return ``X + moved`` in the precision of `X`, each entry rounded towards `X`."""
     there = (X + moved).astype(X.dtype)
     too_far = np.abs(there.astype(float) - X) > np.abs(moved)
     return np.where(too_far, np.nextafter(there, X), there)
 
 
-def _round_up(values, dtype):
+def _round_up(values: np.ndarray, dtype: Any) -> np.ndarray:
     """Return `values` in a type that may hold fewer digits, none of them smaller than it was."""
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype)

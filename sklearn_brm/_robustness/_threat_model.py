@@ -1,13 +1,20 @@
 """What an attacker may do to a row, said once for every function: `ThreatModel`."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from .._base import DocLinkMixin
 from ._table import Table
 from ._units import LearnedUnits, resolve_norm, spread_of, unit_words
+
+if TYPE_CHECKING:
+    from ._description import ThreatDescription
 
 # Floating columns of no more whole numbers than this hold a choice, not a quantity.
 _FEW_VALUES = 2
@@ -107,25 +114,25 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        norm=np.inf,
+        norm: float = np.inf,
         *,
-        scale=None,
-        reference_X=None,
-        bounds=None,
-        mutable=None,
-        fixed=None,
-        integer="auto",
-        categorical="auto",
-        transitions=None,
-        max_changes=1,
-        change_costs=None,
-        one_hot=None,
-        increasing=None,
-        decreasing=None,
-        missing="fixed",
-        relations=None,
-        project=None,
-    ):
+        scale: str | float | Mapping[Any, float] | ArrayLike | None = None,
+        reference_X: ArrayLike | None = None,
+        bounds: str | tuple[Any, Any] | Mapping[Any, Any] | None = None,
+        mutable: Sequence[Any] | ArrayLike | None = None,
+        fixed: Sequence[Any] | ArrayLike | None = None,
+        integer: str | Sequence[Any] | ArrayLike | None = "auto",
+        categorical: str | Sequence[Any] | Mapping[Any, Any] | ArrayLike | None = "auto",
+        transitions: Mapping[Any, Any] | None = None,
+        max_changes: int | None = 1,
+        change_costs: Mapping[Any, Any] | None = None,
+        one_hot: Sequence[Any] | None = None,
+        increasing: Sequence[Any] | ArrayLike | None = None,
+        decreasing: Sequence[Any] | ArrayLike | None = None,
+        missing: str = "fixed",
+        relations: Sequence[str | Callable[..., Any]] | None = None,
+        project: Callable[[np.ndarray, np.ndarray], ArrayLike] | None = None,
+    ) -> None:
         self.norm = norm
         self.scale = scale
         self.reference_X = reference_X
@@ -145,7 +152,15 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         self.project = project
 
     @classmethod
-    def from_data(cls, X, *, norm=np.inf, scale="std", bounds="data", **rules):
+    def from_data(
+        cls,
+        X: ArrayLike,
+        *,
+        norm: float = np.inf,
+        scale: str | float | Mapping[Any, float] | ArrayLike | None = "std",
+        bounds: str | tuple[Any, Any] | Mapping[Any, Any] | None = "data",
+        **rules: Any,
+    ) -> Self:
         """Infer from data what each column is, and learn its scale and its bounds.
 
         Parameters
@@ -205,14 +220,14 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
             inferred["scale"] = LearnedUnits(units | {key[j]: 1.0 for j in members}, scale)
         return cls(norm, **(inferred | rules))
 
-    def size_words(self):
+    def size_words(self) -> str:
         """Return what `eps` measures, in words: the norm and the unit."""
         words = {np.inf: "largest change of a feature", 2: "Euclidean length", 1: "sum of changes"}
         unit = unit_words(self.scale)
         preposition = "" if self.scale is None else "in "
         return f"{words[resolve_norm(self, self.norm)]}, {preposition}{unit}"
 
-    def limit_words(self, eps):
+    def limit_words(self, eps: float) -> str:
         """Return in a line what an attacker may do within `eps`: norm, size and unit, and which rules hold.
 
         Parameters
@@ -228,7 +243,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         size = f"{words[resolve_norm(self, self.norm)]} up to {eps:.3g} {unit_words(self.scale)}"
         return "; ".join([size, *self._rule_words()])
 
-    def _rule_words(self):
+    def _rule_words(self) -> list[str]:
         """Return the names of the rules that were set, in the order of the parameters."""
         words = [] if self.bounds is None else [f"bounds {_short(self.bounds)}"]
         if isinstance(self.categorical, dict) and self.categorical:
@@ -246,7 +261,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         words += [name for name in names if getattr(self, name) is not None]
         return words if self.missing == "fixed" else [*words, f"missing {self.missing}"]
 
-    def describe(self, X=None):
+    def describe(self, X: ArrayLike | None = None) -> ThreatDescription:
         """Return the table of what an attacker may do to each column.
 
         Parameters
@@ -264,7 +279,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         return describe(self, X)
 
 
-def _named(owner, table, rules):
+def _named(owner: object, table: Table, rules: dict[str, Any]) -> list[Any]:
     """Return the columns of numbers that `rules` call categories."""
     named = rules.get("categorical")
     if named is None or isinstance(named, str):
@@ -273,11 +288,11 @@ def _named(owner, table, rules):
     return [int(j) for j in table.features(owner.__name__, "categorical", named) if table.is_number[j]]
 
 
-def _is_whole(values):
+def _is_whole(values: np.ndarray) -> bool:
     return len(values) > 0 and bool((values % 1 == 0).all())
 
 
-def _short(bounds):
+def _short(bounds: Any) -> str:
     """Return two numbers as they are, and a word for bounds by column."""
     if isinstance(bounds, str):
         return f"of the {bounds}"

@@ -1,10 +1,16 @@
 """What one unit of eps is in each column, and what the norm of a ball is called."""
 
+from __future__ import annotations
+
 import numbers
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._base import owner_name, parameter_error
+
+if TYPE_CHECKING:
+    from ._table import Table
 
 _NORM_WORDS = {"inf": np.inf, "linf": np.inf, "l2": 2.0, "l1": 1.0}
 _SPREADS = {
@@ -18,15 +24,15 @@ _UNIT_WORDS = {"std": "standard deviations", "range": "ranges", "iqr": "interqua
 class LearnedUnits(dict):
     """The unit of each column, with the word for the spread that they were learned from."""
 
-    def __init__(self, units, word):
+    def __init__(self, units: dict[int, float], word: str) -> None:
         super().__init__(units)
         self.word = word
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self), self.word)
 
 
-def unit_words(scale):
+def unit_words(scale: Any) -> str:
     """Return in words what `eps` counts."""
     if scale is None:
         return "raw units"
@@ -34,7 +40,7 @@ def unit_words(scale):
     return _UNIT_WORDS.get(word, "units of scale") if isinstance(word, str) else "units of scale"
 
 
-def resolve_norm(owner, norm):
+def resolve_norm(owner: object, norm: float) -> float:
     """Return inf, 2 or 1 for a number or the usual word for it."""
     if isinstance(norm, str) and norm.lower() in _NORM_WORDS:
         return _NORM_WORDS[norm.lower()]
@@ -44,7 +50,7 @@ def resolve_norm(owner, norm):
     return float(norm)
 
 
-def resolve_scale(owner, scale, reference, table):
+def resolve_scale(owner: object, scale: Any, reference: Table | None, table: Table) -> np.ndarray:
     """Return the unit of each column of `table`; 0 where it does not move."""
     n_features = table.n_features
     if scale is None:
@@ -69,7 +75,7 @@ def resolve_scale(owner, scale, reference, table):
     return unit
 
 
-def spread_of(owner, table, word):
+def spread_of(owner: object, table: Table, word: str) -> np.ndarray:
     """Return the spread of each column that a word asks for; 0 for constant ones."""
     if word not in _SPREADS:
         rule = f"None, {', '.join(map(repr, _SPREADS))}, a number or numbers by column"
@@ -77,7 +83,7 @@ def spread_of(owner, table, word):
     return _SPREADS[word](table)
 
 
-def needed(owner, name, value, reference):
+def needed(owner: object, name: str, value: Any, reference: Table | None) -> Table:
     """Return the reference, or say that `value` cannot be learned without one."""
     if reference is None:
         raise ValueError(

@@ -1,13 +1,19 @@
 """PowerLawSpectrum: measure how fast the covariance eigenvalues of a representation fall."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from .._base import (
     DocLinkMixin,
@@ -37,6 +43,9 @@ from ..functional.spectra import (
     sample_eigenvalues,
 )
 from ._rules import check_window, known_method
+
+if TYPE_CHECKING:
+    from ..functional.spectra import LawComparison, PowerLawFit
 
 _DTYPES = [np.float64, np.float32]
 # What partial_fit removes; measure brings back all but those of the resampled rows.
@@ -160,6 +169,22 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
     (1.0, (1, 50))
     """
 
+    eigenvalues_: NDArray[np.float64]
+    exponent_: float
+    exponent_stderr_: float
+    exponent_interval_: tuple[float, float]
+    exponent_bias_: float
+    intercept_: float
+    r2_: float
+    window_: tuple[int, int]
+    n_window_: int
+    effective_rank_: float
+    participation_ratio_: float
+    n_samples_seen_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    _covariance: StreamingCovariance | None
+
     _parameter_rules = MappingProxyType(
         {
             "window": check_window,
@@ -176,17 +201,17 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
 
     def __init__(
         self,
-        window="auto",
+        window: tuple[int, int] | str = "auto",
         *,
-        method="ols",
-        n_components=None,
-        confidence=0.95,
-        n_bootstrap=0,
-        n_shuffles=5,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        method: str = "ols",
+        n_components: int | None = None,
+        confidence: float = 0.95,
+        n_bootstrap: int = 0,
+        n_shuffles: int = 5,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.window = window
         self.method = method
         self.n_components = n_components
@@ -197,7 +222,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None, *, X_repeat=None):
+    def fit(self, X: ArrayLike, y: object = None, *, X_repeat: ArrayLike | None = None) -> Self:
         """Measure the spectrum of the covariance of X.
 
         Parameters
@@ -216,7 +241,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             The fitted estimator.
         """
         check_parameters(self)
-        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        X = cast(np.ndarray, validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2))
         self._check_shape(*X.shape)
         rows, device = as_tensor(X), self._device()
         repeat = None if X_repeat is None else as_tensor(self._check_repeat(X, X_repeat), device=device)
@@ -229,7 +254,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             self._fit_repeats(rows.to(device), repeat)
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Add rows to the covariance, of which `measure` then makes the results.
 
         Chunks of any size give the spectrum of all rows together, to rounding. `fit` starts anew, and
@@ -249,7 +274,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         """
         check_parameters(self)
         first_call = not hasattr(self, "n_samples_seen_")
-        X = validate_data(self, X, dtype=_DTYPES, reset=first_call)
+        X = cast(np.ndarray, validate_data(self, X, dtype=_DTYPES, reset=first_call))
         self._check_shape(None, X.shape[1])
         device = self._device()
         if first_call:
@@ -260,7 +285,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         self.n_samples_seen_ = covariance.n_samples
         return self
 
-    def measure(self):
+    def measure(self) -> Self:
         """Measure the spectrum of all rows so far, from the covariance that `partial_fit` has collected.
 
         Call it after the last chunk, or after any chunk: more may follow. Called after another `window`,
@@ -290,7 +315,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         self._measure_covariance()
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return X unchanged.
 
         Parameters
@@ -306,7 +331,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         check_is_fitted(self)
         return validate_data(self, X, dtype=_DTYPES, reset=False)
 
-    def compare_laws(self):
+    def compare_laws(self) -> LawComparison:
         """Compare the power law with other laws for the same eigenvalues, those in `window_`.
 
         Finite samples bend a power law, so that a broken one may be best by a small lead.
@@ -321,24 +346,24 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         check_is_fitted(self)
         return compare_laws(self.eigenvalues_, self.window_)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # Only names that are missing come here. Nothing is computed: `hasattr` and displays ask, too.
         waiting = name in _MEASURED and "n_samples_seen_" in self.__dict__
         advice = ": call measure() after partial_fit" if waiting else ""
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{advice}")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _as_torch(self, *, device, dtype):
+    def _as_torch(self, *, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
         return sequence()
 
-    def _device(self):
+    def _device(self) -> torch.device:
         return float64_device(resolve_device(self, self.device))
 
-    def _check_shape(self, n_samples, n_features):
+    def _check_shape(self, n_samples: int | None, n_features: int) -> None:
         n_eigenvalues = n_features if n_samples is None else min(n_samples, n_features)
         limits = f"n_features={n_features}" if n_samples is None else f"{n_samples=}, {n_features=}"
         if self.n_components is not None and self.n_components > n_eigenvalues:
@@ -348,7 +373,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             rule = f"'auto' or (first, last) with first below the number of eigenvalues ({limits})"
             raise parameter_error(self, "window", rule, self.window, ValueError)
 
-    def _check_repeat(self, X, X_repeat):
+    def _check_repeat(self, X: Any, X_repeat: Any) -> np.ndarray:
         X_repeat = validate_data(self, X_repeat, dtype=_DTYPES, reset=False)
         if len(X_repeat) != len(X):
             raise ValueError(
@@ -356,7 +381,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             )
         return X_repeat
 
-    def _kept_covariance(self, call):
+    def _kept_covariance(self, call: str) -> StreamingCovariance:
         if self._covariance is None:
             raise ValueError(
                 f"{call} cannot go on from a fit on repeats or on fewer rows than features, which keeps no "
@@ -364,11 +389,11 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             )
         return self._covariance
 
-    def _forget_results(self):
+    def _forget_results(self) -> None:
         for name in (*_MEASURED, *_RESAMPLED):
             self.__dict__.pop(name, None)
 
-    def _fit_rows(self, rows, device):
+    def _fit_rows(self, rows: Tensor, device: torch.device) -> None:
         n_samples, n_features = rows.shape
         if n_samples >= n_features:
             # The rows reach the device block by block, so that it need not hold all of them.
@@ -381,21 +406,23 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
             rng = seeded_generator(self, self.random_state)
             self._bootstrap(bootstrap_exponent, rows.to(device), line, rng=rng)
 
-    def _measure_covariance(self):
-        covariance = self._covariance
+    def _measure_covariance(self) -> PowerLawFit:
+        covariance = self._kept_covariance("measure")
         # The mean of equal numbers is right to rounding only.
         rounding = 10 * torch.finfo(torch.float64).eps * covariance.mean.abs()
         n_constant = int((covariance.variances() <= rounding**2).sum())
         return self._store_results(covariance.eigenvalues(), n_constant)
 
-    def _fit_repeats(self, rows, repeat):
+    def _fit_repeats(self, rows: Tensor, repeat: Tensor) -> None:
         random_state = seeded_generator(self, self.random_state)
         eigenvalues = cv_pca(rows, repeat, n_shuffles=int(self.n_shuffles), rng=random_state).mean(axis=0)
         line = self._store_results(eigenvalues, n_constant=0)
         if self.n_bootstrap:
             self._bootstrap(bootstrap_cv_exponent, rows, repeat, line, rng=random_state)
 
-    def _bootstrap(self, resample, *data, rng):
+    def _bootstrap(
+        self, resample: Callable[..., Any], *data: PowerLawFit | Tensor, rng: np.random.RandomState
+    ) -> None:
         bootstrap = resample(
             *data,
             method=self.method,
@@ -407,7 +434,7 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         self.exponent_interval_ = bootstrap.interval
         self.exponent_bias_ = bootstrap.bias
 
-    def _store_results(self, eigenvalues, n_constant):
+    def _store_results(self, eigenvalues: np.ndarray, n_constant: int) -> PowerLawFit:
         """Store and return what follows from the eigenvalues, and warn of what makes it doubtful."""
         kept = eigenvalues[: self.n_components]
         sizes = {"n_samples": self.n_samples_seen_, "n_features": self.n_features_in_}
@@ -426,7 +453,9 @@ class PowerLawSpectrum(OneToOneFeatureMixin, DocLinkMixin, TransformerMixin, Bas
         return fit
 
 
-def _doubts(fit, *, n_samples, n_features, n_eigenvalues, n_constant):
+def _doubts(
+    fit: PowerLawFit, *, n_samples: int, n_features: int, n_eigenvalues: int, n_constant: int
+) -> Iterator[str]:
     """Yield a phrase for each reason to distrust a fit."""
     n_varying = n_features - n_constant
     if n_samples < 3 * n_varying:

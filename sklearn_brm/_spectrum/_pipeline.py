@@ -2,10 +2,15 @@
 
 import copy
 import numbers
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
 from .._base import (
@@ -34,7 +39,7 @@ _OWNER = "pipeline_spectra"
 _CHUNK_ROWS = 4096
 
 
-def _check_widths(owner, name, value):
+def _check_widths(owner: object, name: str, value: list[float] | None) -> None:
     for width in _as_list(value):
         check_number(owner, name, width, "[1, inf)", kind=numbers.Integral)
 
@@ -54,18 +59,18 @@ _PARAMETER_RULES = MappingProxyType(
 
 
 def pipeline_spectra(
-    pipeline,
-    X,
+    pipeline: BaseEstimator,
+    X: ArrayLike,
     *,
-    widths=None,
-    window="auto",
-    noise_window=None,
-    method="ols",
-    white_noise=True,
-    device="auto",
-    random_state=None,
-    verbose=0,
-):
+    widths: Sequence[int] | None = None,
+    window: tuple[int, int] | str = "auto",
+    noise_window: tuple[int, int] | str | None = None,
+    method: str = "ols",
+    white_noise: bool = True,
+    device: str | torch.device = "auto",
+    random_state: int | np.random.RandomState | None = None,
+    verbose: int = 0,
+) -> dict[str, list[Any]]:
     """Measure the covariance spectrum of the input and of every layer of a fitted Pipeline.
 
     The rows of X, and standard normal rows of the same shape, are passed through the steps. Each step's
@@ -147,7 +152,10 @@ def pipeline_spectra(
     array = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2, input_name="X")
     windows = {"data": window, "white noise": window if noise_window is None else noise_window}
     rng = seeded_generator(_OWNER, random_state)
-    makers = {"data": lambda rows: rows, "white noise": partial(_white_noise, rng=rng)}
+    makers: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "data": lambda rows: rows,
+        "white noise": partial(_white_noise, rng=rng),
+    }
     records = []
     for source in windows if white_noise else ["data"]:
         starts = progress(range(0, len(array), _CHUNK_ROWS), verbose=verbose, description=f"{source} spectra")
@@ -160,25 +168,27 @@ def pipeline_spectra(
     return {column: [record[column] for record in records] for column in records[0]}
 
 
-def _check_parameters(**parameters):
+def _check_parameters(**parameters: Any) -> None:
     for name, rule in _PARAMETER_RULES.items():
         rule(_OWNER, name, parameters[name])
 
 
-def _as_list(widths):
+def _as_list(widths: Any) -> list[np.float64]:
     return [] if widths is None else list(np.atleast_1d(widths))
 
 
-def _white_noise(rows, rng):
+def _white_noise(rows: Any, rng: np.random.RandomState) -> np.ndarray:
     return rng.standard_normal(rows.shape).astype(rows.dtype)
 
 
-def _like(X, rows):
+def _like(X: Any, rows: Any) -> Any:
     """Give rows the column names of `X`, so that steps fitted on a frame find their columns."""
     return type(X)(rows, columns=X.columns) if hasattr(X, "columns") else rows
 
 
-def _covariances(pipeline, chunks, device):
+def _covariances(
+    pipeline: BaseEstimator, chunks: Iterator[Any], device: torch.device
+) -> dict[tuple[str, str], StreamingCovariance]:
     """Return the covariance of every layer by (step, layer), over all chunks."""
     covariances = {}
     for chunk in chunks:
@@ -190,7 +200,7 @@ def _covariances(pipeline, chunks, device):
     return covariances
 
 
-def _layers(pipeline, rows):
+def _layers(pipeline: BaseEstimator, rows: Any) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (step, layer, representation) along a Pipeline."""
     yield "input", "input", rows
     for name, step in getattr(pipeline, "steps", [(type(pipeline).__name__.lower(), pipeline)]):
@@ -207,7 +217,7 @@ def _layers(pipeline, rows):
         yield name, "output" if bare is None else "activation", rows
 
 
-def _hidden_layers(name, step, rows):
+def _hidden_layers(name: str, step: Any, rows: Any) -> Iterator[tuple[str, str, np.ndarray]]:
     n_hidden = len(step.coefs_) - 1
     for i in range(n_hidden):
         number = f" {i + 1}" if n_hidden > 1 else ""
@@ -215,14 +225,16 @@ def _hidden_layers(name, step, rows):
         yield name, f"activation{number}", step.hidden(rows, layer=i, activation=True)
 
 
-def _without_activation(step):
+def _without_activation(step: Any) -> BaseEstimator | None:
     """Return a transformer that stops before its rectified power, or None if it has none."""
     if getattr(step, "power", None) is None:
         return None
     return copy.copy(step).set_params(power=None)
 
 
-def _rows(covariance, cuts, window, method):
+def _rows(
+    covariance: StreamingCovariance, cuts: list[int], window: tuple[int, int] | str, method: str
+) -> Iterator[dict[str, float]]:
     """Yield the columns of a table for a layer cut to several widths."""
     matrix, n_samples = covariance.covariance(), covariance.n_samples
     for width in [*(cut for cut in cuts if cut < len(matrix)), len(matrix)]:

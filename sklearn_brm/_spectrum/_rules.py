@@ -1,13 +1,14 @@
 """What may be said about a fit: its method and its window of ranks."""
 
 import numbers
+from typing import Any
 
 from .._base import one_of, parameter_error
 
 known_method = one_of("ols", "weighted", "robust")
 
 
-def check_window(owner, name, value, *, also=()):
+def check_window(owner: object, name: str, value: str | tuple[Any, ...] | None, *, also: Any = ()) -> None:
     """Raise unless `value` is "auto", two ranks, or one of the literals in `also`."""
     if any(value is literal for literal in also) or (isinstance(value, str) and value == "auto"):
         return

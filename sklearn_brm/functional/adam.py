@@ -1,6 +1,7 @@
 """Adam in few operations, which small networks spend more time on than on arithmetic."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,15 +30,15 @@ class Adam(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-    ):
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
-    def step(self, closure: Callable | None = None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient; return what `closure`, which sets them, returns."""
         loss = None
         if closure is not None:
@@ -54,7 +55,7 @@ class Adam(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     self._update(parameter, group)
 
-    def _update(self, parameter: Tensor, group: dict) -> None:
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
@@ -69,7 +70,7 @@ class Adam(torch.optim.Optimizer):
             weight.addcdiv_(mean, square.sqrt().div_(root).add_(group["eps"]), value=-step_size)
 
 
-def _blocks(tensors):
+def _blocks(tensors: tuple[Any, ...]) -> Iterable[tuple[Tensor, ...]]:
     first = tensors[0]
     if first.device.type != "cpu" or first.numel() <= _BLOCK:
         return [tensors]

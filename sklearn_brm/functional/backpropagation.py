@@ -75,13 +75,13 @@ def backpropagate(
     return loss, scores, preactivations, weight_gradients, bias_gradients
 
 
-def _cross_entropy(log_probabilities, y, sample_weight):
+def _cross_entropy(log_probabilities: Tensor, y: Tensor, sample_weight: Tensor | None) -> Tensor:
     if sample_weight is None:
         return nll_loss(log_probabilities, y)
     return nll_loss(log_probabilities, y, reduction="none") @ sample_weight / len(y)
 
 
-def _outer(inputs, delta, out):
+def _outer(inputs: Tensor, delta: Tensor, out: Tensor) -> None:
     if delta.shape[1] < _FEW_OUTPUTS and inputs.shape[1] >= _MANY_INPUTS:
         out.copy_((delta.T @ inputs).T)
     else:

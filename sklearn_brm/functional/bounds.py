@@ -53,6 +53,9 @@ class LinearBounds:
         If no bounds are known of a layer; the message names it, and the step it comes from.
     """
 
+    box: tuple[Tensor, Tensor]
+    last: int
+
     def __init__(self, module: nn.Module, ball: Ball, n_steps: int = 0):
         self.ball, self.n_steps = ball, n_steps
         self.box = ball.extent()

@@ -1,9 +1,10 @@
 """Piecewise linear interpolation with gradients."""
 
 import torch
+from torch import Tensor
 
 
-def interpolate(x, knots, values):
+def interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """Interpolate as `numpy.interp` does, differentiably in `x`.
 
     `x` is (n_features, n) and `knots`, which never fall, are (n_features, n_knots). `values` are

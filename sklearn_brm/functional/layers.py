@@ -10,6 +10,7 @@ output by itself, `relax` bounds sums of outputs by a linear function of the inp
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,10 @@ class Layer(nn.Module):
     >>> Shift(offset=torch.ones(2))(torch.zeros(1, 2))
     tensor([[-1., -1.]])
     """
+
+    if TYPE_CHECKING:
+        # Buffers are attributes by the names that they were handed in by: tensors, lists of them, or None.
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, **buffers: Tensor | Iterable[Tensor] | None):
         super().__init__()
@@ -231,6 +236,9 @@ class Stretch(Columnwise):
 class Clamp(Monotone):
     """What lies outside ``[low, high]`` is put on its end; the gradient is zero there."""
 
+    low: float
+    high: float
+
     def __init__(self, low: float, high: float):
         super().__init__()
         self.low, self.high = float(low), float(high)
@@ -246,6 +254,8 @@ class Clamp(Monotone):
 
 class Rectifier(Monotone):
     """``max(0, X) ** power``."""
+
+    power: float
 
     def __init__(self, power: float = 1.0):
         super().__init__()
@@ -356,7 +366,10 @@ class Function(Layer):
         Handed to it with each batch.
     """
 
-    def __init__(self, function: Callable[..., Tensor], **kwargs):
+    function: Callable[..., Tensor]
+    kwargs: dict[str, Any]
+
+    def __init__(self, function: Callable[..., Tensor], **kwargs: Any) -> None:
         super().__init__()
         self.function, self.kwargs = function, kwargs
 
@@ -372,6 +385,8 @@ class Function(Layer):
 
 class RowNorm(Layer):
     """Each row divided by its `order`-norm; rows of zeros stay, with the gradient of the identity."""
+
+    order: float
 
     def __init__(self, order: float):
         super().__init__()
@@ -425,6 +440,8 @@ class RowNorm(Layer):
 
 class Append(Linear):
     """A constant beside the columns."""
+
+    constant: float
 
     def __init__(self, constant: float):
         super().__init__()
@@ -483,6 +500,9 @@ class Concat(Layer):
     ----------
     parts : dict of str to Module
     """
+
+    names: list[str]
+    parts: torch.nn.ModuleList
 
     def __init__(self, parts: dict[str, nn.Module]):
         super().__init__()

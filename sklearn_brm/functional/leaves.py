@@ -104,7 +104,7 @@ class TreeEnsemble:
         return 8 * (len(sizes) + 4) * float(np.finfo(float).eps) * total
 
     @cached_property
-    def _levels(self):
+    def _levels(self) -> list[np.ndarray]:
         """Nodes by depth, without the roots."""
         depth = np.zeros(len(self.parent), dtype=int)
         above = self.parent
@@ -127,7 +127,7 @@ class TreeEnsemble:
         """
         return self._reached(lower, upper, self.may_low, self.may_high)
 
-    def _reached(self, lower, upper, low, high):
+    def _reached(self, lower: np.ndarray, upper: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         out = np.empty((len(lower), len(self.leaf)), dtype=bool)
         missing = np.isnan(lower).any()
         for rows in _chunks(len(lower), len(self.parent)):
@@ -160,10 +160,10 @@ class TreeEnsemble:
         return lower[leaves], upper[leaves]
 
     @cached_property
-    def _all_boxes(self):
+    def _all_boxes(self) -> list[tuple[np.ndarray, np.ndarray]]:
         return [self._boxes(np.arange(len(self.leaf)), sure) for sure in (False, True)]
 
-    def _boxes(self, leaves, sure):
+    def _boxes(self, leaves: np.ndarray, sure: bool) -> tuple[np.ndarray, np.ndarray]:
         low, high = (self.sure_low, self.sure_high) if sure else (self.may_low, self.may_high)
         lower = np.full((len(leaves), self.n_features), -np.inf)
         upper = np.full((len(leaves), self.n_features), np.inf)
@@ -202,12 +202,12 @@ class TreeEnsemble:
         """Return the number of the class of the largest score of each row."""
         return self._largest(self.scores(X))
 
-    def _largest(self, scores):
+    def _largest(self, scores: np.ndarray) -> np.ndarray:
         if self.ties_to_last:
             return scores.shape[1] - 1 - scores[:, ::-1].argmax(axis=1)
         return scores.argmax(axis=1)
 
-    def _edges(self, y, j):
+    def _edges(self, y: int, j: int) -> tuple[float, float]:
         """Return above and below which difference of two undivided scores class y surely wins and loses."""
         if not self.exact:
             return self.slack, -self.slack
@@ -244,7 +244,7 @@ class Region:
     scale: np.ndarray | None = None
     whole: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not math.isinf(self.norm) and (self.centre is None or self.eps is None):
             raise ValueError(f"norm={self.norm} needs 'centre' and 'eps': a box says nothing about the ball.")
 
@@ -276,7 +276,7 @@ class Region:
 
     def gaps(self, row: int, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
         """Return how far boxes in the box of one row are from the row in each feature, in units of scale."""
-        centre = np.nan_to_num(self.centre[row])
+        centre = np.nan_to_num(np.asarray(self.centre)[row])
         return np.maximum(np.maximum(lower - centre, centre - upper), 0) * _units(self.scale)
 
     def distances(self, row: int, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
@@ -488,24 +488,24 @@ def nearest_wrong_leaf(
     return radii, points
 
 
-def _starts(groups):
+def _starts(groups: np.ndarray) -> np.ndarray:
     """Return where each of several rising numbers begins."""
     begins = np.ones(len(groups), dtype=bool)
     np.not_equal(groups[1:], groups[:-1], out=begins[1:])
     return np.flatnonzero(begins)
 
 
-def _sizes(starts, n):
+def _sizes(starts: np.ndarray, n: int) -> np.ndarray:
     """Return how long groups with these beginnings are among n."""
     return np.append(starts[1:], n)[: len(starts)] - starts
 
 
-def _chunks(n_rows, width):
+def _chunks(n_rows: int, width: int) -> list[slice]:
     size = max(1, _CHUNK // max(1, width))
     return [slice(start, start + size) for start in range(0, n_rows, size)]
 
 
-def _units(scale):
+def _units(scale: np.ndarray | None) -> np.ndarray | float:
     """Return by what a way in each feature is multiplied; 0 where there is none to go."""
     if scale is None:
         return 1.0
@@ -513,7 +513,7 @@ def _units(scale):
     return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
 
 
-def _reachable(ensemble, region):
+def _reachable(ensemble: TreeEnsemble, region: Region) -> np.ndarray:
     """Return the leaves that the region of each row may reach, of shape (n, n_leaves)."""
     reached = ensemble.reached(region.lower, region.upper)
     is_box = math.isinf(region.norm)
@@ -527,7 +527,7 @@ def _reachable(ensemble, region):
     return reached
 
 
-def _sums_of_worst_leaves(ensemble, reachable, y):
+def _sums_of_worst_leaves(ensemble: TreeEnsemble, reachable: np.ndarray, y: np.ndarray) -> np.ndarray:
     n_classes = ensemble.values.shape[1]
     out = np.full((len(y), n_classes), np.inf)
     for label, j in itertools.permutations(range(n_classes), 2):
@@ -539,13 +539,22 @@ def _sums_of_worst_leaves(ensemble, reachable, y):
     return out
 
 
-def _gains(ensemble, label, j):
+def _gains(ensemble: TreeEnsemble, label: int, j: int) -> tuple[np.ndarray, float]:
     """Return what each leaf adds to the difference of the scores of two classes, and the constant."""
     gains = ensemble.values[:, label] - ensemble.values[:, j]
     return gains, ensemble.constant[label] - ensemble.constant[j]
 
 
-def _search_row(ensemble, region, row, leaves, label, rivals, bounds, budget):
+def _search_row(
+    ensemble: TreeEnsemble,
+    region: Region,
+    row: int,
+    leaves: np.ndarray,
+    label: int,
+    rivals: list[int],
+    bounds: np.ndarray,
+    budget: "_Budget",
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Raise the bounds of one row in place; return a wrong box if there is one, else None."""
     problems = {}
     for j in rivals:
@@ -567,7 +576,9 @@ def _search_row(ensemble, region, row, leaves, label, rivals, bounds, budget):
     return None
 
 
-def _telling_leaves(ensemble, leaves, gains):
+def _telling_leaves(
+    ensemble: TreeEnsemble, leaves: np.ndarray, gains: np.ndarray
+) -> tuple[np.ndarray, float]:
     """Return the leaves of trees whose reachable leaves gain different amounts, and the gains of other trees.
 
     Every point of the region reaches a leaf of each tree, so that trees whose leaves all gain the same forbid
@@ -580,7 +591,9 @@ def _telling_leaves(ensemble, leaves, gains):
     return leaves[np.repeat(tells, _sizes(starts, len(leaves)))], least[~tells].sum()
 
 
-def _sure_box(ensemble, region, row, leaves):
+def _sure_box(
+    ensemble: TreeEnsemble, region: Region, row: int, leaves: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Return what the leaves have in common in every precision inside the region, or None."""
     low, high = ensemble.boxes(leaves, sure=True)
     low, high = region.cut(row, low.max(axis=0, initial=-np.inf), high.min(axis=0, initial=np.inf))
@@ -595,10 +608,10 @@ def _sure_box(ensemble, region, row, leaves):
 class _Budget:
     """How long the search for one row may go on."""
 
-    def __init__(self, seconds, states):
+    def __init__(self, seconds: float, states: float) -> None:
         self.deadline, self.states = time.perf_counter() + seconds, states
 
-    def is_spent(self):
+    def is_spent(self) -> bool:
         """Count one state more."""
         self.states -= 1
         return self.states < 0 or time.perf_counter() > self.deadline
@@ -607,14 +620,24 @@ class _Budget:
 class _Cliques:
     """The leaves that one row may reach, and which of them meet inside its region."""
 
-    def __init__(self, leaves, tree, compatible, gaps=None, norm=math.inf, radius=math.inf):
+    def __init__(
+        self,
+        leaves: np.ndarray,
+        tree: np.ndarray,
+        compatible: np.ndarray,
+        gaps: np.ndarray | None = None,
+        norm: float = math.inf,
+        radius: float = math.inf,
+    ) -> None:
         self.leaves, self.tree = leaves, tree
         self.compatible = compatible
         self.gaps, self.norm, self.radius = gaps, norm, radius
         self.n_trees = len(_starts(tree))
 
     @classmethod
-    def of_row(cls, ensemble, region, row, leaves):
+    def of_row(
+        cls, ensemble: TreeEnsemble, region: Region, row: int, leaves: np.ndarray
+    ) -> "_Cliques | None":
         """Return the problem of one row, or None if it has too many leaves."""
         low, high = region.cut(row, *ensemble.boxes(leaves))
         filled = (low <= high).all(axis=1)
@@ -636,7 +659,9 @@ class _Cliques:
             leaves, tree, compatible & (_joint_norms(gaps, region.norm) <= radius), gaps, region.norm, radius
         )
 
-    def least_sum(self, gains, constant, edges, budget):
+    def least_sum(
+        self, gains: np.ndarray, constant: float, edges: tuple[float, float], budget: "_Budget"
+    ) -> tuple[float, np.ndarray | None]:
         """Search for a combination whose sum is below `edges[1]`, dropping all that are above `edges[0]`.
 
         Returns
@@ -674,7 +699,9 @@ class _Cliques:
                 bound = max(bound, best_bound)
         return floor, None
 
-    def _look_ahead(self, state, gains, constant, above):
+    def _look_ahead(
+        self, state: np.ndarray, gains: np.ndarray, constant: float, above: float
+    ) -> tuple[np.ndarray, np.ndarray, float]:
         """Drop leaves that no low sum can hold, as long as many are dropped.
 
         Returns the remaining leaves, the least sum of worst leaves with each of them, and the least of what
@@ -685,7 +712,7 @@ class _Cliques:
             state = self._inside_ball(state)
             starts = _starts(self.tree[state])
             if len(starts) < self.n_trees:
-                return state[:0], None, dropped
+                return state[:0], gains[:0], dropped
             together = self.compatible[state[:, None], state]
             worst = np.minimum.reduceat(np.where(together, gains[state], np.inf), starts, axis=1)
             sums = constant + worst.sum(axis=1)
@@ -696,11 +723,13 @@ class _Cliques:
                 min(dropped, sums[~keep].min(initial=math.inf)),
             )
             if len(np.unique(self.tree[state])) < self.n_trees:
-                return state[:0], None, dropped
+                return state[:0], gains[:0], dropped
             if len(state) > _FEW_DROPPED * n_before:
                 return state, sums[keep], dropped
 
-    def _combinations(self, state, sums, gains, with_greedy):
+    def _combinations(
+        self, state: np.ndarray, sums: np.ndarray, gains: np.ndarray, with_greedy: bool
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the worst leaf of each tree, if they meet, and what a greedy choice finds, else None."""
         starts = _starts(self.tree[state])
         relaxed = state[_argmin_per_group(gains[state], starts)]
@@ -708,10 +737,11 @@ class _Cliques:
             return relaxed, None
         return None, self._greedy(state, sums, starts) if with_greedy else None
 
-    def _greedy(self, state, sums, starts):
+    def _greedy(self, state: np.ndarray, sums: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
         """Return leaves that meet, those with the lowest sums chosen first, or None."""
         alive, is_open = np.ones(len(state), dtype=bool), np.ones(len(state), dtype=bool)
-        sizes, chosen = _sizes(starts, len(state)), []
+        sizes = _sizes(starts, len(state))
+        chosen: list[np.intp] = []
         group = np.repeat(np.arange(len(starts)), sizes)
         while (free := alive & is_open).any():
             best = np.where(free, sums, np.inf).argmin()
@@ -724,7 +754,7 @@ class _Cliques:
         leaves = state[np.sort(chosen)] if len(chosen) == len(starts) else None
         return leaves if leaves is not None and self._meet(leaves) else None
 
-    def _inside_ball(self, state):
+    def _inside_ball(self, state: np.ndarray) -> np.ndarray:
         """Drop leaves that do not meet the decided trees inside the ball."""
         if self.gaps is None or not len(state):
             return state
@@ -733,13 +763,15 @@ class _Cliques:
         together = np.maximum(self.gaps[state], self.gaps[decided].max(axis=0, initial=0))
         return state[np.linalg.norm(together, self.norm, axis=1) <= self.radius]
 
-    def _meet(self, leaves):
+    def _meet(self, leaves: np.ndarray) -> bool:
         """Return whether leaves have a point of the region in common."""
         if not self.compatible[leaves[:, None], leaves].all():
             return False
-        return self.gaps is None or np.linalg.norm(self.gaps[leaves].max(axis=0), self.norm) <= self.radius
+        if self.gaps is None:
+            return True
+        return bool(np.linalg.norm(self.gaps[leaves].max(axis=0), self.norm) <= self.radius)
 
-    def _branch(self, state, sums):
+    def _branch(self, state: np.ndarray, sums: np.ndarray) -> list[tuple[float, np.ndarray]]:
         """Return (bound, state) for every leaf of the tree whose best has the highest bound, lowest first."""
         starts = _starts(self.tree[state])
         sizes = _sizes(starts, len(state))
@@ -751,13 +783,13 @@ class _Cliques:
         return [(sums[leaf], state[self.compatible[state[leaf], state]]) for leaf in leaves]
 
 
-def _argmin_per_group(values, starts):
+def _argmin_per_group(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Return the position of the least value of each group."""
     order = np.lexsort((values, np.repeat(np.arange(len(starts)), _sizes(starts, len(values)))))
     return order[starts]
 
 
-def _joint_norms(gaps, norm):
+def _joint_norms(gaps: np.ndarray, norm: float) -> np.ndarray:
     """Return how far from a row what each two boxes have in common is, if anything.
 
     In one feature it is as far as the farther of both.

@@ -6,6 +6,7 @@ the rows.
 """
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -27,12 +28,12 @@ __all__ = [
 
 def l1(tensors: Iterable[Tensor]) -> Tensor:
     """Return the sum of absolute values over all `tensors`."""
-    return sum(tensor.abs().sum() for tensor in tensors)
+    return cast(Tensor, sum(tensor.abs().sum() for tensor in tensors))
 
 
 def l2(tensors: Iterable[Tensor]) -> Tensor:
     """Return the sum of squares over all `tensors`."""
-    return sum(tensor.square().sum() for tensor in tensors)
+    return cast(Tensor, sum(tensor.square().sum() for tensor in tensors))
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -89,7 +90,7 @@ def jacobian_projected(
         Source of the directions, on the CPU.
     weight : tensor of shape (n,), optional
     """
-    total = 0.0
+    total = outputs.new_zeros(())
     for _ in range(n_projections):
         directions = torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype).to(outputs.device)
         (projected,) = torch.autograd.grad(outputs, X, normalize(directions, dim=1), create_graph=True)

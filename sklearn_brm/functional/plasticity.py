@@ -138,6 +138,8 @@ class PlasticLayer:
         Precision of the matrix products, by default that of `W`.
     """
 
+    product_dtype: torch.dtype
+
     def __init__(self, W: Tensor, p: float, *, product_dtype: torch.dtype | None = None):
         self.W = W
         self.p = p

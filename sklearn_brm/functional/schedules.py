@@ -39,7 +39,7 @@ class StepSchedule:
     shares: Sequence[float]
     factors: Sequence[float]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shares = list(self.shares)
         in_order = shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
         if len(shares) != len(self.factors) or not in_order:
@@ -68,7 +68,7 @@ class ExponentialSchedule:
     time_constant: float
     start: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # Numbers of epochs, which are larger, would leave the rate as good as constant without a word.
         if not (0 < self.time_constant <= 1 and 0 <= self.start <= 1):
             raise ValueError(

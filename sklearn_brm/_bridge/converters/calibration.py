@@ -1,15 +1,24 @@
 """Classifiers whose scores are mapped to probabilities, or cut at another threshold."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from scipy.special import logit
+from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from torch import Tensor
 
 from ...functional.interpolation import interpolate
 from ...functional.layers import Layer, LogSoftmax, Stretch, TwoColumns, sequence
 from .._registry import converts, passes_inputs_on
 from .ensembles import Difference, LogMean
+
+if TYPE_CHECKING:
+    from .._registry import Target
 
 
 class Sigmoid(Layer):
@@ -18,11 +27,11 @@ class Sigmoid(Layer):
     They come in the order of the classes, the complement first, in shape (n, 2) from values of shape (n, 1).
     """
 
-    def __init__(self, slope, offset):
+    def __init__(self, slope: float, offset: float) -> None:
         super().__init__()
         self.slope, self.offset = slope, offset
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return both logarithms."""
         X = self.slope * X + self.offset
         return torch.nn.functional.logsigmoid(torch.cat([-X, X], dim=1))
@@ -36,10 +45,10 @@ class Isotonic(Layer):
     knots, levels : Tensors of shape (n_knots,)
     """
 
-    def __init__(self, knots, levels):
+    def __init__(self, knots: Tensor, levels: Tensor) -> None:
         super().__init__(knots=knots, levels=levels)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return both logarithms."""
         probability = interpolate(X.T, self.knots[None], self.levels).T
         both = torch.cat([1 - probability, probability], dim=1)
@@ -49,11 +58,11 @@ class Isotonic(Layer):
 class Calibrate(Layer):
     """A calibrator for each column, of whose answers the last counts; a lone one speaks for both classes."""
 
-    def __init__(self, calibrators):
+    def __init__(self, calibrators: list[Isotonic]) -> None:
         super().__init__()
         self.calibrators = torch.nn.ModuleList(calibrators)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return logarithms of probabilities, one column per class."""
         if len(self.calibrators) == 1:
             return self.calibrators[0](X)
@@ -64,7 +73,7 @@ class Calibrate(Layer):
 class Exponential(Layer):
     """From logarithms to probabilities."""
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the exponentials."""
         return X.exp()
 
@@ -72,7 +81,7 @@ class Exponential(Layer):
 class Last(Layer):
     """The last column."""
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return it, in shape (n, 1)."""
         return X[:, -1:]
 
@@ -80,21 +89,21 @@ class Last(Layer):
 class Tame(Layer):
     """Logarithms of probabilities, kept finite by the number that scikit-learn adds."""
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the logarithms."""
         return (X.exp() + 1e-12).log()
 
 
 @converts(CalibratedClassifierCV)
 @passes_inputs_on
-def convert_calibrated(calibrated, target):
+def convert_calibrated(calibrated: BaseEstimator, target: Target) -> torch.nn.Module:
     """Logarithm of the mean of the calibrated probabilities of the folds."""
     folds = enumerate(calibrated.calibrated_classifiers_)
     return LogMean([_convert_fold(fold, f"calibrated_classifiers_[{i}]", target) for i, fold in folds])
 
 
 @converts(FixedThresholdClassifier)
-def convert_fixed_threshold(classifier, target):
+def convert_fixed_threshold(classifier: BaseEstimator, target: Target) -> torch.nn.Module:
     """Scores whose difference is by how much the positive class passes the threshold."""
     inner = getattr(classifier, "estimator_", classifier.estimator)
     threshold = None if classifier.threshold == "auto" else classifier.threshold
@@ -103,7 +112,7 @@ def convert_fixed_threshold(classifier, target):
 
 
 @converts(TunedThresholdClassifierCV)
-def convert_tuned_threshold(classifier, target):
+def convert_tuned_threshold(classifier: BaseEstimator, target: Target) -> torch.nn.Module:
     """Scores whose difference is by how much the positive class passes the threshold that was found."""
     # Scorers given by name take label 1 for the positive one; this one takes the last.
     is_last = classifier.scoring == "balanced_accuracy"
@@ -112,7 +121,9 @@ def convert_tuned_threshold(classifier, target):
     return _with_threshold(classifier, classifier.estimator_, classifier.best_threshold_, True, target)
 
 
-def _with_threshold(classifier, inner, threshold, is_last, target):
+def _with_threshold(
+    classifier: BaseEstimator, inner: BaseEstimator, threshold: float | None, is_last: bool, target: Target
+) -> torch.nn.Module:
     if target.response != "scores":
         return target.convert(inner, "estimator", response=target.response)
     by_proba = classifier.response_method == "predict_proba"
@@ -126,7 +137,7 @@ def _with_threshold(classifier, inner, threshold, is_last, target):
     return sequence(module, Difference(), lower, TwoColumns())
 
 
-def _convert_fold(fold, name, target):
+def _convert_fold(fold: BaseEstimator, name: str, target: Target) -> torch.nn.Module:
     """Logarithms of the probabilities of one fold's classifier, calibrated per class."""
     if len(fold.estimator.classes_) != len(fold.classes):
         raise target.refuse(fold.estimator, "it was calibrated on a fold that lacks a class")
@@ -144,7 +155,7 @@ def _convert_fold(fold, name, target):
     return sequence(module, value, Calibrate(calibrators), None if binary else LogSoftmax())
 
 
-def _calibrator(calibrator, target):
+def _calibrator(calibrator: BaseEstimator, target: Target) -> Isotonic | Sigmoid:
     """Return the layer from values to logarithms of the complement of the probability, and of it."""
     if not isinstance(calibrator, IsotonicRegression):
         return Sigmoid(-float(calibrator.a_), -float(calibrator.b_))

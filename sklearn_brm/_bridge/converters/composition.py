@@ -1,9 +1,14 @@
 """Estimators that hand their work to others: Pipelines, column-wise and side-by-side steps, searches."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -11,10 +16,13 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from ...functional.layers import Concat, Select, Stretch, sequence
 from .._registry import converts, passes_inputs_on
 
+if TYPE_CHECKING:
+    from .._registry import Target
+
 
 @converts(Pipeline)
 @passes_inputs_on
-def convert_pipeline(pipeline, target):
+def convert_pipeline(pipeline: BaseEstimator, target: Target) -> torch.nn.Module:
     """Every step after the one before it."""
     modules, inputs = [], target.inputs
     for name, step in pipeline.steps:
@@ -27,7 +35,7 @@ def convert_pipeline(pipeline, target):
 
 @converts(ColumnTransformer)
 @passes_inputs_on
-def convert_column_transformer(transformer, target):
+def convert_column_transformer(transformer: BaseEstimator, target: Target) -> torch.nn.Module:
     """Each part on its columns, side by side."""
     weights = transformer.transformer_weights or {}
     parts = {}
@@ -42,7 +50,7 @@ def convert_column_transformer(transformer, target):
 
 @converts(FeatureUnion)
 @passes_inputs_on
-def convert_feature_union(union, target):
+def convert_feature_union(union: BaseEstimator, target: Target) -> torch.nn.Module:
     """Each part on all columns, side by side."""
     weights = union.transformer_weights or {}
     return Concat(
@@ -56,23 +64,25 @@ def convert_feature_union(union, target):
 
 @converts("sklearn.BaseSearchCV")
 @passes_inputs_on
-def convert_search(search, target):
+def convert_search(search: BaseEstimator, target: Target) -> torch.nn.Module:
     """The estimator that the search chose."""
     return target.convert(search.best_estimator_, response=target.response)
 
 
 @converts(FrozenEstimator)
 @passes_inputs_on
-def convert_frozen(frozen, target):
+def convert_frozen(frozen: BaseEstimator, target: Target) -> torch.nn.Module:
     """The estimator inside."""
     return target.convert(frozen.estimator, response=target.response)
 
 
-def _is_passthrough(step):
+def _is_passthrough(step: BaseEstimator) -> bool:
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
-def _convert_part(part, name, target, inputs, weights):
+def _convert_part(
+    part: BaseEstimator, name: str, target: Target, inputs: Any, weights: dict[str, float]
+) -> Iterator[torch.nn.Module]:
     """Yield the module of a part that stands beside others, and what multiplies its output."""
     if not _is_passthrough(part):
         yield target.convert(part, name, response="transform", inputs=inputs)
@@ -82,7 +92,7 @@ def _convert_part(part, name, target, inputs, weights):
         yield Stretch(target.tensor(weights[name]))
 
 
-def _column_indices(transformer, columns):
+def _column_indices(transformer: BaseEstimator, columns: Any) -> np.ndarray:
     """Columns given by position, mask, slice or name, as an array of positions."""
     positions = np.arange(transformer.n_features_in_)
     if isinstance(columns, slice) and isinstance(columns.start or columns.stop, str):

@@ -1,18 +1,27 @@
 """Classifiers made of classifiers: soft votes, bags, and one per class."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.multiclass import OneVsRestClassifier
+from torch import Tensor
 
 from ...functional.layers import Layer, LogSoftmax, Select, sequence
 from .._registry import converts, passes_inputs_on
+
+if TYPE_CHECKING:
+    from .._registry import Target
 
 
 class Members(Layer):
     """Several modules that look at the same rows."""
 
-    def __init__(self, members):
+    def __init__(self, members: list[torch.nn.Module] | tuple[torch.nn.Module, torch.nn.Module]) -> None:
         super().__init__()
         self.members = torch.nn.ModuleList(members)
 
@@ -20,12 +29,16 @@ class Members(Layer):
 class LogMean(Members):
     """Logarithm of the (weighted) mean of the exponentials of what the members say."""
 
-    def __init__(self, members, weights=None):
+    def __init__(
+        self,
+        members: list[torch.nn.Module] | tuple[torch.nn.Module, torch.nn.Module],
+        weights: Any = None,
+    ) -> None:
         super().__init__(members)
         weights = np.ones(len(members)) if weights is None else np.asarray(weights, dtype=float)
         self.log_weights = np.log(weights / weights.sum()).tolist()
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the logarithms, of shape (n, n_classes)."""
         parts = [weight + member(X) for weight, member in zip(self.log_weights, self.members)]
         return torch.stack(parts).logsumexp(dim=0)
@@ -34,7 +47,7 @@ class LogMean(Members):
 class Mean(Members):
     """Mean of what the members say."""
 
-    def forward(self, X):
+    def forward(self, X: np.ndarray) -> Any:
         """Return the means, of shape (n, n_classes)."""
         return sum(member(X) for member in self.members) / len(self.members)
 
@@ -42,7 +55,7 @@ class Mean(Members):
 class OnePerClass(Members):
     """The last column of what each member says, side by side."""
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the columns, of shape (n, n_members)."""
         return torch.stack([member(X)[:, -1] for member in self.members], dim=1)
 
@@ -50,7 +63,7 @@ class OnePerClass(Members):
 class Difference(Layer):
     """The decision value of the second of two classes."""
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the differences, of shape (n, 1)."""
         return X[:, 1:] - X[:, :1]
 
@@ -58,11 +71,11 @@ class Difference(Layer):
 class Place(Layer):
     """Columns put at the places of their classes; a class without a column never wins."""
 
-    def __init__(self, places, n_classes):
+    def __init__(self, places: Tensor, n_classes: int) -> None:
         super().__init__(places=places)
         self.n_classes = n_classes
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return one column per class."""
         scores = X.new_full((len(X), self.n_classes), torch.finfo(X.dtype).min)
         return scores.index_copy(1, self.places, X)
@@ -70,7 +83,7 @@ class Place(Layer):
 
 @converts(VotingClassifier)
 @passes_inputs_on
-def convert_voting(voting, target):
+def convert_voting(voting: BaseEstimator, target: Target) -> torch.nn.Module:
     """Logarithm of the weighted mean of the members' probabilities."""
     if voting.voting == "hard":
         raise target.refuse(voting, "hard votes are step functions, whose gradient is zero")
@@ -89,7 +102,7 @@ def convert_voting(voting, target):
 
 
 @converts(BaggingClassifier)
-def convert_bagging(bagging, target):
+def convert_bagging(bagging: BaseEstimator, target: Target) -> torch.nn.Module:
     """Logarithm of the mean of the members' probabilities, or the mean of their decision values."""
     is_decision = target.response == "decision"
     if not is_decision and not hasattr(bagging.estimators_[0], "predict_proba"):
@@ -102,7 +115,7 @@ def convert_bagging(bagging, target):
 
 
 @converts(OneVsRestClassifier)
-def convert_one_vs_rest(classifier, target):
+def convert_one_vs_rest(classifier: BaseEstimator, target: Target) -> torch.nn.Module:
     """The decision value of each class's own classifier, or the logarithm of its probability."""
     if classifier.multilabel_:
         raise target.refuse(classifier, "it predicts several labels per row")
@@ -120,7 +133,7 @@ def convert_one_vs_rest(classifier, target):
     return sequence(OnePerClass(members), LogSoftmax())
 
 
-def _convert_bagged(bagging, i, response, target):
+def _convert_bagged(bagging: BaseEstimator, i: int, response: str, target: Target) -> torch.nn.Module:
     """The i-th member on its own features, with its classes among those of all."""
     member = bagging.estimators_[i]
     features = torch.as_tensor(np.asarray(bagging.estimators_features_[i]), device=target.device)

@@ -1,13 +1,22 @@
 """Non-linear expansions: polynomials, splines and features of kernels."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from scipy.interpolate import PPoly
 from sklearn import kernel_approximation, preprocessing
+from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from ...functional.layers import Affine, Layer, sequence
 from .._registry import converts
 from .kernels import kernel_layer
+
+if TYPE_CHECKING:
+    from .._registry import Target
 
 
 class Products(Layer):
@@ -19,10 +28,10 @@ class Products(Layer):
         The columns that each output multiplies, counted from 1; 0 stands for the factor one.
     """
 
-    def __init__(self, factors):
+    def __init__(self, factors: Tensor) -> None:
         super().__init__(factors=factors)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the products, of shape (n, n_outputs)."""
         # Column 0 is the factor one: every product then has the same number of factors.
         X = torch.cat([X.new_ones(len(X), 1), X], dim=1)
@@ -47,11 +56,19 @@ class Splines(Layer):
     extrapolation : {"constant", "linear", "continue", "periodic", "error"}
     """
 
-    def __init__(self, knots, coefficients, *, pieces, ends, extrapolation):
+    def __init__(
+        self,
+        knots: Tensor,
+        coefficients: Tensor,
+        *,
+        pieces: tuple[int, int],
+        ends: tuple[float, float],
+        extrapolation: str,
+    ) -> None:
         super().__init__(knots=knots, coefficients=coefficients)
         self.pieces, self.ends, self.extrapolation = pieces, ends, extrapolation
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the splines, of shape (n, n_outputs)."""
         x, (low, high) = X[:, 0], self.ends
         if self.extrapolation == "periodic":
@@ -64,7 +81,7 @@ class Splines(Layer):
         slope = self._polynomial(inside, derivative=True)
         return self._polynomial(inside) + (x - inside)[:, None] * slope
 
-    def _polynomial(self, x, derivative=False):
+    def _polynomial(self, x: Tensor, derivative: bool = False) -> Tensor:
         piece = torch.searchsorted(self.knots, x.detach().contiguous(), right=True) - 1
         piece = piece.clamp(*self.pieces)
         terms, distance = self.coefficients[:, piece], (x - self.knots[piece])[:, None]
@@ -77,11 +94,11 @@ class Splines(Layer):
 class SideBySide(Layer):
     """A layer of its own for each column, and their outputs side by side."""
 
-    def __init__(self, layers):
+    def __init__(self, layers: list[Splines]) -> None:
         super().__init__()
         self.layers = torch.nn.ModuleList(layers)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the outputs in one row."""
         return torch.cat([layer(X[:, i : i + 1]) for i, layer in enumerate(self.layers)], dim=1)
 
@@ -89,23 +106,23 @@ class SideBySide(Layer):
 class Cosines(Layer):
     """``scale * cos(X)``."""
 
-    def __init__(self, scale):
+    def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = scale
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the cosines."""
         return self.scale * torch.cos(X)
 
 
 @converts(preprocessing.PolynomialFeatures)
-def convert_polynomial_features(expansion, target):
+def convert_polynomial_features(expansion: BaseEstimator, target: Target) -> torch.nn.Module:
     """Products of the features, in the order of `powers_`."""
     return Products(torch.as_tensor(_factors(expansion.powers_), device=target.device))
 
 
 @converts(preprocessing.SplineTransformer)
-def convert_spline_transformer(transformer, target):
+def convert_spline_transformer(transformer: BaseEstimator, target: Target) -> torch.nn.Module:
     """Values of the B-splines of each feature, from the polynomials between their knots."""
     if transformer.degree == 0:
         raise target.refuse(transformer, "splines of degree 0 are step functions, whose gradient is zero")
@@ -119,14 +136,14 @@ def convert_spline_transformer(transformer, target):
 
 
 @converts(kernel_approximation.RBFSampler)
-def convert_rbf_sampler(sampler, target):
+def convert_rbf_sampler(sampler: BaseEstimator, target: Target) -> torch.nn.Module:
     """Cosines of random projections."""
     weights, offset = target.tensor(sampler.random_weights_), target.tensor(sampler.random_offset_)
     return sequence(Affine(weights, offset), Cosines((2 / len(sampler.random_offset_)) ** 0.5))
 
 
 @converts(kernel_approximation.Nystroem)
-def convert_nystroem(nystroem, target):
+def convert_nystroem(nystroem: BaseEstimator, target: Target) -> torch.nn.Module:
     """Kernel values with the sampled rows, normalised."""
     given = {"gamma": nystroem.gamma, "coef0": nystroem.coef0, "degree": nystroem.degree}
     parameters = {name: value for name, value in given.items() if value is not None} | (
@@ -138,7 +155,7 @@ def convert_nystroem(nystroem, target):
     return sequence(kernel, Affine(target.tensor(nystroem.normalization_).T.contiguous()))
 
 
-def _factors(powers):
+def _factors(powers: np.ndarray) -> np.ndarray:
     """Indices (1-based, 0 for the factor one) of the features that each output multiplies."""
     factors = np.zeros((len(powers), max(1, powers.sum(axis=1).max())), dtype=int)
     for row, exponents in zip(factors, powers):
@@ -147,7 +164,7 @@ def _factors(powers):
     return factors
 
 
-def _spline_basis(spline, transformer, target):
+def _spline_basis(spline: Any, transformer: BaseEstimator, target: Target) -> Splines:
     """Return the layer from one feature to its basis functions, as `SplineTransformer` extrapolates."""
     pieces = [PPoly.from_spline((spline.t, column, spline.k)) for column in spline.c.T]
     edges, coefficients = pieces[0].x, np.stack([piece.c for piece in pieces], axis=2)

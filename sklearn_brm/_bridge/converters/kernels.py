@@ -1,14 +1,22 @@
 """Support vector machines, and the kernels they share with others."""
 
+from __future__ import annotations
+
 import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.svm import SVC, NuSVC
+from torch import Tensor
 
 from ...functional.layers import Affine, Layer, Power, SShaped, TwoColumns, sequence
 from .._registry import converts_classifier
 from .linear import no_probabilities
+
+if TYPE_CHECKING:
+    from .._registry import Target
 
 # A decision value of a pair that is worth half a vote; the margin lies at 1.
 _HALF_A_VOTE = 0.3
@@ -25,20 +33,20 @@ class RadialBasis(Layer):
     gamma : float
     """
 
-    def __init__(self, rows, gamma):
+    def __init__(self, rows: Tensor, gamma: float) -> None:
         super().__init__(rows=rows)
         self.gamma = float(gamma)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the values, of shape (n, n_rows)."""
         return torch.exp(-self.gamma * _squared_distances(X, self.rows))
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values at the largest and the least distance."""
         nearest, farthest = self._reach(lower, upper)
         return torch.exp(-self.gamma * farthest), torch.exp(-self.gamma * nearest)
 
-    def relax(self, A, lower, upper):
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return lines in the squared distance, which itself lies between its tangent plane and a chord.
 
         The exponential is convex: a tangent bounds it from below, where the distance counts as its chord over
@@ -62,13 +70,13 @@ class RadialBasis(Layer):
         constant = constant + above * at_tangent[:, None] + A.clamp(max=0) * high[:, None]
         return A_in, constant.sum(dim=2)
 
-    def _reach(self, lower, upper):
+    def _reach(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the least and the largest squared distance of each row from anything in a box."""
         low, high = lower[:, None] - self.rows, upper[:, None] - self.rows
         nearest = torch.maximum(low, -high).clamp(min=0).square().sum(dim=2)
         return nearest, torch.maximum(low.abs(), high.abs()).square().sum(dim=2)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Return the number of rows."""
         return f"{len(self.rows)} rows"
 
@@ -76,11 +84,11 @@ class RadialBasis(Layer):
 class VoteCounts(Layer):
     """The decision function "ovr" of a machine of several classes, from the decision values of its pairs."""
 
-    def __init__(self, n_classes):
+    def __init__(self, n_classes: int) -> None:
         super().__init__()
         self.n_classes = n_classes
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the votes, less than one of them from the sum of decision values: shape (n, n_classes)."""
         return _votes_and_decision(X, self.n_classes)[1]
 
@@ -88,17 +96,17 @@ class VoteCounts(Layer):
 class Duels(Layer):
     """How near each class is to winning all its duels, where the argmax is what the votes say."""
 
-    def __init__(self, n_classes, breaks_ties):
+    def __init__(self, n_classes: int, breaks_ties: bool) -> None:
         super().__init__()
         self.n_classes, self.breaks_ties = n_classes, breaks_ties
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the scores, of shape (n, n_classes)."""
         votes, decision = _votes_and_decision(X, self.n_classes)
         winner = (decision if self.breaks_ties else votes).argmax(dim=1, keepdim=True)
         return _raised(_strength(X, self.n_classes), winner)
 
-    def contests(self, y, like):
+    def contests(self, y: np.ndarray, like: Any) -> Any:
         """Return the matrices of the duels of class y with each class, (n, n_classes, n_pairs)."""
         first, second = _pairs(self.n_classes, y.device)
         classes = torch.arange(self.n_classes, device=y.device)[None, :, None]
@@ -108,7 +116,7 @@ class Duels(Layer):
 
 
 @converts_classifier(SVC, NuSVC, log_proba=no_probabilities)
-def convert_svc(classifier, target):
+def convert_svc(classifier: BaseEstimator, target: Target) -> torch.nn.Module:
     """The decision value of two classes, or of several the smoothed votes and the least duel of each.
 
     The decision function of several classes counts votes, which is flat: attacks that follow its gradient
@@ -128,7 +136,9 @@ def convert_svc(classifier, target):
     return sequence(kernel, Affine(coef.T.contiguous(), intercept), votes)
 
 
-def kernel_layer(estimator, rows, target, *, gamma, coef0, degree):
+def kernel_layer(
+    estimator: BaseEstimator, rows: Any, target: Target, *, gamma: float, coef0: float, degree: int
+) -> RadialBasis | torch.nn.Module:
     """Return the module from X to its kernel values with `rows`."""
     kernel, rows = estimator.kernel, target.tensor(rows)
     if kernel == "linear":
@@ -141,7 +151,7 @@ def kernel_layer(estimator, rows, target, *, gamma, coef0, degree):
     return sequence(products, SShaped("tanh") if kernel == "sigmoid" else Power(degree))
 
 
-def _squared_distances(X, rows):
+def _squared_distances(X: Tensor, rows: Any) -> Tensor:
     # Around a common centre the three terms are small, and cancel less.
     centre = rows.mean(dim=0)
     X, rows = X - centre, rows - centre
@@ -149,12 +159,12 @@ def _squared_distances(X, rows):
     return squares.clamp(min=0)
 
 
-def _pairs(n_classes, device):
+def _pairs(n_classes: int, device: Any) -> Tensor:
     """First and second class of every pair, in libsvm's order."""
     return torch.tensor(list(itertools.combinations(range(n_classes), 2)), device=device).T
 
 
-def _votes_and_decision(pairs, n_classes):
+def _votes_and_decision(pairs: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
     """Votes of each class, and `decision_function` in the shape "ovr".
 
     Column k of `pairs` is positive where the k-th pair votes for its first class. The decision adds less
@@ -167,7 +177,7 @@ def _votes_and_decision(pairs, n_classes):
     return votes, votes + total / (3 * (total.abs() + 1))
 
 
-def _strength(pairs, n_classes):
+def _strength(pairs: Tensor, n_classes: int) -> Tensor:
     """Sum of each class's votes, smoothed, and its least decision value against any other.
 
     Near the boundary the least duel is the one that has to flip; far from it, where every duel is nearly
@@ -181,14 +191,14 @@ def _strength(pairs, n_classes):
     return votes + duels.masked_fill(itself, torch.inf).amin(dim=2)
 
 
-def _raised(scores, winner):
+def _raised(scores: Tensor, winner: Tensor) -> Tensor:
     """Add a constant to the score of the winner so that it leads, where the count of votes says otherwise."""
     best, leader = scores.detach().max(dim=1, keepdim=True)
     lag = best - scores.detach().gather(1, winner)
     return scores.scatter_add(1, winner, (lag + _LEAD) * (leader != winner))
 
 
-def _coefficients_of_pairs(dual_coef, n_support):
+def _coefficients_of_pairs(dual_coef: Tensor, n_support: np.ndarray) -> Tensor:
     """Spread libsvm's coefficients, (n_classes - 1, n_rows), over one line per pair of classes.
 
     A support vector of class i has one coefficient for each other class j, in row j, or j - 1 where j > i.

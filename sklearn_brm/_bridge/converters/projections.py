@@ -1,13 +1,22 @@
 """Linear maps of the features, and choices among them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from sklearn import decomposition, feature_selection, random_projection
+from sklearn.base import BaseEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from torch import Tensor
 
 from ...functional.layers import Affine, Layer, Select, sequence
 from .._registry import converts
+
+if TYPE_CHECKING:
+    from .._registry import Target
 
 
 class Impute(Layer):
@@ -22,21 +31,23 @@ class Impute(Layer):
         What stands for a missing value, beside NaN for None.
     """
 
-    def __init__(self, statistics, kept, indicated, missing=None):
+    def __init__(
+        self, statistics: Tensor, kept: Tensor, indicated: Tensor, missing: int | None = None
+    ) -> None:
         super().__init__(statistics=statistics, kept=kept, indicated=indicated)
         self.missing = missing
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the completed columns, then those of 0 and 1."""
         is_missing = X.isnan() if self.missing is None else torch.eq(X, self.missing)
         filled = torch.where(is_missing[:, self.kept], self.statistics, X[:, self.kept])
         return torch.cat([filled, is_missing[:, self.indicated].to(X.dtype)], dim=1)
 
-    def interval(self, lower, upper):
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return both ends completed; what is missing does not move."""
         return self(lower), self(upper)
 
-    def relax(self, A, lower, upper):
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficients of the columns that are handed on, and what the others are."""
         missing = lower.isnan() if self.missing is None else lower == self.missing
         n_kept = len(self.kept)
@@ -48,7 +59,7 @@ class Impute(Layer):
 
 
 @converts(decomposition.PCA, decomposition.IncrementalPCA)
-def convert_pca(pca, target):
+def convert_pca(pca: BaseEstimator, target: Target) -> torch.nn.Module:
     """Project the centred rows on the principal components, and divide by their spread."""
     components = pca.components_
     if pca.whiten:
@@ -64,20 +75,20 @@ def convert_pca(pca, target):
     random_projection.GaussianRandomProjection,
     random_projection.SparseRandomProjection,
 )
-def convert_projection(projection, target):
+def convert_projection(projection: BaseEstimator, target: Target) -> torch.nn.Module:
     """Project on the components."""
     return Affine(target.tensor(projection.components_).T.contiguous())
 
 
 @converts(decomposition.FastICA)
-def convert_ica(ica, target):
+def convert_ica(ica: BaseEstimator, target: Target) -> torch.nn.Module:
     """Unmix the rows, centred where they were whitened."""
     shift = target.tensor(ica.mean_) if ica.whiten else None
     return Affine(target.tensor(ica.components_.T), shift=shift)
 
 
 @converts(decomposition.FactorAnalysis)
-def convert_factor_analysis(analysis, target):
+def convert_factor_analysis(analysis: BaseEstimator, target: Target) -> torch.nn.Module:
     """Expected factors given the row (Bishop 2006, equation 12.66)."""
     loadings = analysis.components_ / analysis.noise_variance_
     precision = np.eye(len(loadings)) + loadings @ analysis.components_.T
@@ -86,13 +97,13 @@ def convert_factor_analysis(analysis, target):
 
 
 @converts(feature_selection.SelectorMixin)
-def convert_selector(selector, target):
+def convert_selector(selector: BaseEstimator, target: Target) -> torch.nn.Module:
     """Keep the chosen columns."""
     return Select(torch.as_tensor(selector.get_support(indices=True), device=target.device))
 
 
 @converts(feature_selection.RFE, feature_selection.RFECV)
-def convert_recursive_elimination(elimination, target):
+def convert_recursive_elimination(elimination: BaseEstimator, target: Target) -> torch.nn.Module:
     """Keep the chosen columns and, unless another step follows, classify by them."""
     select = convert_selector(elimination, target)
     if target.response == "transform":
@@ -101,7 +112,7 @@ def convert_recursive_elimination(elimination, target):
 
 
 @converts(SimpleImputer)
-def convert_imputer(imputer, target):
+def convert_imputer(imputer: BaseEstimator, target: Target) -> torch.nn.Module:
     """Put the statistic where a value is missing; finite rows pass, without the columns never seen."""
     try:
         kept = np.flatnonzero(~np.isnan(np.asarray(imputer.statistics_, dtype=float)))

@@ -1,15 +1,23 @@
 """Scalers and normalisers: each feature on its own, or each row by its norm."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn import preprocessing
+from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from ..._device import compute_dtype
 from ...functional.interpolation import interpolate
 from ...functional.layers import Clamp, Monotone, Rescale, RowNorm, Stretch, sequence
 from .._registry import converts
+
+if TYPE_CHECKING:
+    from .._registry import Target
 
 # How near to the outer quantiles scikit-learn takes a row for one of them, under a normal distribution.
 _QUANTILE_MARGIN = 1e-7
@@ -18,7 +26,7 @@ _QUANTILE_MARGIN = 1e-7
 class YeoJohnson(Monotone):
     """Yeo and Johnson's power of each column (2000, Biometrika 87, equation 2.1), by the buffer `powers`."""
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the powers."""
         # Each side is computed on inputs of its own, since a NaN from the other would poison the gradient.
         upper = _scaled_expm1(X.clamp(min=0).log1p(), self.powers)
@@ -32,7 +40,7 @@ class BoxCox(Monotone):
     scikit-learn raises an error where X is not positive.
     """
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the powers."""
         return _scaled_expm1(X.clamp_min(torch.finfo(X.dtype).tiny).log(), self.powers)
 
@@ -47,11 +55,11 @@ class Quantiles(Monotone):
     is_normal : bool
     """
 
-    def __init__(self, knots, levels, *, is_normal):
+    def __init__(self, knots: Tensor, levels: Tensor, *, is_normal: bool) -> None:
         super().__init__(knots=knots, levels=levels)
         self.is_normal = is_normal
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Return the levels."""
         levels = self._uniform(X.T.to(self.knots.dtype))
         if self.is_normal:
@@ -59,7 +67,7 @@ class Quantiles(Monotone):
             levels = torch.special.ndtri(levels.clamp(edge, 1 - edge))
         return levels.T.to(X.dtype)
 
-    def _uniform(self, x):
+    def _uniform(self, x: Tensor) -> Tensor:
         low, high = self.knots[:, :1], self.knots[:, -1:]
         # The mean of both directions puts repeated quantiles in the middle of their levels.
         up = interpolate(x, self.knots, self.levels)
@@ -70,7 +78,7 @@ class Quantiles(Monotone):
 
 
 @converts(preprocessing.StandardScaler)
-def convert_standard_scaler(scaler, target):
+def convert_standard_scaler(scaler: BaseEstimator, target: Target) -> torch.nn.Module:
     """Subtract the mean, divide by the standard deviation."""
     return Rescale(
         target.tensor(scaler.mean_) if scaler.with_mean else None,
@@ -79,7 +87,7 @@ def convert_standard_scaler(scaler, target):
 
 
 @converts(preprocessing.RobustScaler)
-def convert_robust_scaler(scaler, target):
+def convert_robust_scaler(scaler: BaseEstimator, target: Target) -> torch.nn.Module:
     """Subtract the median, divide by the interquantile range."""
     return Rescale(
         target.tensor(scaler.center_) if scaler.with_centering else None,
@@ -88,14 +96,14 @@ def convert_robust_scaler(scaler, target):
 
 
 @converts(preprocessing.MinMaxScaler)
-def convert_min_max_scaler(scaler, target):
+def convert_min_max_scaler(scaler: BaseEstimator, target: Target) -> torch.nn.Module:
     """Stretch to the feature range; outside it the gradient is zero where `clip` is on."""
     stretch = Stretch(target.tensor(scaler.scale_), target.tensor(scaler.min_))
     return sequence(stretch, Clamp(*scaler.feature_range) if scaler.clip else None)
 
 
 @converts(preprocessing.MaxAbsScaler)
-def convert_max_abs_scaler(scaler, target):
+def convert_max_abs_scaler(scaler: BaseEstimator, target: Target) -> torch.nn.Module:
     """Divide by the largest absolute value."""
     # The parameter is younger than the oldest supported scikit-learn.
     clip = getattr(scaler, "clip", False)
@@ -103,13 +111,13 @@ def convert_max_abs_scaler(scaler, target):
 
 
 @converts(preprocessing.Normalizer)
-def convert_normalizer(normalizer, target):
+def convert_normalizer(normalizer: BaseEstimator, target: Target) -> torch.nn.Module:
     """Divide each row by its norm; zero rows stay, with the gradient of the identity."""
     return RowNorm({"l1": 1, "l2": 2, "max": torch.inf}[normalizer.norm])
 
 
 @converts(preprocessing.PowerTransformer)
-def convert_power_transformer(transformer, target):
+def convert_power_transformer(transformer: BaseEstimator, target: Target) -> torch.nn.Module:
     """Box-Cox or Yeo-Johnson power of each feature, standardised where asked for."""
     layer = {"box-cox": BoxCox, "yeo-johnson": YeoJohnson}[transformer.method]
     # The scaler inside has no public name.
@@ -118,7 +126,7 @@ def convert_power_transformer(transformer, target):
 
 
 @converts(preprocessing.QuantileTransformer)
-def convert_quantile_transformer(transformer, target):
+def convert_quantile_transformer(transformer: BaseEstimator, target: Target) -> torch.nn.Module:
     """Piecewise linear in each feature, with the slope of the piece; flat beyond the data seen in fit."""
     # In float64 where the device has it: the tails of the normal distribution need its digits close to 1.
     precise = compute_dtype(torch.float64, target.device)
@@ -128,18 +136,18 @@ def convert_quantile_transformer(transformer, target):
 
 
 @converts(preprocessing.Binarizer, preprocessing.KBinsDiscretizer)
-def refuse_steps(transformer, target):
+def refuse_steps(transformer: BaseEstimator, target: Target) -> None:
     """Decline: no attack finds its way along a flat function."""
     raise target.refuse(transformer, "its output is a step function, whose gradient is zero")
 
 
 @converts(preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder, preprocessing.TargetEncoder)
-def refuse_categories(transformer, target):
+def refuse_categories(transformer: BaseEstimator, target: Target) -> None:
     """Decline: categories have no direction."""
     raise target.refuse(transformer, "it encodes categories, between which there is no gradient")
 
 
-def _scaled_expm1(logarithm, power):
+def _scaled_expm1(logarithm: Tensor, power: Any) -> Tensor:
     """``(exp(power * logarithm) - 1) / power``, and its limit at power 0."""
     is_zero = power == 0
     return torch.where(is_zero, logarithm, torch.expm1(power * logarithm) / power.masked_fill(is_zero, 1.0))

@@ -2,11 +2,13 @@
 
 from types import MappingProxyType
 
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..._base import integer, number
 from ...functional import penalties
 from ._base import Penalty
+from ._batch import Batch
 
 
 class Adversarial(Penalty):
@@ -27,16 +29,16 @@ class Adversarial(Penalty):
         {"eps": number("[0, inf)"), "n_steps": integer("[1, inf)"), "alpha": number("[0, inf)")}
     )
 
-    def __init__(self, eps=0.1, *, n_steps=1, alpha=1.0):
+    def __init__(self, eps: float = 0.1, *, n_steps: int = 1, alpha: float = 1.0) -> None:
         self.eps = eps
         self.n_steps = n_steps
         self.alpha = alpha
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the mean loss at the rows found."""
         network = batch.network
 
-        def losses(rows):
+        def losses(rows: Tensor) -> Tensor:
             return cross_entropy(network(rows)[0], batch.y, reduction="none")
 
         # The attack sees the network as it predicts, and leaves the running statistics alone.

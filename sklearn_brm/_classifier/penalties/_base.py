@@ -1,10 +1,14 @@
 """What every penalty is."""
 
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
+import torch
 from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from ..._base import DocLinkMixin, check_parameters, number
+from ._batch import Batch
 
 # From the cheapest on: each allows what those before it do.
 NEEDS = ("weights", "activations", "input")
@@ -44,7 +48,7 @@ class Penalty(DocLinkMixin, BaseEstimator):
     _doc_link_place = "sklearn_brm.penalties"
     _parameter_rules = MappingProxyType({"alpha": number("[0, inf)")})
 
-    def check(self, hidden_layer_sizes):
+    def check(self, hidden_layer_sizes: list[int]) -> None:
         """Raise TypeError or ValueError where a parameter is not what it may be, before any work.
 
         Parameters
@@ -54,7 +58,7 @@ class Penalty(DocLinkMixin, BaseEstimator):
         """
         check_parameters(self)
 
-    def needs(self, network):
+    def needs(self, network: torch.nn.Module) -> str:
         """Return what the value is differentiated by, which decides how the network is trained.
 
         Parameters
@@ -71,7 +75,7 @@ class Penalty(DocLinkMixin, BaseEstimator):
         """
         return "activations"
 
-    def start_epoch(self, batches):
+    def start_epoch(self, batches: Iterator[Batch]) -> Callable[[Batch], Tensor]:
         """Return the function of a batch that is the penalty in the coming epoch: `value`, if not overridden.
 
         Parameters
@@ -87,7 +91,7 @@ class Penalty(DocLinkMixin, BaseEstimator):
         """
         return self.value
 
-    def is_settled(self, share):
+    def is_settled(self, share: float) -> bool:
         """Return whether the penalty has ceased to change by itself: True, if not overridden.
 
         While it does, the loss may rise though nothing goes wrong. So `tol` and `early_stopping` judge only
@@ -100,7 +104,7 @@ class Penalty(DocLinkMixin, BaseEstimator):
         """
         return True
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the penalty on a batch, without its strength.
 
         Parameters

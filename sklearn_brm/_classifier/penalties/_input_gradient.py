@@ -2,9 +2,13 @@
 
 from types import MappingProxyType
 
+import torch
+from torch import Tensor
+
 from ..._base import number, one_of
 from ...functional import penalties
 from ._base import Penalty
+from ._batch import Batch
 
 
 class InputGradient(Penalty):
@@ -26,14 +30,14 @@ class InputGradient(Penalty):
 
     _parameter_rules = MappingProxyType({"norm": one_of(1, 2), "alpha": number("[0, inf)")})
 
-    def __init__(self, norm=2, *, alpha=0.01):
+    def __init__(self, norm: float = 2, *, alpha: float = 0.01) -> None:
         self.norm = norm
         self.alpha = alpha
 
-    def needs(self, network):
+    def needs(self, network: torch.nn.Module) -> str:
         """Return "input"."""
         return "input"
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the mean size of the gradient."""
         return penalties.input_gradient(batch.losses, batch.X, batch.weight, self.norm)

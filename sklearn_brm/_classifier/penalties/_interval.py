@@ -1,5 +1,9 @@
 """The loss at worst in a box around each row, by interval bounds, as a penalty."""
 
+from collections.abc import Sequence
+
+from torch import Tensor
+
 from ...functional.worst_case import worst_scores
 from ._loss_in_box import LossInBox
 
@@ -39,12 +43,27 @@ class Interval(LossInBox):
        Models", 2018. arXiv:1810.12715
     """
 
-    def __init__(self, eps=0.1, *, ramp=0.6, bounds=None, alpha=1.0):
+    def __init__(
+        self,
+        eps: float = 0.1,
+        *,
+        ramp: float = 0.6,
+        bounds: tuple[float, float] | None = None,
+        alpha: float = 1.0,
+    ) -> None:
         self.eps = eps
         self.ramp = ramp
         self.bounds = bounds
         self.alpha = alpha
 
-    def bound(self, centre, radius, y, weights, biases, power):
+    def bound(
+        self,
+        centre: Tensor,
+        radius: Tensor,
+        y: Tensor,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        power: float,
+    ) -> Tensor:
         """Return the bounds of interval arithmetic."""
         return worst_scores(centre, radius, y, weights, biases, power)

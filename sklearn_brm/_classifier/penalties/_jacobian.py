@@ -2,10 +2,14 @@
 
 from types import MappingProxyType
 
+import torch
+from torch import Tensor
+
 from ..._base import integer, number, one_of
 from ...functional import penalties
 from ...functional.rectifier import rectifier_slope
 from ._base import Penalty
+from ._batch import Batch
 
 HOFFMAN_PROJECTIONS = 3
 
@@ -40,18 +44,18 @@ class Jacobian(Penalty):
         }
     )
 
-    def __init__(self, of="hidden", *, alpha=1e-3, n_projections="auto"):
+    def __init__(self, of: str = "hidden", *, alpha: float = 1e-3, n_projections: int | str = "auto") -> None:
         self.of = of
         self.alpha = alpha
         self.n_projections = n_projections
 
-    def needs(self, network):
+    def needs(self, network: torch.nn.Module) -> str:
         """Return "input" for projections; the closed form needs "weights" where the slopes are constants."""
         if self._is_projected(network):
             return "input"
         return "weights" if network.power == 1 or self.of == "preactivation" else "activations"
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the mean squared norm, exact or estimated."""
         network = batch.network
         if self._is_projected(network):
@@ -70,5 +74,5 @@ class Jacobian(Penalty):
             return penalties.jacobian_hidden(W, slope, batch.weight)
         return penalties.jacobian_logits(W, slope, network.last_weight().T, batch.weight)
 
-    def _is_projected(self, network):
+    def _is_projected(self, network: torch.nn.Module) -> bool:
         return self.n_projections != "auto" or network.n_hidden > 1

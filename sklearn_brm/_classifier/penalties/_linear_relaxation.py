@@ -1,6 +1,9 @@
 """The loss at worst in a box around each row, by linear bounds, as a penalty."""
 
+from collections.abc import Sequence
 from types import MappingProxyType
+
+from torch import Tensor
 
 from ..._base import integer, number
 from ...functional.worst_case import relaxed_scores
@@ -58,7 +61,16 @@ class LinearRelaxation(LossInBox):
         {**LossInBox._parameter_rules, "n_classes": integer("[1, inf)"), "share": number("[0, 1]")}
     )
 
-    def __init__(self, eps=0.1, *, ramp=0.6, bounds=None, n_classes=1, share=1.0, alpha=1.0):
+    def __init__(
+        self,
+        eps: float = 0.1,
+        *,
+        ramp: float = 0.6,
+        bounds: tuple[float, float] | None = None,
+        n_classes: int = 1,
+        share: float = 1.0,
+        alpha: float = 1.0,
+    ) -> None:
         self.eps = eps
         self.ramp = ramp
         self.bounds = bounds
@@ -66,6 +78,14 @@ class LinearRelaxation(LossInBox):
         self.share = share
         self.alpha = alpha
 
-    def bound(self, centre, radius, y, weights, biases, power):
+    def bound(
+        self,
+        centre: Tensor,
+        radius: Tensor,
+        y: Tensor,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        power: float,
+    ) -> Tensor:
         """Return the bounds by linear functions."""
         return relaxed_scores(centre, radius, y, weights, biases, power, self.n_classes, self.share)

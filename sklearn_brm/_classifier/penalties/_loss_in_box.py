@@ -1,16 +1,20 @@
 """What the penalties on the loss at worst in a box around each row have in common."""
 
 import math
+from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Any
 
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..._base import as_numbers, number, parameter_error
 from ...functional.worst_case import box_around
 from ._base import Penalty
+from ._batch import Batch
 
 
-def low_and_high(owner, name, value):
+def low_and_high(owner: object, name: str, value: Any) -> None:
     """Check a parameter that is None or a pair of numbers, the first of which is below the second."""
     if value is None:
         return
@@ -26,6 +30,10 @@ class LossInBox(Penalty):
     A subclass has the parameters below, and `bound`.
     """
 
+    eps: float
+    ramp: float
+    bounds: tuple[float, float] | None
+
     _parameter_rules = MappingProxyType(
         {
             "eps": number("[0, inf)"),
@@ -35,11 +43,11 @@ class LossInBox(Penalty):
         }
     )
 
-    def is_settled(self, share):
+    def is_settled(self, share: float) -> bool:
         """Return whether the ramp is over."""
         return share >= self.ramp
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the mean loss at worst, times how much of the ramp is done."""
         grown = 1.0 if self.is_settled(batch.share) else batch.share / self.ramp
         network = batch.network
@@ -50,6 +58,14 @@ class LossInBox(Penalty):
         scores = self.bound(*box, batch.y, *network.layers_in_prediction(), network.power)
         return grown * batch.mean(cross_entropy(scores, batch.y, reduction="none"))
 
-    def bound(self, centre, radius, y, weights, biases, power):
+    def bound(
+        self,
+        centre: Tensor,
+        radius: Tensor,
+        y: Tensor,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        power: float,
+    ) -> Tensor:
         """Return how far each score may get above that of class y, as in `functional.worst_case`."""
         raise NotImplementedError

@@ -1,15 +1,18 @@
 """The penalty on the spectrum of a representation."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import MappingProxyType
 
 import torch
+from torch import Tensor
 
 from ..._base import integer, number, one_of, parameter_error
 from ..._device import float64_device
 from ...functional import penalties
 from ...functional.spectra import StreamingCovariance
 from ._base import Penalty
+from ._batch import Batch
 
 
 class Spectral(Penalty):
@@ -46,13 +49,15 @@ class Spectral(Penalty):
         }
     )
 
-    def __init__(self, of="hidden", *, alpha=1.0, exponent=1.0, start=0):
+    def __init__(
+        self, of: str = "hidden", *, alpha: float = 1.0, exponent: float = 1.0, start: int = 0
+    ) -> None:
         self.of = of
         self.alpha = alpha
         self.exponent = exponent
         self.start = start
 
-    def check(self, hidden_layer_sizes):
+    def check(self, hidden_layer_sizes: list[int]) -> None:
         """Raise ValueError, too, where there is no eigenvalue to act on."""
         super().check(hidden_layer_sizes)
         if not hidden_layer_sizes:
@@ -65,17 +70,17 @@ class Spectral(Penalty):
             rule = f"below the {n_units} units of the last hidden layer, so that eigenvalues follow it"
             raise parameter_error(self, "start", rule, self.start, ValueError)
 
-    def start_epoch(self, batches):
+    def start_epoch(self, batches: Iterator[Batch]) -> Callable[[Batch], Tensor]:
         """Return `value` along the directions of all rows, which stay in this epoch."""
         return partial(self.value, eigenvectors=covariance_eigenvectors(batches, self.of))
 
-    def value(self, batch, eigenvectors):
+    def value(self, batch: Batch, eigenvectors: Tensor) -> Tensor:
         """Return the distance from the power law along the columns of `eigenvectors`, largest first."""
         rows = batch.representation(self.of)
         return penalties.spectral(rows, eigenvectors, self.exponent, self.start, batch.weight)
 
 
-def covariance_eigenvectors(batches, of):
+def covariance_eigenvectors(batches: Iterator[Batch], of: str) -> Tensor:
     """Return the eigenvectors of a representation's (weighted) covariance over `batches`, largest first.
 
     LinAlgError where it has none, since training diverged.

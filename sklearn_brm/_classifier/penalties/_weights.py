@@ -2,9 +2,13 @@
 
 from types import MappingProxyType
 
+import torch
+from torch import Tensor
+
 from ..._base import number, one_of
 from ...functional import penalties
 from ._base import Penalty
+from ._batch import Batch
 
 _RULES = MappingProxyType({"alpha": number("[0, inf)"), "intercepts": one_of(True, False)})
 
@@ -24,15 +28,15 @@ class L1(Penalty):
 
     _parameter_rules = _RULES
 
-    def __init__(self, alpha=1e-5, *, intercepts=False):
+    def __init__(self, alpha: float = 1e-5, *, intercepts: bool = False) -> None:
         self.alpha = alpha
         self.intercepts = intercepts
 
-    def needs(self, network):
+    def needs(self, network: torch.nn.Module) -> str:
         """Return "weights"."""
         return "weights"
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the sum of absolute values."""
         return penalties.l1(_counted(batch, self.intercepts))
 
@@ -53,20 +57,20 @@ class L2(Penalty):
 
     _parameter_rules = _RULES
 
-    def __init__(self, alpha=5e-4, *, intercepts=False):
+    def __init__(self, alpha: float = 5e-4, *, intercepts: bool = False) -> None:
         self.alpha = alpha
         self.intercepts = intercepts
 
-    def needs(self, network):
+    def needs(self, network: torch.nn.Module) -> str:
         """Return "weights"."""
         return "weights"
 
-    def value(self, batch):
+    def value(self, batch: Batch) -> Tensor:
         """Return the sum of squares."""
         return penalties.l2(_counted(batch, self.intercepts))
 
 
-def _counted(batch, intercepts):
+def _counted(batch: Batch, intercepts: bool) -> list[Tensor]:
     if not intercepts:
         return batch.weights
     norm = batch.network.norm

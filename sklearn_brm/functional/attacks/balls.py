@@ -43,24 +43,25 @@ class Ball:
     scale: Tensor | None = None
     lower: Tensor | None = None
     upper: Tensor | None = None
-    snap: Callable | None = None
-    rows: Tensor | None = None
-    roundoff: float | None = None
+    snap: "Callable[[Tensor, Ball], Tensor] | None" = None
+    # Never None once `__post_init__` has run.
+    rows: Tensor = None  # type: ignore[assignment]
+    roundoff: float = None  # type: ignore[assignment]
     missing: Tensor | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.rows is None:
             object.__setattr__(self, "rows", torch.arange(len(self.centre), device=self.centre.device))
         if self.roundoff is None:
             object.__setattr__(self, "roundoff", torch.finfo(self.centre.dtype).eps / 2)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.centre)
 
     def select(self, index: Tensor) -> "Ball":
         """Return the balls of some of the rows."""
 
-        def pick(box):
+        def pick(box: Tensor | None) -> Tensor | None:
             return box if box is None or len(box) == 1 else box[index]
 
         return dataclasses.replace(
@@ -107,7 +108,7 @@ class Ball:
     def _room(self, toward: Tensor) -> Tensor:
         """Return how far each feature can go in the direction of a sign before it meets the box."""
         room = torch.full_like(toward, torch.inf)
-        if self.lower is not None:
+        if self.lower is not None and self.upper is not None:
             edge = torch.where(toward > 0, self.upper, self.lower)
             room = self.raw_to_unit(self._moved(edge)).abs()
         return torch.where(toward == 0, 0, room)
@@ -142,7 +143,7 @@ class Ball:
         gradient = self._present(self.unit_to_raw(gradient))
         if self.norm == math.inf:
             return self.unit_to_raw(gradient.sign())
-        if self.lower is not None:
+        if self.lower is not None and self.upper is not None:
             stuck = ((gradient > 0) & (x >= self.upper)) | ((gradient < 0) & (x <= self.lower))
             gradient = gradient.masked_fill(stuck, 0)
         if self.norm == 2:

@@ -159,10 +159,8 @@ def ray_search(
         found.record(index, best, radius <= ball.eps)
         if done.any():
             keep = torch.nonzero(~done)[:, 0]
-            index, best, radius, shrink, goal, ball = (
-                part[keep] if isinstance(part, Tensor) else part.select(keep)
-                for part in (index, best, radius, shrink, goal, ball)
-            )
+            index, best, radius, shrink, goal = (part[keep] for part in (index, best, radius, shrink, goal))
+            ball = ball.select(keep)
         if len(index) == 0 or i == n_iterations:
             break
         proposals = _smaller(ball, best, radius, shrink, seed, i * n_proposals, n_proposals, draw)
@@ -211,5 +209,6 @@ def _smaller(
         fresh = torch.where(back, ball.centre, draw(inner, values.to(best)))
         candidates.append(inner.project(torch.where(_some(order, 2**-exponent, one), fresh, best)))
     if ball.snap is not None:
-        candidates = [inner.snap(x, inner) for x in candidates]
+        snap = ball.snap
+        candidates = [snap(x, inner) for x in candidates]
     return torch.stack(candidates)

@@ -177,10 +177,8 @@ def pgd(
         gradient = now.gradient
         if hit.any():
             keep = torch.nonzero(~hit)[:, 0]
-            index, x, y, ball, length, gradient = (
-                part[keep] if isinstance(part, Tensor) else part.select(keep)
-                for part in (index, x, y, ball, length, gradient)
-            )
+            index, x, y, length, gradient = (part[keep] for part in (index, x, y, length, gradient))
+            ball = ball.select(keep)
             velocity = velocity if velocity is None else velocity[keep]
         if len(index) == 0 or i == n_steps:
             break

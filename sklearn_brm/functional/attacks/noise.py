@@ -13,8 +13,8 @@ def uniform(seed: int, rows: Tensor, stream: int, n: int) -> Tensor:
     They are a hash of the seed, the number of the row, the number of the stream and the column
     (SplitMix64, Steele et al. 2014), so they do not depend on which rows are asked for together.
     """
-    rows = rows.cpu().numpy().astype(np.uint64)
-    key = _mix(_mix(np.array([seed], dtype=np.uint64)) + _GOLDEN * rows)
+    numbers = rows.cpu().numpy().astype(np.uint64)
+    key = _mix(_mix(np.array([seed], dtype=np.uint64)) + _GOLDEN * numbers)
     key = _mix(key + _GOLDEN * np.array([stream + 1], dtype=np.uint64))
     bits = _mix(key[:, None] + _GOLDEN * np.arange(1, n + 1, dtype=np.uint64))
     return torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)

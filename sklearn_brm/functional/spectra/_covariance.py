@@ -1,5 +1,7 @@
 """Covariances in float64, from one array or from a stream, and their eigenvalues."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -25,10 +27,11 @@ class StreamingCovariance:
         Where to accumulate; devices without float64 (Apple's "mps") give way to the processor.
     """
 
-    def __init__(self, n_features: int, *, device: torch.device | str = "cpu"):
+    def __init__(self, n_features: int, *, device: torch.device | str = "cpu") -> None:
         device = float64_device(device)
-        self.n_samples = self.total_weight = 0
-        self.mean = torch.zeros(n_features, dtype=torch.float64, device=device)
+        self.n_samples: int = 0
+        self.total_weight: float = 0
+        self.mean: Tensor = torch.zeros(n_features, dtype=torch.float64, device=device)
         # Only the lower triangle is kept up to date: the symmetric product costs half the multiplications.
         self._scatter = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
 
@@ -46,20 +49,25 @@ class StreamingCovariance:
 
     def _update_block(self, block: Tensor, weight: Tensor | None) -> None:
         n = len(block)
-        gain = n if weight is None else float(weight.sum())
+        gain: float = n if weight is None else float(weight.sum())
         total = self.total_weight + gain
+        # Tensors or arrays, with the same words for what is done to them here.
+        rows: Any
+        mean: Any
+        part: Any
+        weights: Any
         product_rows = self.mean.new_empty(n + 1, len(self.mean))
-        rows, mean = product_rows, self.mean
+        rows, mean, part, weights = product_rows, self.mean, block, weight
         if _on_processor(mean):
             # NumPy's loops take one thread. Torch's would wait for the cores that BLAS has just used, which
             # for short chunks takes ten times as long as the work.
-            block, rows, mean = _to_numpy(block), rows.numpy(), mean.numpy()
-            weight = None if weight is None else _to_numpy(weight)
-        rows[:n] = block
-        block_mean = rows[:n].mean(axis=0) if weight is None else weight @ rows[:n] / gain
+            part, rows, mean = _to_numpy(block), rows.numpy(), mean.numpy()
+            weights = None if weight is None else _to_numpy(weight)
+        rows[:n] = part
+        block_mean = rows[:n].mean(axis=0) if weights is None else weights @ rows[:n] / gain
         rows[:n] -= block_mean
-        if weight is not None:
-            rows[:n] *= weight[:, None] ** 0.5
+        if weights is not None:
+            rows[:n] *= weights[:, None] ** 0.5
         shift = block_mean - mean
         rows[n] = shift * (self.total_weight * gain / total) ** 0.5
         add_product(self._scatter, product_rows.T)
@@ -85,7 +93,7 @@ class StreamingCovariance:
         self.mean, self._scatter = self.mean.to(device), self._scatter.to(device)
         return self
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # NumPy arrays load on machines that lack the device they were made on.
         return {
             "n_samples": self.n_samples,
@@ -94,7 +102,7 @@ class StreamingCovariance:
             "_scatter": _to_numpy(self._scatter),
         }
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.n_samples, self.total_weight = state["n_samples"], state["total_weight"]
         # Copied, because an array loaded from a memory map cannot be written to.
         self.mean, self._scatter = torch.tensor(state["mean"]), torch.tensor(state["_scatter"])

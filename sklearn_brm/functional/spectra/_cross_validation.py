@@ -12,7 +12,7 @@ def cv_pca(
     X_repeat: Tensor | np.ndarray,
     *,
     n_shuffles: int = 5,
-    rng: np.random.Generator | int = 0,
+    rng: np.random.Generator | np.random.RandomState | int = 0,
 ) -> np.ndarray:
     """Estimate the eigenvalues of the signal covariance from two repeats with independent noise.
 

@@ -162,7 +162,7 @@ def compare_laws(eigenvalues: ArrayLike, window: tuple[int, int]) -> LawComparis
         "broken_power_law": min(broken, default=np.nan),
     }
     known = [law for law in criteria if not np.isnan(criteria[law])]
-    return LawComparison(min(known, key=criteria.get, default=None), criteria)
+    return LawComparison(min(known, key=criteria.__getitem__, default=None), criteria)
 
 
 def rank_to_density_exponent(alpha: float) -> float:
@@ -185,26 +185,26 @@ def density_to_rank_exponent(gamma: float) -> float:
     return 1 / (gamma - 1)
 
 
-def _check_window(window):
+def _check_window(window: tuple[int, int] | str) -> tuple[int, int]:
     if isinstance(window, str) or len(window) != 2 or not 1 <= window[0] <= window[1]:
         raise ValueError(f"window must be (first, last) with 1 <= first <= last. Got {window!r} instead.")
     return int(window[0]), int(window[1])
 
 
-def _positive_ranks(values, first, last):
+def _positive_ranks(values: np.ndarray, first: int, last: int) -> np.ndarray:
     ranks = np.arange(first, min(last, len(values)) + 1)
     return ranks[values[ranks - 1] > 0]
 
 
-def _ols(x, y, ranks):
+def _ols(x: np.ndarray, y: np.ndarray, ranks: np.ndarray) -> tuple[float, float, float, float]:
     return _weighted_line(x, y, np.ones(len(x)))
 
 
-def _weighted(x, y, ranks):
+def _weighted(x: np.ndarray, y: np.ndarray, ranks: np.ndarray) -> tuple[float, float, float, float]:
     return _weighted_line(x, y, 1 / ranks)
 
 
-def _robust(x, y, ranks):
+def _robust(x: np.ndarray, y: np.ndarray, ranks: np.ndarray) -> tuple[float, float, float, float]:
     slope, intercept, low, high = stats.theilslopes(y, x, alpha=0.95)
     # Half of a 95% interval of a normal distribution is 1.96 standard errors.
     stderr = (high - low) / (2 * stats.norm.ppf(0.975)) if len(x) > 2 else np.nan
@@ -214,7 +214,7 @@ def _robust(x, y, ranks):
 _METHODS = {"ols": _ols, "weighted": _weighted, "robust": _robust}
 
 
-def _weighted_line(x, y, weights):
+def _weighted_line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float, float, float]:
     """Return slope, its standard error, intercept and R2 of weighted least squares."""
     x_mean, y_mean = np.average(x, weights=weights), np.average(y, weights=weights)
     spread = (weights * (x - x_mean) ** 2).sum()
@@ -225,12 +225,12 @@ def _weighted_line(x, y, weights):
     return slope, stderr, intercept, _r2(y, intercept + slope * x, weights)
 
 
-def _r2(y, fitted, weights):
+def _r2(y: np.ndarray, fitted: np.ndarray, weights: np.ndarray) -> float:
     total = (weights * (y - np.average(y, weights=weights)) ** 2).sum()
     return 1 - (weights * (y - fitted) ** 2).sum() / total if total > 0 else np.nan
 
 
-def _bic(columns, y, *, n_extra=0):
+def _bic(columns: list[np.ndarray], y: np.ndarray, *, n_extra: int = 0) -> float:
     n_parameters = len(columns) + 1 + n_extra  # the residual variance is one more
     if len(y) <= n_parameters:
         return np.nan

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def bootstrap_exponent(
     confidence: float = 0.95,
     n_resamples: int = 200,
     rng: np.random.Generator | np.random.RandomState,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> ExponentBootstrap:
     """Return a confidence interval for the population's exponent behind `fit`, by resampling the rows of `X`.
 
@@ -125,7 +126,7 @@ def bootstrap_cv_exponent(
     confidence: float = 0.95,
     n_resamples: int = 200,
     rng: np.random.Generator | np.random.RandomState,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> ExponentBootstrap:
     """Return an interval for a `fit` to cross-validated eigenvalues, by resampling the rows of both repeats.
 
@@ -141,7 +142,7 @@ def bootstrap_cv_exponent(
     return ExponentBootstrap(_interval(exponents, confidence), np.nan, exponents)
 
 
-def _interval(exponents, confidence):
+def _interval(exponents: np.ndarray, confidence: float) -> tuple[float, float]:
     # Quantile p of B draws is order statistic p (B + 1), which keeps the coverage at small B.
     ends = np.quantile(exponents, [(1 - confidence) / 2, (1 + confidence) / 2], method="weibull")
     return float(ends[0]), float(ends[1])
@@ -159,7 +160,12 @@ def whiten(X: Tensor) -> tuple[Tensor, np.ndarray]:
     return rows, values.cpu().numpy()
 
 
-def _find_population(log_sample, fit, refit, calibration):
+def _find_population(
+    log_sample: np.ndarray,
+    fit: PowerLawFit,
+    refit: Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]],
+    calibration: list[np.ndarray],
+) -> tuple[np.ndarray, float, float]:
     """Return the log spectrum whose resamples average to the sample's, its exponent, and their response."""
     first, last = fit.window
     window = slice(first - 1, min(last, len(log_sample)))
@@ -174,14 +180,14 @@ def _find_population(log_sample, fit, refit, calibration):
         tilted[window] -= _TILT * x
         # The same resamples on both sides: their noise cancels in the difference.
         tilted_refits = [refit(tilted, counts)[0] for counts in calibration]
-        response = max((np.mean(tilted_refits) - np.mean(refits)) / _TILT, _MIN_RESPONSE)
-        exponent += (fit.exponent - np.mean(refits)) / response
+        response = max(float(np.mean(tilted_refits) - np.mean(refits)) / _TILT, _MIN_RESPONSE)
+        exponent += float(fit.exponent - np.mean(refits)) / response
         spectrum = np.sort(log_sample - np.mean(growths, axis=0))[::-1]
     spectrum[window] = spectrum[window].mean() - exponent * x
     return spectrum, exponent, response
 
 
-def _resampled_eigenvalues(rows, log_spectrum, counts):
+def _resampled_eigenvalues(rows: Tensor, log_spectrum: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the eigenvalues of the covariance of rows drawn `counts` times and scaled to a spectrum."""
     drawn = torch.as_tensor(np.flatnonzero(counts), device=rows.device)
     weights = torch.as_tensor(counts[counts > 0], dtype=rows.dtype, device=rows.device)[:, None]

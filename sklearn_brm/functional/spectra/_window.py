@@ -79,7 +79,9 @@ def check_spectrum(eigenvalues: ArrayLike) -> np.ndarray:
     return values
 
 
-def _slope_and_turn(values, first, last, n_samples):
+def _slope_and_turn(
+    values: np.ndarray, first: int, last: int, n_samples: int | None
+) -> tuple[float, float, float]:
     """Return the slope in the middle of a window, its change from end to end, and the error of that."""
     ranks = np.arange(first, last + 1)
     x = np.log(ranks / np.sqrt(first * last))
