@@ -474,7 +474,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """
         return softmax(self._scores(X), axis=1)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
         """Return the logarithms of the probabilities of the classes, in float64.
 
         Parameters
@@ -562,12 +562,12 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         return arrays[0]
 
     @property
-    def coef_(self):
+    def coef_(self) -> NDArray[np.floating]:
         """Weights of a linear classifier, (1, n_features) for two classes, else (n_classes, n_features)."""
         return self._linear("coefs_").T
 
     @property
-    def intercept_(self):
+    def intercept_(self) -> NDArray[np.floating]:
         """Intercepts of a linear classifier, of shape (1,) or (n_classes,)."""
         return self._linear("intercepts_")
 

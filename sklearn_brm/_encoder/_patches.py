@@ -3,9 +3,11 @@
 import copy
 from functools import partial
 from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
@@ -187,6 +189,17 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     (1797, 200)
     """
 
+    encoder_: Any
+    image_shape_: tuple[int, int, int]
+    n_patches_: int
+    channel_means_: NDArray[np.floating] | None
+    channel_scales_: NDArray[np.floating] | None
+    contrast_offset_: float | None
+    whitening_: NDArray[np.floating] | None
+    whitening_mean_: NDArray[np.floating] | None
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_rules = MappingProxyType(
         {
             "encoder": _any_encoder,
@@ -215,29 +228,29 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def __init__(
         self,
-        encoder=None,
+        encoder: BaseEstimator | None = None,
         *,
-        image_shape="auto",
-        patch_size=6,
-        stride=1,
-        padding=0,
-        n_patches=100_000,
-        standardize=False,
-        contrast=0.01,
-        whitening=0.1,
-        activation="triangle",
-        power=1.0,
-        pooling="max",
-        pool_size=None,
-        pool_stride=None,
-        grid=2,
-        batch_size="auto",
-        precision="float32",
-        output_dtype="auto",
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: str | tuple[int, ...] = "auto",
+        patch_size: int | tuple[int, int] = 6,
+        stride: int = 1,
+        padding: int | str = 0,
+        n_patches: int = 100_000,
+        standardize: bool = False,
+        contrast: float | None = 0.01,
+        whitening: float | None = 0.1,
+        activation: str | None = "triangle",
+        power: float = 1.0,
+        pooling: str = "max",
+        pool_size: int | None = None,
+        pool_stride: int | None = None,
+        grid: int | None = 2,
+        batch_size: int | str = "auto",
+        precision: str = "float32",
+        output_dtype: str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.encoder = encoder
         self.image_shape = image_shape
         self.patch_size = patch_size
@@ -260,7 +273,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn from patches of the images in `X`.
 
         Parameters
@@ -283,7 +296,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return self
 
     @available_if(_encoder_has("partial_fit"))
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn from patches of one chunk of images.
 
         The first chunk decides how channels are standardised, patches normalised and whitened: units learned
@@ -308,7 +321,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._learn(self.encoder_ if again else self._new_encoder(random_state), "partial_fit", patches)
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the pooled maps of each image, as (height, width, units) in a row.
 
         Parameters
@@ -343,7 +356,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         apply = partial(apply_in_batches, write, X, self._n_features_out, **places)
         return with_smaller_batches(self, apply, self._images_at_a_time(device))
 
-    def filters(self):
+    def filters(self) -> tuple[NDArray[np.floating], tuple[int, int, int]]:
         """Return the units of `encoder_` as filters of patches: what they weigh each pixel with.
 
         Returns
@@ -367,7 +380,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         weights = weights if self.whitening_ is None else weights @ self.whitening_
         return weights, (*geometry.patch, geometry.image[2])
 
-    def maps(self, X):
+    def maps(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return what the units answer at every place, before any pooling.
 
         Parameters
@@ -383,7 +396,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         unpooled = copy.copy(self).set_params(pool_size=None, grid=None)
         return np.asarray(unpooled.transform(X)).reshape(-1, *unpooled.image_shape_out_)
 
-    def pixels_behind(self, first, last, axis=0, *, pooled=True):
+    def pixels_behind(self, first: int, last: int, axis: int = 0, *, pooled: bool = True) -> tuple[int, int]:
         """Return which rows or columns of an image stand behind some of those that come out.
 
         Parameters
@@ -408,13 +421,13 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         offset = geometry.padding[axis]
         return first * geometry.stride - offset, last * geometry.stride - offset + geometry.patch[axis] - 1
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     @property
-    def image_shape_out_(self):
+    def image_shape_out_(self) -> tuple[int, int, int]:
         """Shape of the images that come out, (height, width, n_units)."""
         check_is_fitted(self)
         try:
@@ -424,7 +437,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise AttributeError(str(error)) from error
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return int(np.prod(self.image_shape_out_))
 
     def _as_torch(self, *, device, dtype, convert=None):

@@ -53,6 +53,8 @@ class LinearBounds:
         If no bounds are known of a layer; the message names it, and the step it comes from.
     """
 
+    ball: Ball
+    n_steps: int
     box: tuple[Tensor, Tensor]
     last: int
 

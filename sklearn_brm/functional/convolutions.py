@@ -5,6 +5,7 @@ channels), channels last, and so does a map of the answers to its patches.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,8 @@ class Cut(Select):
     padding : tuple of (rows, columns)
         Mirrored at each border.
     """
+
+    n_places: int
 
     def __init__(
         self,
@@ -121,6 +124,8 @@ class Contrast(RowNorm):
     offset : float
         Keeps the noise of flat patches small; more than zero.
     """
+
+    offset: float
 
     def __init__(self, offset: float):
         super().__init__(2)
@@ -208,9 +213,12 @@ class Averages(Linear):
         The weight of each row and column in each window.
     """
 
+    map_shape: tuple[int, int, int]
+
     def __init__(self, map_shape: tuple[int, int, int], rows: Tensor, columns: Tensor):
         super().__init__(rows=rows, columns=columns)
-        self.map_shape = tuple(map_shape)
+        height, width, channels = map_shape
+        self.map_shape = height, width, channels
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the pooled maps."""
@@ -249,7 +257,10 @@ class MeanPool(Averages):
         Type and device of the buffers.
     """
 
-    def __init__(self, map_shape: tuple[int, int, int], size: tuple[int, int], stride: int, **kwargs):
+    size: tuple[int, int]
+    stride: int
+
+    def __init__(self, map_shape: tuple[int, int, int], size: tuple[int, int], stride: int, **kwargs: Any):
         weights = [pooling_weights(*each, stride).to(**kwargs) for each in zip(map_shape[:2], size)]
         super().__init__(map_shape, *weights)
         self.size, self.stride = size, stride
@@ -270,7 +281,9 @@ class Grid(Averages):
         Type and device of the buffers.
     """
 
-    def __init__(self, map_shape: tuple[int, int, int], cells: tuple[int, int], **kwargs):
+    cells: tuple[int, int]
+
+    def __init__(self, map_shape: tuple[int, int, int], cells: tuple[int, int], **kwargs: Any):
         super().__init__(map_shape, *(grid_weights(*each).to(**kwargs) for each in zip(map_shape[:2], cells)))
         self.cells = cells
 
@@ -289,9 +302,15 @@ class MaxPool(Monotone):
     stride : int
     """
 
+    map_shape: tuple[int, int, int]
+    size: tuple[int, int]
+    stride: int
+
     def __init__(self, map_shape: tuple[int, int, int], size: tuple[int, int], stride: int):
         super().__init__()
-        self.map_shape, self.size, self.stride = tuple(map_shape), size, stride
+        height, width, channels = map_shape
+        self.map_shape = height, width, channels
+        self.size, self.stride = size, stride
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the pooled maps; windows that stick out take the largest of what they hold."""
