@@ -382,7 +382,7 @@ class Training:
     def begin(self):
         """Open the progress bar."""
         name, n_epochs = self.settings.name, self.settings.max_iter
-        self._bar = progress(None, verbose=self.settings.verbose, description=name, total=n_epochs)
+        self._bar: Any = progress(None, verbose=self.settings.verbose, description=name, total=n_epochs)
 
     def end(self):
         """Go back to the weights that were best on the rows to watch."""
