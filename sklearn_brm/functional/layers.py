@@ -121,8 +121,9 @@ class Linear(Layer):
     """A layer that is its own linear bound, so that nothing need be known of its input."""
 
     if TYPE_CHECKING:
-        # The bound is the function itself, which has coefficients.
-        def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]: ...
+
+        def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+            """Return the function itself, which always has coefficients."""
 
     def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds of a linear function, column by column."""
