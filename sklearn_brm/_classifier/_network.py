@@ -27,6 +27,10 @@ class Perceptron(nn.Module):
         What was subtracted from the features, and what they are still to be divided by.
     """
 
+    power: float
+    n_hidden: int
+    weights: nn.ParameterList
+    biases: nn.ParameterList
     mean: Tensor | None
     inverse_scale: Tensor | None
     norm: nn.BatchNorm1d | None

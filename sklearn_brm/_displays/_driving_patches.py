@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+
+    from .._encoder import PatchEncoder
 
 
 class DrivingPatchDisplay:
@@ -150,7 +153,7 @@ class DrivingPatchDisplay:
         return self
 
 
-def _layers(owner, estimator):
+def _layers(owner: str, estimator: Any) -> list[PatchEncoder]:
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     layers = []
     for step in steps:
@@ -166,19 +169,19 @@ def _layers(owner, estimator):
     return layers
 
 
-def _last_maps(layers, X):
+def _last_maps(layers: list[PatchEncoder], X: ArrayLike) -> np.ndarray:
     for layer in layers[:-1]:
         X = layer.transform(X)
     return layers[-1].maps(X)
 
 
-def _as_images(X, image_shape):
+def _as_images(X: ArrayLike, image_shape: tuple[int, int, int]) -> np.ndarray:
     images = np.asarray(X, dtype=float).reshape(-1, *image_shape)
     low, high = images.min(), images.max()
     return (images - low) / ((high - low) or 1)
 
 
-def _patch(image, layers, place):
+def _patch(image: np.ndarray, layers: list[PatchEncoder], place: Sequence[Any]) -> np.ndarray:
     """Return the part of an image that stands behind a place of the last map; NaN where there is none."""
     ranges = []
     for axis in (0, 1):
