@@ -87,7 +87,7 @@ class PerPatch(Layer):
 
     def __init__(self, layer: nn.Module, n_places: int):
         super().__init__()
-        # Of a module that is no layer there are no bounds: nobody asks for them.
+        # A module that is no layer can be applied, but has no bounds to ask for.
         self.layer = cast(Layer, layer)
         self.n_places = n_places
 
