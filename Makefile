@@ -51,6 +51,7 @@ lint: $(STAMP)
 types-public: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/pyright --verifytypes sklearn_brm --ignoreexternal
 
+# And the inside, as mypy reads it in its strict mode.
 types: types-public
 	$(BIN)/mypy
 

@@ -44,13 +44,13 @@ class DocLinkMixin:
     # The module under which the reference lists the class.
     _doc_link_place = "sklearn_brm"
 
-    def _get_doc_link(self):
+    def _get_doc_link(self) -> str:
         if type(self).__module__.partition(".")[0] != self._doc_link_module:
             return ""
         return documentation_link(f"api/generated/{self._doc_link_place}.{type(self).__name__}.html")
 
 
-def documentation_link(page):
+def documentation_link(page: str) -> str:
     """Return the address of a page of the documentation, or "" where nothing would open.
 
     The environment variable ``SKLEARN_BRM_DOCUMENTATION`` names the folder that ``make docs`` built, or an
@@ -64,7 +64,7 @@ def documentation_link(page):
 
 
 @cache
-def _address_in_metadata(label):
+def _address_in_metadata(label: str) -> str:
     try:
         addresses = metadata.metadata("sklearn-brm").get_all("Project-URL", [])
     except metadata.PackageNotFoundError:
@@ -280,7 +280,9 @@ def as_tensor(array: Any, *, device: Any = "cpu", dtype: torch.dtype | None = No
     return torch.as_tensor(array, dtype=dtype, device=device)
 
 
-def progress(iterable: Any, *, verbose: int, description: str, **kwargs: Any) -> Iterable[_Item]:
+def progress(
+    iterable: Iterable[_Item] | None, *, verbose: int, description: str, **kwargs: Any
+) -> Iterable[_Item]:
     """Wrap `iterable` in a progress bar, or in nothing visible when `verbose` is 0."""
     return tqdm(iterable, desc=description, disable=not verbose, leave=False, **kwargs)
 

@@ -59,7 +59,7 @@ def apply_in_batches(
     n_columns: int,
     batch_size: int,
     *,
-    device: torch.device,
+    device: torch.device | str,
     dtype: torch.dtype,
     result_dtype: Any = None,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from scipy import sparse
@@ -15,8 +15,12 @@ from .._base import as_tensor, parameter_error, resolve_device
 from .._device import has_float64
 from ..functional.layers import LogSoftmax, layers_of, sequence
 
+if TYPE_CHECKING:
+    from ._codes import CodedInputs
+
 _Converter = TypeVar("_Converter", bound=Callable[..., Any])
-_CONVERTERS: dict[type, Callable[..., Any]] = {}
+# By class, or by "package.Name" where the class cannot be imported.
+_CONVERTERS: dict[type | str, Callable[..., Any]] = {}
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 # What a subclass may redefine without changing how a fitted instance computes its output.
@@ -68,7 +72,7 @@ class Target:
     dtype: torch.dtype
     path: tuple[Any, ...] = ()
     response: str = "scores"
-    inputs: object = None
+    inputs: "CodedInputs | None" = None
 
     def tensor(self, array: Any) -> Tensor:
         """Return a dense copy of `array`, a parameter of a fitted estimator, as a tensor."""
@@ -278,7 +282,7 @@ def torch_function_of(function: Any) -> Callable[..., Any] | None:
     return _FUNCTIONS.get(function)
 
 
-def converts(*estimator_types: type) -> Callable[[_Converter], _Converter]:
+def converts(*estimator_types: type | str) -> Callable[[_Converter], _Converter]:
     """Register the decorated function, which answers what `target.response` asks for.
 
     A type is a class, or ``"package.Name"`` where its class cannot be imported.
@@ -297,7 +301,7 @@ def log_softmax(classifier: BaseEstimator | None = None) -> torch.nn.Module:
 
 
 def converts_classifier(
-    *estimator_types: type, log_proba: Callable[..., Any] = log_softmax
+    *estimator_types: type | str, log_proba: Callable[..., Any] = log_softmax
 ) -> Callable[[_Converter], _Converter]:
     """Register the decorated function, which makes the decision values of a classifier.
 
@@ -333,7 +337,7 @@ def answering(
 
 def _convert(estimator: Any, target: Target) -> torch.nn.Module:
     owner, converter = _owner_and_converter(type(estimator))
-    if converter is None:
+    if owner is None or converter is None:
         raise target.refuse(estimator, "no converter is registered for its type")
     changed = _redefined(type(estimator), owner)
     if changed:
@@ -344,7 +348,8 @@ def _convert(estimator: Any, target: Target) -> torch.nn.Module:
     module = sequence(converter(estimator, target)).eval()
     for layer in layers_of(module):
         # The innermost step is converted first.
-        layer.step = getattr(layer, "step", "__".join(target.path))
+        named: Any = layer
+        named.step = getattr(layer, "step", "__".join(target.path))
     return module
 
 
@@ -352,7 +357,7 @@ def _first_of_coded(converter: Callable[..., Any]) -> Callable[..., Any]:
     """Convert the first step that meets coded columns: by looking its output up where all of them are."""
 
     def converted(estimator: Any, target: Target) -> torch.nn.Module:
-        inputs = target.inputs
+        inputs = cast("CodedInputs", target.inputs)
         if target.response == "transform" and inputs.all_coded and hasattr(estimator, "transform"):
             return inputs.look_up(estimator, target)
         if inputs.has_words:
@@ -362,9 +367,10 @@ def _first_of_coded(converter: Callable[..., Any]) -> Callable[..., Any]:
     return converted
 
 
-def passes_inputs_on(converter: Any) -> _Converter:
+def passes_inputs_on(converter: _Converter) -> _Converter:
     """Mark a converter that hands its input to others as it is, or sorts the columns itself."""
-    converter.passes_inputs_on = True
+    marked: Any = converter
+    marked.passes_inputs_on = True
     return converter
 
 
@@ -380,14 +386,14 @@ def _owner_and_converter(estimator_type: type) -> tuple[type | None, Callable[..
 
 
 def _by_method(estimator: BaseEstimator, target: Target) -> Callable[..., Any] | torch.nn.Module:
-    kwargs = {"device": target.device, "dtype": target.dtype}
+    kwargs: dict[str, Any] = {"device": target.device, "dtype": target.dtype}
     # One that holds another estimator asks for the means to convert that.
     if "convert" in inspect.signature(estimator._as_torch).parameters:
         kwargs["convert"] = target.convert
     return estimator._as_torch(**kwargs)
 
 
-def _redefined(estimator_type: type, owner: object) -> list[Any]:
+def _redefined(estimator_type: type, owner: type) -> list[Any]:
     """Names that `estimator_type` computes differently from `owner`, whose output is known."""
     newer = estimator_type.__mro__[: estimator_type.__mro__.index(owner)]
     names = {name for cls in newer for name in vars(cls) if hasattr(owner, name) and not _is_harmless(name)}

@@ -28,7 +28,7 @@ __all__ = ["read_trees", "tree_ensemble"]
 _COLUMNWISE = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
 _TREES = (DecisionTreeClassifier, ExtraTreeClassifier)
 _FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
-_DTYPES = (np.float64, np.float32)
+_DTYPES: tuple[type[np.floating], ...] = (np.float64, np.float32)
 _INTEGERS = {np.float64: np.int64, np.float32: np.int32}
 _LOWS, _HIGHS = ("low", "may_low", "sure_low"), ("high", "may_high", "sure_high")
 # Sums of few enough multiples of this have no rounding error.
@@ -207,7 +207,7 @@ def _one_tree(
 ) -> TreeEnsemble:
     n_nodes, inner = len(left), np.flatnonzero(inner)
     children = {True: left[inner].astype(int), False: right[inner].astype(int)}
-    nodes = {
+    nodes: dict[str, Any] = {
         "parent": np.full(n_nodes, -1),
         "feature": np.zeros(n_nodes, dtype=int),
         "low": np.full(n_nodes, -np.inf),
@@ -296,8 +296,11 @@ def _joined(members: list[TreeEnsemble]) -> TreeEnsemble:
     n_trees = np.cumsum([0, *(len(trees.starts) for trees in members)])
     parents = [np.where(trees.parent < 0, -1, trees.parent + shift) for trees, shift in zip(members, n_nodes)]
     alike = ("feature", *_LOWS, *_HIGHS, "takes_missing", "values")
+    put_together: dict[str, Any] = {
+        name: np.concatenate([getattr(trees, name) for trees in members]) for name in alike
+    }
     return TreeEnsemble(
-        **{name: np.concatenate([getattr(trees, name) for trees in members]) for name in alike},
+        **put_together,
         parent=np.concatenate(parents),
         leaf=np.concatenate([trees.leaf + shift for trees, shift in zip(members, n_nodes)]),
         tree=np.concatenate([trees.tree + shift for trees, shift in zip(members, n_trees)]),

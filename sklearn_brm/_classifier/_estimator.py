@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import Tensor, nn
 
 from .._base import (
     DocLinkMixin,
@@ -57,12 +58,14 @@ from ._training import (
 from .penalties import L2, any_penalty, penalties_by_label
 
 if TYPE_CHECKING:
+    from ._rows import Arrays
+    from ._training import Training
     from .penalties._base import Penalty
 
 _PREDICTION_ROWS = 8192
 
 
-def layer_sizes(owner, name, value):
+def layer_sizes(owner: object, name: str, value: Any) -> list[int]:
     """Return the numbers of units of the hidden layers as a list, or raise."""
     try:
         sizes = [value] if isinstance(value, numbers.Integral) else list(value)
@@ -74,7 +77,7 @@ def layer_sizes(owner, name, value):
     return [int(size) for size in sizes]
 
 
-def _automatic_optimizer(plain, hidden_sizes, penalties):
+def _automatic_optimizer(plain: Any, hidden_sizes: list[int], penalties: Mapping[str, Penalty]) -> str:
     """Return what "auto" means: a solver where the loss has one optimum, and nothing asks for epochs."""
     untouched = (plain.learning_rate, plain.batch_size, plain.schedule) == ("auto", "auto", "constant")
     by_epochs = plain.early_stopping or plain.callbacks or plain.batch_norm
@@ -83,7 +86,7 @@ def _automatic_optimizer(plain, hidden_sizes, penalties):
     return "lbfgs" if convex and untouched and not (hidden_sizes or by_epochs) else "adam"
 
 
-def class_weights(owner, name, value):
+def class_weights(owner: object, name: str, value: Any) -> None:
     """Check weights by label, "balanced" or None."""
     if isinstance(value, dict):
         for label, weight in value.items():
@@ -92,7 +95,7 @@ def class_weights(owner, name, value):
         raise parameter_error(owner, name, "'balanced', a dict of weights by label or None", value)
 
 
-def skorch_callbacks(owner, name, value):
+def skorch_callbacks(owner: object, name: str, value: Any) -> None:
     """Check a list of skorch callbacks or None."""
     if not value and (value is None or isinstance(value, (list, tuple))):
         return
@@ -105,7 +108,7 @@ def skorch_callbacks(owner, name, value):
             raise parameter_error(owner, name, rule, item, TypeError)
 
 
-def _is_callback(item):
+def _is_callback(item: Any) -> bool:
     # Only here, since skorch takes time to import.
     from skorch.callbacks import Callback
 
@@ -286,6 +289,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     n_iter_: int
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+    _scaler: Any
 
     _parameter_rules = MappingProxyType(
         {
@@ -474,7 +478,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """
         return softmax(self._scores(X), axis=1)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
         """Return the logarithms of the probabilities of the classes, in float64.
 
         Parameters
@@ -537,7 +541,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         check_number(self, "layer", layer, f"[{-n_hidden}, {n_hidden - 1}]", kind=numbers.Integral)
         return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
 
-    def _as_torch(self, *, device, dtype):
+    def _as_torch(self, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """Return the network as a module of its own weights, with one column of scores per class."""
         check_is_fitted(self)
         return copy.deepcopy(sequence(*self._layers(device, dtype), TwoColumns()))
@@ -547,12 +551,12 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _scores(self, X):
+    def _scores(self, X: ArrayLike | SparseMatrix) -> NDArray[np.float64]:
         """Return the scores in float64, a column for each class."""
         scores = self._apply(X).astype(np.float64)
         return scores if scores.shape[1] > 1 else np.hstack([np.zeros_like(scores), scores])
 
-    def _linear(self, name):
+    def _linear(self, name: str) -> NDArray[np.floating]:
         """Return the attribute of the only layer, for what asks linear models for it."""
         arrays = getattr(self, name)
         if len(arrays) > 1:
@@ -562,39 +566,41 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         return arrays[0]
 
     @property
-    def coef_(self):
+    def coef_(self) -> NDArray[np.floating]:
         """Weights of a linear classifier, (1, n_features) for two classes, else (n_classes, n_features)."""
         return self._linear("coefs_").T
 
     @property
-    def intercept_(self):
+    def intercept_(self) -> NDArray[np.floating]:
         """Intercepts of a linear classifier, of shape (1,) or (n_classes,)."""
         return self._linear("intercepts_")
 
-    def _apply(self, X, n_layers=None, activation=False):
+    def _apply(
+        self, X: ArrayLike | SparseMatrix, n_layers: int | None = None, activation: bool = False
+    ) -> np.ndarray:
         check_is_fitted(self)
         n_layers = len(self.coefs_) if n_layers is None else n_layers
-        X = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse="csr", reset=False)
+        rows: Any = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse="csr", reset=False)
         device = resolve_device(self, self.device)
-        dtype = compute_dtype(X.dtype, device)
+        dtype = compute_dtype(rows.dtype, device)
         network = sequence(*self._layers(device, dtype)[: 2 * n_layers - 1 + activation])
         n_columns = len(self.intercepts_[n_layers - 1])
 
-        def write(rows, out):
-            out.copy_(network(rows))
+        def write(batch: Tensor, out: Tensor) -> None:
+            out.copy_(network(batch))
 
-        in_batches = partial(apply_in_batches, write, X, n_columns, device=device, dtype=dtype)
+        in_batches = partial(apply_in_batches, write, rows, n_columns, device=device, dtype=dtype)
         return with_smaller_batches(self, in_batches, _PREDICTION_ROWS)
 
-    def _layers(self, device, dtype):
+    def _layers(self, device: torch.device, dtype: torch.dtype) -> list[nn.Module]:
         """Return layers on the fitted weights, which they may share, with rectifiers between them."""
-        layers = []
+        layers: list[nn.Module] = []
         for arrays in zip(self.coefs_, self.intercepts_):
             weight, bias = (as_tensor(a, device=device, dtype=dtype) for a in arrays)
             layers += [Affine(weight, bias), Rectifier(float(self.power))]
         return layers[:-1]
 
-    def _settings(self):
+    def _settings(self) -> Settings:
         """Check all parameters, and return what they say as plain values."""
         check_parameters(self)
         plain = with_plain_numbers(self)
@@ -621,7 +627,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             device=resolve_device(self, self.device),
         )
 
-    def _penalties(self, alpha, hidden_sizes):
+    def _penalties(self, alpha: float | str, hidden_sizes: list[int]) -> dict[str, Penalty]:
         rule = None
         if self.penalty is None and alpha not in ("auto", 0):
             rule = "'auto' or 0 where penalty is None, which has no strength"
@@ -634,7 +640,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             penalty.check(hidden_sizes)
         return found
 
-    def _check_classes(self, classes, resumes):
+    def _check_classes(self, classes: np.ndarray, resumes: bool) -> np.ndarray:
         """Return `classes`, of which there must be two, and the same as before if training `resumes`."""
         if len(classes) == 0:
             rule = "labels of at least 2 classes"
@@ -650,7 +656,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             )
         return classes
 
-    def _check_incremental(self, classes):
+    def _check_incremental(self, classes: ArrayLike | None) -> None:
         """Raise ValueError where `partial_fit` cannot do what the parameters ask for."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True.")
@@ -662,22 +668,27 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         if classes is None and not hasattr(self, "coefs_"):
             raise ValueError("classes must be passed on the first call to partial_fit.")
 
-    def _check_X_y(self, X, y, reset):
+    def _check_X_y(
+        self, X: ArrayLike | SparseMatrix, y: ArrayLike, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse="csr", reset=reset)
         check_classification_targets(y)
         return dense(X), column_or_1d(y, warn=True)
 
-    def _encode(self, y):
+    def _encode(self, y: np.ndarray) -> np.ndarray:
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"`y` has labels that are not in `classes_`, {self.classes_}: {unknown}.")
         return np.searchsorted(self.classes_, y)
 
-    def _train(self, settings, X, y, weight, *, resumes):
+    def _train(
+        self, settings: Settings, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, *, resumes: bool
+    ) -> Self:
         """Train on the rows that have weight, then store the result: the path of `fit` and `partial_fit`."""
-        rows, is_chunk = (X, self._encode(y), weight), not settings.knows_all_rows
+        codes, is_chunk = self._encode(y), not settings.knows_all_rows
+        rows: Arrays = X, codes, None
         if weight is not None:
-            rows = keep_weighted(*rows, normalize=not is_chunk)
+            rows = keep_weighted(X, codes, weight, normalize=not is_chunk)
         random_state = seeded_generator(self, self.random_state)
         generators = torch_generator(random_state), torch_generator(random_state)
         train, valid = rows, None
@@ -695,11 +706,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self._store(training, X.dtype, resumes, is_chunk)
         return self
 
-    def _state(self, is_chunk):
+    def _state(self, is_chunk: bool) -> State:
         optimizer_state = self._optimizer_state if is_chunk else None
         return State(self.coefs_, self.intercepts_, self._norm, optimizer_state, self.n_iter_)
 
-    def _store(self, training, dtype, resumes, is_chunk):
+    def _store(self, training: Training, dtype: np.dtype, resumes: bool, is_chunk: bool) -> None:
         """Keep what training found, as NumPy arrays, and say how it ended."""
         if training.losses:
             coefs, intercepts, norm = fold(training.network)
@@ -727,7 +738,7 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _store_curves(self, training, resumes):
+    def _store_curves(self, training: Training, resumes: bool) -> None:
         if not resumes:
             self.loss_curve_, self.penalties_, self.validation_scores_ = [], {}, []
         n_before = len(self.loss_curve_)

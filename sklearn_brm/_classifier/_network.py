@@ -1,8 +1,8 @@
 """The perceptron as torch trains it, and its translation from and to the arrays that the estimator holds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ class Perceptron(nn.Module):
         What was subtracted from the features, and what they are still to be divided by.
     """
 
+    power: float
+    n_hidden: int
+    weights: nn.ParameterList
+    biases: nn.ParameterList
+    mean: Tensor | None
+    inverse_scale: Tensor | None
+    norm: nn.BatchNorm1d | None
+
     def __init__(
         self,
         sizes: list[int],
@@ -34,8 +42,8 @@ class Perceptron(nn.Module):
         power: float,
         hidden_bias: bool,
         batch_norm: bool,
-        mean: np.ndarray,
-        scale: np.ndarray,
+        mean: np.ndarray | None,
+        scale: np.ndarray | None,
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
@@ -82,7 +90,7 @@ class Perceptron(nn.Module):
 
     def last_weight(self) -> Tensor:
         """Return the weights of the last layer as prediction applies them, batch normalisation included."""
-        return self.weights[-1] if self.norm is None else self.weights[-1] * self._norm_gain()[:, None]
+        return self.weights[-1] if self.norm is None else self.weights[-1] * _gain(self.norm)[:, None]
 
     def intercepts(self) -> Iterator[Tensor]:
         """Yield the biases, that of the first layer for features in the user's units."""
@@ -97,15 +105,12 @@ class Perceptron(nn.Module):
         """
         weights, biases = list(self.weights), list(self.biases)
         if self.norm is not None:
-            shift = self.norm.bias - self.norm.running_mean * self._norm_gain()
+            shift = self.norm.bias - cast(Tensor, self.norm.running_mean) * _gain(self.norm)
             biases[-1] = biases[-1] + shift @ weights[-1]
             weights[-1] = self.last_weight()
         if self.inverse_scale is not None:
             weights[0] = weights[0] * self.inverse_scale[:, None]
         return weights, biases
-
-    def _norm_gain(self) -> Tensor:
-        return self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
 
     def scaled(self, X: Tensor) -> Tensor:
         """Return the rows as the first layer takes them."""
@@ -113,27 +118,31 @@ class Perceptron(nn.Module):
 
     def forward(self, X: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return scores, shape (n, n_classes), and the list of the hidden layers' pre-activations."""
-        preactivations = []
+        preactivations: list[Tensor] = []
         activation = self.scaled(X)
         *hidden, (last_weight, last_bias) = zip(self.weights, self.biases)
         for weight, bias in hidden:
             preactivations.append(torch.addmm(bias, activation, weight))
             activation = rectify(preactivations[-1], self.power)
         if self.norm is not None:
-            activation = self._normalize(activation)
+            activation = _normalized(self.norm, activation)
         return two_columns(torch.addmm(last_bias, activation, last_weight)), preactivations
 
-    def _normalize(self, activation: Tensor) -> Tensor:
-        norm = self.norm
-        if not (norm.training and len(activation) == 1):
-            return norm(activation)
-        # One row has no variance: such a batch is normalised as in prediction.
-        return nn.functional.batch_norm(
-            activation, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-        )
+
+def _gain(norm: nn.BatchNorm1d) -> Tensor:
+    return norm.weight / (cast(Tensor, norm.running_var) + norm.eps).sqrt()
 
 
-def fold(network: Perceptron) -> tuple[Any, ...]:
+def _normalized(norm: nn.BatchNorm1d, activation: Tensor) -> Tensor:
+    if not (norm.training and len(activation) == 1):
+        return norm(activation)
+    # One row has no variance: such a batch is normalised as in prediction.
+    return nn.functional.batch_norm(
+        activation, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+    )
+
+
+def fold(network: Perceptron) -> tuple[list[np.ndarray], list[np.ndarray], dict[str, np.ndarray] | None]:
     """Return the network as plain weights and biases for the user's features.
 
     Returns
@@ -161,8 +170,8 @@ def fold(network: Perceptron) -> tuple[Any, ...]:
 @torch.no_grad()
 def unfold(
     network: Perceptron,
-    coefs: list[np.ndarray],
-    intercepts: list[np.ndarray],
+    coefs: Sequence[np.ndarray],
+    intercepts: Sequence[np.ndarray],
     norm: dict[str, np.ndarray] | None,
 ) -> None:
     """Load what `fold` returned into `network`, which may centre and scale the features differently."""

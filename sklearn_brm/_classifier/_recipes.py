@@ -28,7 +28,7 @@ _PERCEPTRON = {
     ),
 }
 
-_RECIPES = {
+_RECIPES: dict[str, dict[str, Any]] = {
     "KH": {**_COMMON, "hidden_layer_sizes": ()},
     "BP": _PERCEPTRON,
     "L2": {**_PERCEPTRON, "penalty": L2(5e-4, intercepts=True)},

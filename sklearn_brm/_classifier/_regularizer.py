@@ -1,10 +1,15 @@
 """The sum of the penalties, with a ledger of what each contributed."""
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from .penalties import Batch
+from ._network import Perceptron
+from ._rows import Tensors
+from .penalties import Batch, Penalty
 from .penalties._base import NEEDS
 
 
@@ -32,7 +37,9 @@ class Regularizer:
         Whether no penalty will change by itself after the present epoch.
     """
 
-    def __init__(self, penalties, network, generator):
+    def __init__(
+        self, penalties: Mapping[str, Penalty], network: Perceptron, generator: torch.Generator
+    ) -> None:
         self.penalties = {label: penalty for label, penalty in penalties.items() if penalty.alpha > 0}
         self.network = network
         self.generator = generator
@@ -40,16 +47,27 @@ class Regularizer:
         self.looks_inside = not needs <= {"weights"}
         self.differentiates_input = "input" in needs
         self.is_settled = True
-        self._share, self._terms = 1.0, {}
-        self._sums, self._n_rows = defaultdict(float), 0
+        self._share = 1.0
+        self._terms: dict[str, Callable[[Batch], Tensor]] = {}
+        self._sums: defaultdict[str, Any] = defaultdict(float)
+        self._n_rows = 0
 
-    def batch(self, rows, y, weight, scores, preactivations, *, scaled=False):
+    def batch(
+        self,
+        rows: Tensor,
+        y: Tensor,
+        weight: Tensor | None,
+        scores: Tensor,
+        preactivations: Sequence[Tensor],
+        *,
+        scaled: bool = False,
+    ) -> Batch:
         """Return what the penalties may look at."""
         seen = rows, y, weight, scores, preactivations
         return Batch(self.network, *seen, self.generator, share=self._share, rows_are_scaled=scaled)
 
     @torch.no_grad()
-    def start_epoch(self, batches, share):
+    def start_epoch(self, batches: Iterable[Tensors], share: float) -> None:
         """Let each penalty look at all rows as the network, in evaluation mode, sees them.
 
         `share` is the share of the training that is done.
@@ -60,9 +78,9 @@ class Regularizer:
             label: penalty.start_epoch(self._seen(batches)) for label, penalty in self.penalties.items()
         }
 
-    def __call__(self, batch):
+    def __call__(self, batch: Batch) -> Tensor:
         """Return the weighted sum of all penalties on `batch`, and note down what each contributed."""
-        total = 0.0
+        total: Any = 0.0
         for label, term in self._terms.items():
             value = self.penalties[label].alpha * _scalar(self.penalties[label], term(batch))
             self._sums[label] += value.detach() * len(batch.rows)
@@ -70,18 +88,18 @@ class Regularizer:
         self._n_rows += len(batch.rows)
         return total
 
-    def end_epoch(self):
+    def end_epoch(self) -> dict[str, float]:
         """Return each penalty's mean contribution to the loss since the last call."""
         means = {label: float(value) / self._n_rows for label, value in self._sums.items()}
         self._sums, self._n_rows = defaultdict(float), 0
         return means
 
-    def _seen(self, batches):
+    def _seen(self, batches: Iterable[Tensors]) -> Iterator[Batch]:
         for rows, y, weight in batches:
             yield self.batch(rows, y, weight, *self.network(rows))
 
 
-def _needs(penalty, network):
+def _needs(penalty: Penalty, network: Perceptron) -> str:
     needs = penalty.needs(network)
     if needs not in NEEDS:
         raise ValueError(
@@ -90,7 +108,7 @@ def _needs(penalty, network):
     return needs
 
 
-def _scalar(penalty, value):
+def _scalar(penalty: Penalty, value: object) -> Tensor:
     if isinstance(value, torch.Tensor) and value.ndim == 0:
         return value
     raise TypeError(f"{type(penalty).__name__}.value must return a tensor without dimensions. Got {value!r}.")

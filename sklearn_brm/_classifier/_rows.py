@@ -2,15 +2,21 @@
 
 import copy
 import numbers
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
+from torch import Tensor
+
+# Rows, the codes of their classes and their weights, which are None where all count alike.
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+Tensors = tuple[Tensor, Tensor, Tensor | None]
 
 
-def row_weights(sample_weight, class_weight, X, y):
+def row_weights(sample_weight: Any, class_weight: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     """Return the weight of every row, float64 and not all zero, or None where none is asked for.
 
     Raises
@@ -28,7 +34,7 @@ def row_weights(sample_weight, class_weight, X, y):
     return weight
 
 
-def keep_weighted(X, codes, weight, *, normalize):
+def keep_weighted(X: np.ndarray, codes: np.ndarray, weight: np.ndarray, *, normalize: bool) -> Arrays:
     """Return the rows that weigh anything, `normalize`d to a mean weight of one; None stands for all ones."""
     kept = weight > 0
     X, codes, weight = X[kept], codes[kept], weight[kept]
@@ -37,7 +43,7 @@ def keep_weighted(X, codes, weight, *, normalize):
     return X, codes, None if (weight == 1).all() else weight
 
 
-def _check_sample_weight(sample_weight, X):
+def _check_sample_weight(sample_weight: Any, X: np.ndarray) -> np.ndarray:
     if isinstance(sample_weight, numbers.Real):
         sample_weight = np.full(len(X), sample_weight)
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
@@ -49,19 +55,20 @@ def _check_sample_weight(sample_weight, X):
     return weight
 
 
-def split_rows(rows, validation_fraction, random_state):
+def split_rows(rows: Arrays, validation_fraction: float, random_state: np.random.RandomState) -> list[Arrays]:
     """Return the rows to train on and those to set aside, each a tuple of X, codes and weights."""
+    X, codes, weight = rows
     indices = train_test_split(
-        np.arange(len(rows[0])), test_size=validation_fraction, random_state=random_state, stratify=rows[1]
+        np.arange(len(X)), test_size=validation_fraction, random_state=random_state, stratify=codes
     )
     if len(indices[1]) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
         )
-    return [tuple(None if part is None else part[index] for part in rows) for index in indices]
+    return [(X[i], codes[i], None if weight is None else weight[i]) for i in indices]
 
 
-def update_scaler(name, scaler, X, weight):
+def update_scaler(name: str, scaler: Any, X: np.ndarray, weight: np.ndarray | None) -> Any:
     """Return a copy of the scaler after it saw the rows, a new one for None; `name` is for the error."""
     scaler = StandardScaler() if scaler is None else copy.deepcopy(scaler)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -74,7 +81,7 @@ def update_scaler(name, scaler, X, weight):
     return scaler
 
 
-def feature_scale(scaler):
+def feature_scale(scaler: Any) -> np.ndarray:
     """Return the standard deviation of each feature or the median one, whichever is larger.
 
     Constant features do not count for the median. Without that floor, a weight on a feature that hardly ever

@@ -2,9 +2,10 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from ..functional.penalties import weighted_mean
 from ..functional.schedules import SCHEDULES, constant
 from ._network import Perceptron, unfold
 from ._regularizer import Regularizer
-from ._rows import feature_scale
+from ._rows import Arrays, Tensors, feature_scale
+from .penalties import Penalty
 
 _GATHERED_ROWS = 2048
 _ROWS_AT_A_TIME = 8192
@@ -37,20 +39,20 @@ class Settings:
     hidden_bias: bool
     batch_norm: bool
     init: str
-    penalties: dict
-    optimizer: str | Callable
+    penalties: Mapping[str, Penalty]
+    optimizer: str | Callable[..., Any]
     learning_rate: float | str
-    schedule: str | Callable
+    schedule: str | Callable[[float], Any]
     batch_size: int | str
     max_iter: int
     tol: float | None
     n_iter_no_change: int
-    callbacks: Sequence | None
+    callbacks: Sequence[Any] | None
     verbose: int
     device: torch.device
     knows_all_rows: bool = True
 
-    def for_chunk(self):
+    def for_chunk(self) -> "Settings":
         """Return the settings of one pass over a chunk of a stream."""
         optimizer = "adam" if self.optimizer == "lbfgs" else self.optimizer
         return replace(self, max_iter=1, tol=None, verbose=0, knows_all_rows=False, optimizer=optimizer)
@@ -62,12 +64,21 @@ class State:
 
     coefs: Sequence[np.ndarray]
     intercepts: Sequence[np.ndarray]
-    norm: dict | None
-    optimizer_state: dict | None
+    norm: dict[str, np.ndarray] | None
+    optimizer_state: dict[str, Any] | None
     n_epochs: int
 
 
-def train_network(settings, train, valid, generators, *, n_classes, scaler, state):
+def train_network(
+    settings: Settings,
+    train: Arrays,
+    valid: Arrays | None,
+    generators: tuple[torch.Generator, torch.Generator],
+    *,
+    n_classes: int,
+    scaler: Any,
+    state: State | None,
+) -> "Training":
     """Return the `Training` that is over, in smaller batches where memory ran out.
 
     Parameters
@@ -84,7 +95,7 @@ def train_network(settings, train, valid, generators, *, n_classes, scaler, stat
         None starts from new weights.
     """
 
-    def run(batch_size):
+    def run(batch_size: int) -> Training:
         for generator in generators:
             # Back to the start, in case this is not the first try.
             generator.manual_seed(generator.initial_seed())
@@ -98,7 +109,14 @@ def train_network(settings, train, valid, generators, *, n_classes, scaler, stat
     return with_smaller_batches(settings.name, run, rows_per_batch(settings.batch_size, len(train[0])))
 
 
-def _make_network(settings, X, n_classes, scaler, generator, state):
+def _make_network(
+    settings: Settings,
+    X: np.ndarray,
+    n_classes: int,
+    scaler: Any,
+    generator: torch.Generator,
+    state: State | None,
+) -> Perceptron:
     sizes = [X.shape[1], *settings.hidden_sizes, 1 if n_classes == 2 else n_classes]
     mean, scale = None, None
     if scaler is not None:
@@ -123,7 +141,7 @@ def _make_network(settings, X, n_classes, scaler, generator, state):
     return network.to(settings.device)
 
 
-def _check_layers(sizes, state):
+def _check_layers(sizes: list[int], state: State) -> None:
     present = [len(coef) for coef in state.coefs] + [len(state.intercepts[-1])]
     if sizes != present:
         raise ValueError(
@@ -132,12 +150,14 @@ def _check_layers(sizes, state):
         )
 
 
-def rows_per_batch(batch_size, n_rows):
+def rows_per_batch(batch_size: int | str, n_rows: int) -> int:
     """Return `batch_size`, or what "auto" means for so many rows."""
-    return min(200, max(32, n_rows // 8)) if batch_size == "auto" else batch_size
+    return min(200, max(32, n_rows // 8)) if isinstance(batch_size, str) else batch_size
 
 
-def automatic_rate(optimizer, n_features, updates_per_epoch, *, is_linear):
+def automatic_rate(
+    optimizer: str | Callable[..., Any], n_features: int, updates_per_epoch: float, *, is_linear: bool
+) -> float:
     """Return the learning rate that "auto" means for the network and so many updates per epoch."""
     # A step of Adam moves the scores by up to rate times features: few features allow a larger rate, and
     # need one in a linear classifier. Few updates per epoch need one too, to arrive within max_iter epochs.
@@ -158,7 +178,9 @@ class Rows:
     device: torch.device
 
     @classmethod
-    def for_network(cls, X, codes, weight, network):
+    def for_network(
+        cls, X: np.ndarray, codes: np.ndarray, weight: np.ndarray | None, network: Perceptron
+    ) -> Self:
         """Return rows for the network, centred in the precision that they came in.
 
         They lie where it lies if there is room for them, and go there batch by batch otherwise.
@@ -167,15 +189,19 @@ class Rows:
         if network.mean is not None:
             X = X - network.mean.cpu().numpy().astype(X.dtype)
         home = device if fits_beside_the_work(X.nbytes, device) else "cpu"
-        if weight is not None:
-            weight = as_tensor(weight, device=home, dtype=dtype)
-        X = as_tensor(X, device=home, dtype=dtype)
-        return cls(X, as_tensor(codes, device=home), weight, device)
+        place = partial(as_tensor, device=home, dtype=dtype)
+        weights = None if weight is None else place(weight)
+        return cls(place(X), as_tensor(codes, device=home), weights, device)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.X)
 
-    def batches(self, batch_size, generator=None, scale=None):
+    def batches(
+        self,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        scale: torch.Tensor | None = None,
+    ) -> Iterator[Tensors]:
         """Yield X, y and weights or None of each batch.
 
         Parameters
@@ -187,13 +213,14 @@ class Rows:
             What to multiply the rows by.
         """
         for rows in self._chunks(batch_size, generator):
-            parts = (self.X, self.y, self.weight)
-            X, y, weight = (None if part is None else part[rows].to(self.device) for part in parts)
+            X, y = (part[rows].to(self.device) for part in (self.X, self.y))
             X = X if scale is None else X * scale
-            weights = [None] * len(y) if weight is None else weight.split(batch_size)
+            weights: Iterable[torch.Tensor | None] = [None] * len(y)
+            if self.weight is not None:
+                weights = self.weight[rows].to(self.device).split(batch_size)
             yield from zip(X.split(batch_size), y.split(batch_size), weights)
 
-    def _chunks(self, batch_size, generator):
+    def _chunks(self, batch_size: int, generator: torch.Generator | None) -> Iterable[Any]:
         """Yield the rows of a few batches at a time, since one gather is cheaper than one for each."""
         size = batch_size * max(1, _GATHERED_ROWS // batch_size)
         if generator is None:
@@ -231,7 +258,20 @@ class Training:
         Whether the training ended before its last epoch: by itself or a callback, or by Ctrl-C.
     """
 
-    def __init__(self, settings, network, regularizer, train, valid, generator, *, state, batch_size):
+    optimizer: torch.optim.Optimizer
+
+    def __init__(
+        self,
+        settings: Settings,
+        network: Perceptron,
+        regularizer: Regularizer,
+        train: Arrays,
+        valid: Arrays | None,
+        generator: torch.Generator,
+        *,
+        state: State | None,
+        batch_size: int,
+    ) -> None:
         self.settings = settings
         self.network = network
         self.regularizer = regularizer
@@ -240,12 +280,16 @@ class Training:
         self.generator = generator
         self.batch_size = batch_size
         self.in_closed_form = in_closed_form(network, regularizer)
-        self.rate = _rate(settings, *self.train.X.shape, batch_size)
+        n_rows, n_features = self.train.X.shape
+        self.rate = _rate(settings, n_rows, n_features, batch_size)
         self.optimizer_state = None if state is None else state.optimizer_state
         self.first_epoch = 0 if state is None else state.n_epochs
-        self.losses, self.penalties, self.validation_scores = [], [], []
+        self.losses: list[float] = []
+        self.penalties: list[dict[str, float]] = []
+        self.validation_scores: list[float] = []
         self.finished = self.stopped = self.interrupted = False
-        self.best_score, self.best_weights, self._n_stale = -np.inf, None, 0
+        self.best_score, self._n_stale = -math.inf, 0
+        self.best_weights: dict[str, Any] | None = None
         # torch's lists of parameters take as long to walk through as a small step takes to compute.
         self._weights, self._biases = list(network.weights), list(network.biases)
         self._learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -253,15 +297,15 @@ class Training:
         self._trained = [network.flatten()] if isinstance(settings.optimizer, str) else self._learning
         for parameter in [*self._weights, *self._biases, *self._trained]:
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        self._slopes = [(parameter, parameter.grad) for parameter in [*self._trained, *self._learning]]
-        self._out = [parameter.grad for parameter in [*self._weights, *self._biases]]
+        self._slopes = [(parameter, _slope(parameter)) for parameter in [*self._trained, *self._learning]]
+        self._out = [_slope(parameter) for parameter in [*self._weights, *self._biases]]
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """Number of epochs trained so far."""
         return self.first_epoch + len(self.losses)
 
-    def run(self):
+    def run(self) -> Self:
         """Train to the end and return self."""
         if self.settings.callbacks:
             # Only here, since most trainings have no callbacks, and skorch takes time to import.
@@ -275,10 +319,10 @@ class Training:
             self._train()
         return self
 
-    def make_optimizer(self):
+    def make_optimizer(self) -> torch.optim.Optimizer:
         """Make the optimizer of this training, with the state of the one before, and return it."""
-        make = self.settings.optimizer
-        make = OPTIMIZERS[make] if isinstance(make, str) else make
+        given = self.settings.optimizer
+        make = OPTIMIZERS[given] if isinstance(given, str) else given
         self.optimizer = make([{"params": self._trained}], lr=self.rate)
         if not isinstance(self.optimizer, torch.optim.Optimizer):
             rule = "a callable that returns a torch.optim.Optimizer"
@@ -287,7 +331,7 @@ class Training:
             _restore(self.optimizer, self.optimizer_state)
         return self.optimizer
 
-    def _train(self):
+    def _train(self) -> None:
         self.begin()
         try:
             for _ in range(self.settings.max_iter):
@@ -302,7 +346,7 @@ class Training:
         finally:
             self.end()
 
-    def _solve_convex(self):
+    def _solve_convex(self) -> None:
         """Go to the optimum of a loss that has one, which steps by batches only come near."""
         self.begin()
         try:
@@ -331,7 +375,7 @@ class Training:
         finally:
             self.end()
 
-    def _loss_and_gradient(self, values):
+    def _loss_and_gradient(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the mean loss over all rows, and its gradient, where the parameters have these values."""
         flat, gradient, total = self._trained[0], np.zeros_like(values), 0.0
         with torch.no_grad():
@@ -341,10 +385,10 @@ class Training:
             share = len(batch[1]) / len(self.train)
             loss, _ = self.set_gradients(*batch)
             total += share * float(loss)
-            gradient += share * flat.grad.cpu().double().numpy()
+            gradient += share * _slope(flat).cpu().double().numpy()
         return total, gradient
 
-    def _learn(self):
+    def _learn(self) -> float:
         """Take a step for each batch, and return the mean loss."""
         scale = self.network.inverse_scale if self.in_closed_form else None
         losses, sizes = [], []
@@ -353,14 +397,14 @@ class Training:
             sizes.append(len(batch[1]))
         return float(np.average(torch.stack(losses).tolist(), weights=sizes))
 
-    def _step(self, batch):
+    def _step(self, batch: Tensors) -> torch.Tensor:
         if isinstance(self.optimizer, Adam):
             loss, _ = self.set_gradients(*batch)
             self.optimizer.update()
             return loss.detach()
-        found = []
+        found: list[torch.Tensor] = []
 
-        def closure():
+        def closure() -> Any:
             found.append(self.set_gradients(*batch)[0])
             return found[-1]
 
@@ -369,7 +413,7 @@ class Training:
         return found[0].detach()
 
     @torch.no_grad()
-    def _watch(self):
+    def _watch(self) -> float | None:
         """Return the share of right answers on the rows to watch, or None without such."""
         if self.valid is None:
             return None
@@ -379,18 +423,18 @@ class Training:
             right.count(self.network(X)[0], y, weight)
         return right.share()
 
-    def begin(self):
+    def begin(self) -> None:
         """Open the progress bar."""
         name, n_epochs = self.settings.name, self.settings.max_iter
-        self._bar = progress(None, verbose=self.settings.verbose, description=name, total=n_epochs)
+        self._bar: Any = progress(None, verbose=self.settings.verbose, description=name, total=n_epochs)
 
-    def end(self):
+    def end(self) -> None:
         """Go back to the weights that were best on the rows to watch."""
         self._bar.close()
         if self.best_weights is not None:
             self.network.load_state_dict(self.best_weights)
 
-    def begin_epoch(self):
+    def begin_epoch(self) -> None:
         """Set the learning rate and let the penalties look at all rows."""
         share = len(self.losses) / self.settings.max_iter
         self._set_rate(share)
@@ -398,10 +442,10 @@ class Training:
         batches = self.train.batches(self.batch_size)
         try:
             self.regularizer.start_epoch(batches, share if self.settings.knows_all_rows else 1.0)
-        except torch.linalg.LinAlgError as error:
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise non_finite_error(self.settings.name, self.epoch + 1) from error
 
-    def _set_rate(self, share):
+    def _set_rate(self, share: float) -> None:
         schedule = self.settings.schedule
         schedule = schedule if callable(schedule) else SCHEDULES[schedule]
         # A constant rate is left to the callbacks, which may change it.
@@ -412,7 +456,9 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def set_gradients(self, X, y, weight):
+    def set_gradients(
+        self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Set the gradients of all parameters for a batch, and return its loss and scores.
 
         In closed form the rows are those that are already scaled.
@@ -424,7 +470,9 @@ class Training:
             parameter.grad = gradient
         return (self._solve if self.in_closed_form else self._differentiate)(X, y, weight)
 
-    def _solve(self, X, y, weight):
+    def _solve(
+        self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         network = self.network
         loss, scores, preactivations, *_ = backpropagate(
             X, y, self._weights, self._biases, network.power, weight, out=self._out
@@ -438,7 +486,9 @@ class Training:
         return loss, scores
 
     @torch.enable_grad()
-    def _differentiate(self, X, y, weight):
+    def _differentiate(
+        self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if self.regularizer.differentiates_input:
             X.requires_grad_()
         scores, preactivations = self.network(X)
@@ -452,7 +502,7 @@ class Training:
         loss.backward(inputs=self._learning)
         return loss, scores
 
-    def end_epoch(self, loss, accuracy=None):
+    def end_epoch(self, loss: float, accuracy: float | None = None) -> None:
         """Note the loss, the penalties and the accuracy on the rows to watch, if any, and judge them."""
         if not np.isfinite(loss):
             raise non_finite_error(self.settings.name, self.epoch + 1)
@@ -469,7 +519,7 @@ class Training:
         if is_best and accuracy is not None:
             self.best_weights = copy.deepcopy(self.network.state_dict())
 
-    def _judge(self, score):
+    def _judge(self, score: float) -> bool:
         if self.settings.tol is not None:
             self._n_stale = self._n_stale + 1 if score < self.best_score + self.settings.tol else 0
             self.finished = self._n_stale > self.settings.n_iter_no_change
@@ -481,38 +531,45 @@ class Training:
 class RightAnswers:
     """The weighted share of right answers, counted batch by batch."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._right, self._seen = 0.0, 0.0
 
-    def count(self, scores, y, weight):
+    def count(self, scores: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None) -> None:
         """Take a batch in."""
         right = (scores.argmax(dim=1) == y).to(scores.dtype)
         weight = torch.ones_like(right) if weight is None else weight
         self._right += float(right @ weight)
         self._seen += float(weight.sum())
 
-    def share(self):
+    def share(self) -> float | None:
         """Return the share so far, or None before any batch."""
         return self._right / self._seen if self._seen else None
 
 
-def in_closed_form(network, regularizer):
+def in_closed_form(network: Perceptron, regularizer: Regularizer) -> bool:
     """Whether gradients need no autograd: no penalty looks inside, nor is there a batch norm."""
     return not regularizer.looks_inside and network.norm is None
 
 
-def _rate(settings, n_rows, n_features, batch_size):
-    if settings.learning_rate != "auto":
+def _slope(parameter: torch.Tensor) -> torch.Tensor:
+    return cast(torch.Tensor, parameter.grad)
+
+
+def _rate(settings: Settings, n_rows: int, n_features: int, batch_size: int) -> float:
+    if not isinstance(settings.learning_rate, str):
         return settings.learning_rate
     updates = math.ceil(n_rows / batch_size) if settings.knows_all_rows else math.inf
     return automatic_rate(settings.optimizer, n_features, updates, is_linear=not settings.hidden_sizes)
 
 
 # "lbfgs" is no optimizer of torch: it is what "auto" means where there is one optimum.
-OPTIMIZERS = {"adam": Adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": Adam,
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+}
 
 
-def _restore(optimizer, state):
+def _restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load the state of an optimizer, but for the learning rate, which may be another by now."""
     rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.load_state_dict(as_tensors(state))
@@ -520,17 +577,17 @@ def _restore(optimizer, state):
         group["lr"] = rate
 
 
-def as_arrays(state):
+def as_arrays(state: Any) -> Any:
     """Return a nested state of an optimiser with NumPy arrays for its tensors."""
     return _convert(state, torch.Tensor, lambda tensor: tensor.cpu().numpy().copy())
 
 
-def as_tensors(state):
+def as_tensors(state: Any) -> Any:
     """Undo `as_arrays`."""
     return _convert(state, np.ndarray, lambda array: torch.as_tensor(array.copy()))
 
 
-def _convert(state, kind, function):
+def _convert(state: Any, kind: type, function: Callable[[Any], Any]) -> Any:
     if isinstance(state, kind):
         return function(state)
     if isinstance(state, dict):
@@ -538,7 +595,9 @@ def _convert(state, kind, function):
     return [_convert(value, kind, function) for value in state] if isinstance(state, list) else state
 
 
-def joined_penalties(before, n_before, epochs):
+def joined_penalties(
+    before: dict[str, list[float]], n_before: int, epochs: Sequence[dict[str, float]]
+) -> dict[str, list[float]]:
     """Return the curve of each penalty over `n_before` epochs and, in a dict each, further `epochs`.
 
     A penalty that was not there in an epoch counts as zero in it.
@@ -550,7 +609,7 @@ def joined_penalties(before, n_before, epochs):
     }
 
 
-def non_finite_error(owner, epoch):
+def non_finite_error(owner: str, epoch: int) -> ValueError:
     """Build the error of a training that diverged in `epoch`, counted from 1."""
     return ValueError(
         f"The loss of {owner} is not finite in epoch {epoch}: training diverged. Try a smaller "

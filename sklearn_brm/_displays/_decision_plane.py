@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -209,17 +209,18 @@ class DecisionPlaneDisplay:
         check_choice(_OWNER, "landscape", landscape, ("auto", True, False))
         check_axes(_OWNER, ax, at_most=2)
         check_fitted(_OWNER, "estimator", estimator)
-        if np.ndim(getattr(estimator, "classes_", None)) != 1:
+        classes: Any = getattr(estimator, "classes_", None)
+        if np.ndim(classes) != 1:
             raise parameter_error(_OWNER, "estimator", "a fitted classifier of one label per row", estimator)
         if landscape_of is not None:
             check_fitted(_OWNER, "landscape_of", landscape_of)
-        table, y = _check_rows(X, y, index)
+        table, true_labels = _check_rows(X, y, index)
         steps = _steps(scale, table)
         places = _places(table, steps)
         if directions is not None:
             directions = _given_directions(directions, steps, random_state)
         predicted = estimator.predict(X) if directions is None or index is None else None
-        labels = predicted if y is None else y
+        labels = predicted if true_labels is None else true_labels
         if index is None:
             index = _frequent_row(places, labels, predicted == labels)
         middle, others = table.matrix[index].astype(float), []
@@ -253,7 +254,7 @@ class DecisionPlaneDisplay:
             jacobian_norm=_landscape(landscape, source, table, lines(), steps, device),
             unit="raw units" if scale is None else _UNITS.get(str(scale), "units of scale"),
             rows=marks,
-            true_classes=None if y is None else y[marked],
+            true_classes=None if true_labels is None else true_labels[marked],
             in_plane=np.isclose(reached, table.matrix[marked], rtol=1e-6, equal_nan=True).all(axis=1),
         )
         return display.plot(ax=ax)
@@ -342,10 +343,11 @@ class DecisionPlaneDisplay:
     def _plot_landscape(self, ax: Axes) -> Any:
         from matplotlib.colors import ListedColormap
 
-        low, high = self.jacobian_norm.min(), self.jacobian_norm.max()
+        norms = cast(np.ndarray, self.jacobian_norm)
+        low, high = norms.min(), norms.max()
         label = f"Frobenius norm of the Jacobian\n(axes in {self.unit})"
         if high - low <= _FLAT * high:
-            ax.imshow(self.jacobian_norm, **self._image(), cmap=ListedColormap(["#DDDDDD"]))
+            ax.imshow(norms, **self._image(), cmap=ListedColormap(["#DDDDDD"]))
             _write_in(ax, f"{label}\nthe same everywhere: {high:.3g}")
             return None
         image = ax.imshow(self.jacobian_norm, **self._image(), cmap="cividis")
@@ -362,7 +364,7 @@ def _write_in(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.03, text, transform=ax.transAxes, ha="center", va="bottom", fontsize="small", bbox=box)
 
 
-def _check_rows(X: Any, y: Any, index: Any) -> tuple[Any, ...]:
+def _check_rows(X: Any, y: Any, index: Any) -> tuple[Table, Any]:
     """Return the rows as a `Table` and the labels as an array, after a look at their shapes."""
     table = Table(_OWNER, X)
     if table.is_number.sum() < 2:
@@ -444,7 +446,7 @@ def _median_row(away: np.ndarray, directions: np.ndarray) -> int:
 def _completed(directions: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return two independent directions: those given or, where these are none, along columns that move."""
     axes = np.eye(len(steps))[np.flatnonzero(steps)[:2]]
-    found = []
+    found: list[np.ndarray] = []
     for direction in [*directions, *axes]:
         if len(found) < 2 and np.linalg.matrix_rank([*found, direction]) > len(found):
             found.append(direction)

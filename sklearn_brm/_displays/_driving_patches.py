@@ -1,13 +1,26 @@
 """What units of deep layers answer to: the patches of images that drive them most."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from .._base import check_fitted, check_number, parameter_error
 from ._receptive_fields import _mosaic
 from ._style import check_axes, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+    from .._encoder import PatchEncoder
 
 
 class DrivingPatchDisplay:
@@ -50,13 +63,26 @@ class DrivingPatchDisplay:
     (10, 5, 5, 5, 1)
     """
 
-    def __init__(self, patches, *, answers, units):
+    ax_: Axes
+    figure_: Figure
+    image_: AxesImage
+
+    def __init__(self, patches: np.ndarray, *, answers: np.ndarray, units: np.ndarray) -> None:
         self.patches = patches
         self.answers = answers
         self.units = units
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, n_units=10, n_best=10, ax=None, **kwargs):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: ArrayLike,
+        *,
+        n_units: int = 10,
+        n_best: int = 10,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Find the patches, each from another image, and draw them.
 
         Parameters
@@ -97,7 +123,7 @@ class DrivingPatchDisplay:
             answers.append(of_unit[best].max(axis=1))
         return cls(np.array(patches), answers=np.array(answers), units=units).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the patches, one unit per row.
 
         Parameters
@@ -127,7 +153,7 @@ class DrivingPatchDisplay:
         return self
 
 
-def _layers(owner, estimator):
+def _layers(owner: str, estimator: Any) -> list[PatchEncoder]:
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     layers = []
     for step in steps:
@@ -143,19 +169,19 @@ def _layers(owner, estimator):
     return layers
 
 
-def _last_maps(layers, X):
+def _last_maps(layers: list[PatchEncoder], X: ArrayLike) -> np.ndarray:
     for layer in layers[:-1]:
         X = layer.transform(X)
     return layers[-1].maps(X)
 
 
-def _as_images(X, image_shape):
+def _as_images(X: ArrayLike, image_shape: tuple[int, int, int]) -> np.ndarray:
     images = np.asarray(X, dtype=float).reshape(-1, *image_shape)
     low, high = images.min(), images.max()
     return (images - low) / ((high - low) or 1)
 
 
-def _patch(image, layers, place):
+def _patch(image: np.ndarray, layers: list[PatchEncoder], place: Sequence[Any]) -> np.ndarray:
     """Return the part of an image that stands behind a place of the last map; NaN where there is none."""
     ranges = []
     for axis in (0, 1):

@@ -153,13 +153,13 @@ class ReceptiveFieldDisplay:
             if image_shape[2] not in (1, 3):
                 rule = f"a first layer, of 1 or 3 channels and not {image_shape[2]}"
                 raise parameter_error(owner, "encoder", rule, encoder, ValueError)
-        _check_image_shape(owner, image_shape, weights.shape[1])
+        shape = _checked_image_shape(owner, image_shape, weights.shape[1])
         encoder = learner
         n_shown = min(n_units, len(weights))
         units = np.linspace(0, len(weights) - 1, n_shown).round().astype(int)
         display = cls(
             weights[units],
-            image_shape=image_shape,
+            image_shape=shape,
             variances=encoder.weight_variances_,
             dead=encoder.dead_,
             pruned=encoder.pruned_,
@@ -203,7 +203,7 @@ class ReceptiveFieldDisplay:
         self.frames_ = []
         units = np.arange(len(images)) if self.units is None else np.asarray(self.units)
         for name, (which, color) in self._states().items():
-            places = np.flatnonzero(which[units]) if name != "kept" else []
+            places = np.flatnonzero(which[units]) if name != "kept" else units[:0]
             for count, place in enumerate(places):
                 row, column = divmod(place, n_columns)
                 label = None if count else f"{name} ({len(places)} of {len(units)} shown)"
@@ -265,7 +265,9 @@ def _check_both_axes(owner: object, ax: Axes, histogram_ax: Axes | str | None) -
     check_axes(owner, histogram_ax, "histogram_ax")
 
 
-def _check_image_shape(owner: object, image_shape: tuple[int, ...], n_features: int) -> None:
+def _checked_image_shape(
+    owner: object, image_shape: tuple[int, ...] | None, n_features: int
+) -> tuple[int, ...]:
     rule = f"(height, width), or with 1 or 3 channels before or after, for {n_features} features"
     if not isinstance(image_shape, (tuple, list)) or not all(
         isinstance(size, numbers.Integral) and not isinstance(size, bool) for size in image_shape
@@ -276,6 +278,7 @@ def _check_image_shape(owner: object, image_shape: tuple[int, ...], n_features: 
     )
     if not channels_known or min(image_shape) < 1 or np.prod(image_shape) != n_features:
         raise parameter_error(owner, "image_shape", rule, image_shape, ValueError)
+    return image_shape
 
 
 def _as_colors(weights: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -206,11 +206,13 @@ class RobustnessCurveDisplay:
         if isinstance(y_pred, dict) and not y_pred:
             rule = "predictions, or a dict of one or more sets by name"
             raise parameter_error(owner, "y_pred", rule, y_pred, ValueError)
+        sets: Any = y_pred
+        lengths: Any = l2_norm
         if not isinstance(y_pred, dict):
             name = "classifier" if name is None else name
-            y_pred, l2_norm = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
-        lengths: Any = l2_norm or {}
-        curves = {key: _curve(y_true, answers, eps, lengths.get(key)) for key, answers in y_pred.items()}
+            sets, lengths = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
+        lengths = lengths or {}
+        curves = {key: _curve(y_true, answers, eps, lengths.get(key)) for key, answers in sets.items()}
         return cls(curves=curves, threat=threat, relative=relative).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
@@ -376,5 +378,6 @@ def _points(curve: RobustnessCurve, relative: bool, is_log: bool) -> tuple[np.nd
 def _critical_norms(curve: RobustnessCurve) -> tuple[np.ndarray, np.float64]:
     """Norms of the rows that were broken, and their share of those that were right when clean."""
     attacked = curve.radius > 0
-    broken = attacked & np.isfinite(curve.l2_norm)
-    return curve.l2_norm[broken], broken.sum() / max(attacked.sum(), 1)
+    norms = cast(np.ndarray, curve.l2_norm)
+    broken = attacked & np.isfinite(norms)
+    return norms[broken], broken.sum() / max(attacked.sum(), 1)

@@ -118,7 +118,7 @@ class SpectrumDisplay:
         owner = f"{cls.__name__}.from_estimator"
         check_axes(owner, ax)
         check_choice(owner, "fading", fading, (True, False))
-        estimators = estimator if isinstance(estimator, dict) else {"spectrum": estimator}
+        estimators: dict[str, Any] = estimator if isinstance(estimator, dict) else {"spectrum": estimator}
         if not estimators or not all(isinstance(one, PowerLawSpectrum) for one in estimators.values()):
             rule = "a fitted PowerLawSpectrum or a dict of such by name"
             raise parameter_error(owner, "estimator", rule, estimator)
@@ -180,11 +180,11 @@ class SpectrumDisplay:
         check_choice(owner, "fading", fading, (True, False))
         known_method(owner, "method", method)
         check_window(owner, "window", window)
-        spectra = eigenvalues if isinstance(eigenvalues, dict) else {"spectrum": eigenvalues}
+        given: dict[str, Any] = eigenvalues if isinstance(eigenvalues, dict) else {"spectrum": eigenvalues}
         rule = "an array or a dict of one or more by name"
-        if not spectra:
+        if not given:
             raise parameter_error(owner, "eigenvalues", rule, eigenvalues, ValueError)
-        spectra = {name: as_numbers(owner, "eigenvalues", one, rule) for name, one in spectra.items()}
+        spectra = {name: as_numbers(owner, "eigenvalues", one, rule) for name, one in given.items()}
         fits = {name: fit_power_law(values, window, method=method) for name, values in spectra.items()}
         return cls(eigenvalues=spectra, fits=fits, fading=fading).plot(ax=ax, **kwargs)
 

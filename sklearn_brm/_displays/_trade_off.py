@@ -261,7 +261,7 @@ class TradeOffDisplay:
         return self.figure_.colorbar(self.points_, ax=self.ax_, label=self.colors_label)
 
     def _point(self, index: Any) -> tuple[float, float]:
-        return float(self.x[index]), float(self.y[index])
+        return float(np.asarray(self.x)[index]), float(np.asarray(self.y)[index])
 
     def _plot_chosen(self, label: str) -> None:
         self.ax_.plot(*self._point(self.chosen), "o", ms=14, mfc="none", color="black", label=label, zorder=3)
@@ -383,8 +383,8 @@ def _mark_beyond(ax: Axes, points: Any, limits: Any) -> None:
         )
 
 
-def _norm(values: np.ndarray) -> Any:
+def _norm(colors: ArrayLike) -> Any:
     from matplotlib.colors import LogNorm
 
-    values = np.asarray(values, dtype=float)
+    values = np.asarray(colors, dtype=float)
     return LogNorm() if values.min() > 0 and values.max() > 20 * values.min() else None

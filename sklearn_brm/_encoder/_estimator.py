@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from .._base import (
@@ -45,7 +46,7 @@ from ..functional.plasticity import (
     soft_step,
 )
 from ..functional.schedules import SCHEDULES
-from ._feeds import RowFeed
+from ._feeds import Feed, RowFeed
 from ._initial_weights import given_weights, initial_weights, median_length
 from ._learning import Learner
 from ._pruning import noise_cut
@@ -70,7 +71,7 @@ _SOFT_START = 25.0
 _TRANSFORM_ROWS = 2048
 
 
-def _known_init(owner, name, value):
+def _known_init(owner: object, name: str, value: Any) -> None:
     """Check the name of an initialisation; weights are checked where the number of features is known."""
     if isinstance(value, str):
         check_choice(owner, name, value, _INITS)
@@ -280,7 +281,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         inhibition: float = 0.4,
         inhibited: str = "last",
         radius: float = 1.0,
-        power: float = 4.5,
+        power: float | None = 4.5,
         rule: str = "minibatch",
         inverse_temperature: float = 1.0,
         learning_rate: float = 0.02,
@@ -290,9 +291,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         init: str | ArrayLike = "rows",
         normalize: str | bool = "auto",
         tol: float = 1e-2,
-        n_iter_no_change: int = 3,
+        n_iter_no_change: int | None = 3,
         revive: bool = True,
-        prune: bool = False,
+        prune: bool | str = False,
         precision: str = "float32",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -404,13 +405,13 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             If a feature overflows; the message says what to change.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=_DTYPES)
+        X = cast(np.ndarray, validate_data(self, X, reset=False, dtype=_DTYPES))
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X.dtype, device)
         A, p, power = self._powers(device, dtype), float(self.norm), self._exponent()
         encode = partial(forward, A=A, p=p, power=power, normalize=bool(self.normalize))
 
-        def write(rows, out):
+        def write(rows: Tensor, out: Tensor) -> None:
             rows = pad(rows, (0, 1), value=self.constant_) if self.constant_ else rows
             if device.type == "cpu":
                 encode(rows, out=out)
@@ -427,10 +428,10 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return tags
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _as_torch(self, *, device, dtype):
+    def _as_torch(self, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
         power = self._exponent()
         return sequence(
             Append(self.constant_) if self.constant_ else None,
@@ -439,42 +440,44 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             None if power is None else Rectifier(power),
         )
 
-    def _powers(self, device, dtype):
+    def _powers(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Return what rows are multiplied by, of shape (n_components, n_features + n_constants)."""
         return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), float(self.norm))
 
-    def _exponent(self):
+    def _exponent(self) -> float | None:
         return None if self.power is None else float(self.power)
 
-    def _check_rows(self, X, again):
+    def _check_rows(self, X: ArrayLike, again: bool) -> tuple[np.ndarray, np.ndarray]:
         """Check `X`; return it, and its rows as the units see them."""
-        X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        X = cast(np.ndarray, validate_data(self, X, reset=not again, dtype=_DTYPES, order="C"))
         check_radius(type(self).__name__, X.dtype, **self._scales())
         return X, self._with_constant(X, known=again)
 
-    def _scales(self):
+    def _scales(self) -> dict[str, Any]:
         """Return the parameters that say how large powers of weights and features become."""
         return {name: getattr(self, name) for name in ("norm", "radius", "power", "normalize")}
 
-    def _with_constant(self, X, known):
+    def _with_constant(self, X: np.ndarray, known: bool) -> np.ndarray:
         """Return the rows as units see them: a constant beside few features keeps their length."""
         if not known:
             lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
             self.constant_ = median_length(X, float(self.norm)) if lifts else 0.0
         return np.pad(X, ((0, 0), (0, 1)), constant_values=self.constant_) if self.constant_ else X
 
-    def _weights(self):
+    def _weights(self) -> np.ndarray:
         """Return the units with the weight of the constant, if there is one."""
         if not self.constant_:
             return self.components_
         return np.column_stack([self.components_, self.constant_weights_])
 
-    def _feed(self, X):
+    def _feed(self, X: np.ndarray) -> Feed:
         device = resolve_device(self, self.device)
         norm = float(self.norm) if self.normalize else None
         return RowFeed(X, device=device, dtype=compute_dtype(X.dtype, device), norm=norm)
 
-    def _learn_in_epochs(self, X, again, batch_size):
+    def _learn_in_epochs(
+        self, X: np.ndarray, again: bool, batch_size: int
+    ) -> tuple[Learner, np.random.RandomState]:
         """Learn from all rows, over and over; return the learner, and the random state for what follows."""
         random_state = seeded_generator(self, self.random_state)
         feed = self._feed(X)
@@ -493,7 +496,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         )
         return learner, random_state
 
-    def _learn_as_they_come(self, X, again, batch_size):
+    def _learn_as_they_come(self, X: np.ndarray, again: bool, batch_size: int) -> tuple[Learner, int]:
         """Learn once from each row; return the learner, and how many units have a place."""
         feed = self._feed(X)
         W, n_placed = self._growing_weights(feed, again)
@@ -501,13 +504,13 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         learner.learn(feed, np.arange(len(feed)))
         return learner, n_placed
 
-    def _learner(self, W, batch_size, n_updates=math.inf):
+    def _learner(self, W: Tensor, batch_size: int, n_updates: float = math.inf) -> Learner:
         """Prepare the training of the weights `W`, for which `n_updates` are foreseen."""
         schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
         learning_rate, R = float(self.learning_rate), float(self.radius)
         strengths = {"delta": float(self.inhibition), "t": float(self.inverse_temperature)}
 
-        def rate(update):
+        def rate(update: int) -> float:
             share = update / n_updates
             return learning_rate * check_factor(
                 self, "schedule", schedule(share), f"the share {share:.3g} of updates"
@@ -521,15 +524,15 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             batch_size=batch_size,
         )
 
-    def _rows_per_update(self):
+    def _rows_per_update(self) -> int:
         return 1 if self.rule == "sample" else int(self.batch_size)
 
-    def _n_epochs(self, updates_per_epoch):
+    def _n_epochs(self, updates_per_epoch: int) -> int:
         if self.max_iter is not None:
             return int(self.max_iter)
         return max(_EPOCHS, math.ceil(_UPDATES / updates_per_epoch))
 
-    def _starting_weights(self, feed, random_state):
+    def _starting_weights(self, feed: Feed, random_state: np.random.RandomState) -> Tensor:
         W = initial_weights(
             self.init,
             feed,
@@ -542,13 +545,13 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             scale_to_radius(W, float(self.norm), self._starting_radius())
         return W
 
-    def _starting_radius(self):
+    def _starting_radius(self) -> float:
         return float(self.radius) * (_SOFT_START if self.rule == "soft" else 1.0)
 
-    def _learned_weights(self, feed):
+    def _learned_weights(self, feed: Feed) -> Tensor:
         return given_weights(self._weights(), "components_", feed, int(self.n_components))
 
-    def _growing_weights(self, feed, again):
+    def _growing_weights(self, feed: Feed, again: bool) -> tuple[Tensor, int]:
         """Return the weights to go on from, with new rows in free places, and how many are taken then."""
         n_units = int(self.n_components)
         if again:
@@ -564,7 +567,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             n_placed += len(rows)
         return W, n_placed
 
-    def _store(self, learner, n_placed):
+    def _store(self, learner: Learner, n_placed: int) -> None:
         self._n_placed = n_placed
         W = learner.layer.W
         constants = {"p": float(self.norm), "R": float(self.radius), "tol": float(self.tol)}
@@ -580,14 +583,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.pruned_ = np.zeros(len(W), dtype=bool)
         self.prune_threshold_ = np.inf
 
-    def _prune_noise(self, random_state):
+    def _prune_noise(self, random_state: np.random.RandomState) -> None:
         """Set units to zero whose variance over the features lies above the cut between noise and units."""
         self.prune_threshold_ = noise_cut(self.weight_variances_, random_state)
         self.pruned_ = self.weight_variances_ > self.prune_threshold_
         self.components_[self.pruned_] = 0
         self.constant_weights_[self.pruned_] = 0
 
-    def _warn_of_trouble(self, X, rows):
+    def _warn_of_trouble(self, X: np.ndarray, rows: np.ndarray) -> None:
         """Name each of the three troubles of a finished training on `X`, of which units saw `rows`."""
         left = ~self.pruned_
         warn_of_diverged(left & self.diverged_)

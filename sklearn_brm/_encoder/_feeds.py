@@ -113,8 +113,8 @@ class _Buffer:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._host = None
-        self._sent = None
+        self._host: Tensor | None = None
+        self._sent: torch.cuda.Event | None = None
 
     def send(self, X: Any, indices: np.ndarray, dtype: torch.dtype) -> Tensor:
         if self._sent is not None:

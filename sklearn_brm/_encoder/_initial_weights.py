@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
 
@@ -20,7 +21,7 @@ _CANDIDATES_PER_UNIT = 5
 
 
 def initial_weights(
-    init: np.ndarray | str,
+    init: ArrayLike,
     feed: Feed,
     n_units: int,
     *,
@@ -43,7 +44,7 @@ def initial_weights(
     return scale_to_radius(W, norm, radius)
 
 
-def given_weights(weights: np.ndarray, name: str, feed: Feed, n_units: int) -> Tensor:
+def given_weights(weights: ArrayLike, name: str, feed: Feed, n_units: int) -> Tensor:
     """Return a tensor with a copy of weights that the user gave or that were learned before."""
     shape = n_units, feed.n_features
     rule = "the name of an initialisation or an array of numbers"

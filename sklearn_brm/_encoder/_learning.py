@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..functional.plasticity import PlasticLayer, Rule, converged_units, lebesgue_norms, scale_to_radius
-from ._feeds import Feed
 
 if TYPE_CHECKING:
     from ._feeds import Feed
 
 # The largest change per epoch is measured on at most this many units, to spare a second copy of the weights.
 _WATCHED_UNITS = 256
+
+
+class Step(Protocol):
+    """One update of a layer: it returns the overlap of each row with its winner, and the winners."""
+
+    def __call__(
+        self, layer: PlasticLayer, X: Tensor, rule: Rule, rate: float, /
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 class Learner:
@@ -48,7 +55,7 @@ class Learner:
         layer: PlasticLayer,
         rule: Rule,
         *,
-        step: Callable,
+        step: Step,
         rate: Callable[[int], float],
         batch_size: int,
     ) -> None:
@@ -59,7 +66,7 @@ class Learner:
         self.batch_size = batch_size
         self.n_updates = 0
         self.wins = torch.zeros(len(layer.W), dtype=torch.int64, device=layer.W.device)
-        self.history: dict[str, list] = {"converged": [], "largest_change": [], "winners": []}
+        self.history: dict[str, list[Any]] = {"converged": [], "largest_change": [], "winners": []}
 
     def learn(self, feed: Feed, order: np.ndarray) -> Tensor:
         """Learn once from the examples of `feed` in `order`; return the overlap of each with its winner.
@@ -120,7 +127,7 @@ class Learner:
             if patience is not None and quiet_epochs >= patience:
                 break
             if epoch < last_revival:
-                self._revive(feed, order, overlaps, random_state)
+                self._revive(feed, order, overlaps, cast(np.random.RandomState, random_state))
 
     def _close_epoch(self, moves: Tensor, tol: float) -> bool:
         """Add to the history; return whether all live units have come to rest."""
@@ -140,7 +147,7 @@ class Learner:
         # An example that is its winner has the overlap R^(p-1).
         misfit = (1 - overlaps / self.rule.R ** (self.layer.p - 1)).clamp(min=0, max=1)
         misfit = misfit.masked_fill(overlaps == 0, 0).double().cpu().numpy()
-        n_revived = min(len(dead), np.count_nonzero(misfit))
+        n_revived = min(len(dead), int(np.count_nonzero(misfit)))
         if n_revived == 0:
             return
         chosen = random_state.choice(len(order), n_revived, replace=False, p=misfit / misfit.sum())

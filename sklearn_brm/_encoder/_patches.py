@@ -1,16 +1,20 @@
 """Patch encoder: any encoder learned on patches of images, applied at all places, and pooled."""
 
 import copy
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
 
 from .._base import (
     DocLinkMixin,
@@ -32,9 +36,10 @@ from ..functional.convolutions import AgainstMean, Cast, Contrast, Cut, Grid, Ma
 from ..functional.layers import Affine, Rectifier, Rescale, sequence
 from ..functional.patches import pool_padding, zca
 from ._estimator import WTAEncoder
-from ._geometry import check_image_shape, check_patch_size, image_geometry
+from ._geometry import Geometry, check_image_shape, check_patch_size, image_geometry
 from ._units import against_mean, asked, measures_distances, shortened, unit_layers
 
+_Method = TypeVar("_Method")
 _DTYPES = [np.float64, np.float32, np.float16]
 _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -46,7 +51,7 @@ _MAP_BYTES_ELSEWHERE = 2**28
 _ROWS = 4096
 
 
-def _any_encoder(owner, name, value):
+def _any_encoder(owner: object, name: str, value: Any) -> None:
     if value is not None and (isinstance(value, type) or not hasattr(value, "fit")):
         raise parameter_error(owner, name, "a transformer or None", value, TypeError)
     if value is not None and not hasattr(value, "transform"):
@@ -54,12 +59,12 @@ def _any_encoder(owner, name, value):
         raise parameter_error(owner, name, rule, value, TypeError)
 
 
-def _encoder_has(method):
-    def check(self):
+def _where_encoder_has(method: str) -> Callable[[_Method], _Method]:
+    def check(self: "PatchEncoder") -> bool:
         encoder = getattr(self, "encoder_", self.encoder)
         return encoder is None or hasattr(encoder, method)
 
-    return check
+    return available_if(check)
 
 
 class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -187,6 +192,17 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     (1797, 200)
     """
 
+    encoder_: Any
+    image_shape_: tuple[int, int, int]
+    n_patches_: int
+    channel_means_: NDArray[np.floating] | None
+    channel_scales_: NDArray[np.floating] | None
+    contrast_offset_: float | None
+    whitening_: NDArray[np.floating] | None
+    whitening_mean_: NDArray[np.floating] | None
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_rules = MappingProxyType(
         {
             "encoder": _any_encoder,
@@ -215,29 +231,29 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def __init__(
         self,
-        encoder=None,
+        encoder: BaseEstimator | None = None,
         *,
-        image_shape="auto",
-        patch_size=6,
-        stride=1,
-        padding=0,
-        n_patches=100_000,
-        standardize=False,
-        contrast=0.01,
-        whitening=0.1,
-        activation="triangle",
-        power=1.0,
-        pooling="max",
-        pool_size=None,
-        pool_stride=None,
-        grid=2,
-        batch_size="auto",
-        precision="float32",
-        output_dtype="auto",
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        image_shape: str | tuple[int, ...] = "auto",
+        patch_size: int | tuple[int, int] = 6,
+        stride: int = 1,
+        padding: int | str = 0,
+        n_patches: int = 100_000,
+        standardize: bool = False,
+        contrast: float | None = 0.01,
+        whitening: float | None = 0.1,
+        activation: str | None = "triangle",
+        power: float = 1.0,
+        pooling: str = "max",
+        pool_size: int | None = None,
+        pool_stride: int | None = None,
+        grid: int | None = 2,
+        batch_size: int | str = "auto",
+        precision: str = "float32",
+        output_dtype: str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.encoder = encoder
         self.image_shape = image_shape
         self.patch_size = patch_size
@@ -260,7 +276,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn from patches of the images in `X`.
 
         Parameters
@@ -276,14 +292,14 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self : PatchEncoder
         """
         check_parameters(self)
-        X = validate_data(self, X, dtype=_DTYPES)
+        X = cast(np.ndarray, validate_data(self, X, dtype=_DTYPES))
         random_state = seeded_generator(self, self.random_state)
         patches = self._measure(X, random_state)
         self._learn(self._new_encoder(random_state), "fit", patches)
         return self
 
-    @available_if(_encoder_has("partial_fit"))
-    def partial_fit(self, X, y=None):
+    @_where_encoder_has("partial_fit")
+    def partial_fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn from patches of one chunk of images.
 
         The first chunk decides how channels are standardised, patches normalised and whitened: units learned
@@ -302,13 +318,13 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         check_parameters(self)
         again = hasattr(self, "encoder_")
-        X = validate_data(self, X, dtype=_DTYPES, reset=not again)
+        X = cast(np.ndarray, validate_data(self, X, dtype=_DTYPES, reset=not again))
         random_state = seeded_generator(self, self.random_state)
         patches = self._prepared(self._sample(X, random_state)) if again else self._measure(X, random_state)
         self._learn(self.encoder_ if again else self._new_encoder(random_state), "partial_fit", patches)
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return the pooled maps of each image, as (height, width, units) in a row.
 
         Parameters
@@ -328,22 +344,30 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         check_is_fitted(self)
         check_parameters(self)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        X = cast(np.ndarray, validate_data(self, X, dtype=_DTYPES, reset=False))
         device = resolve_device(self, self.device)
         dtype = compute_dtype(_computed(X.dtype), device)
         network = sequence(*self._layers(device, dtype, _PRECISIONS[self.precision] or dtype))
         result_dtype = X.dtype if self.output_dtype == "auto" else np.dtype(self.output_dtype)
 
-        def write(rows, out):
+        def write(rows: Tensor, out: Tensor) -> None:
             out.copy_(network(rows))
             _check_finite(out, result_dtype)
 
         watch = partial(progress, verbose=self.verbose, description=type(self).__name__)
-        places = {"device": device, "dtype": dtype, "result_dtype": result_dtype, "watch": watch}
-        apply = partial(apply_in_batches, write, X, self._n_features_out, **places)
+        apply = partial(
+            apply_in_batches,
+            write,
+            X,
+            self._n_features_out,
+            device=device,
+            dtype=dtype,
+            result_dtype=result_dtype,
+            watch=watch,
+        )
         return with_smaller_batches(self, apply, self._images_at_a_time(device))
 
-    def filters(self):
+    def filters(self) -> tuple[NDArray[np.floating], tuple[int, int, int]]:
         """Return the units of `encoder_` as filters of patches: what they weigh each pixel with.
 
         Returns
@@ -367,7 +391,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         weights = weights if self.whitening_ is None else weights @ self.whitening_
         return weights, (*geometry.patch, geometry.image[2])
 
-    def maps(self, X):
+    def maps(self, X: ArrayLike) -> NDArray[np.floating]:
         """Return what the units answer at every place, before any pooling.
 
         Parameters
@@ -383,7 +407,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         unpooled = copy.copy(self).set_params(pool_size=None, grid=None)
         return np.asarray(unpooled.transform(X)).reshape(-1, *unpooled.image_shape_out_)
 
-    def pixels_behind(self, first, last, axis=0, *, pooled=True):
+    def pixels_behind(self, first: int, last: int, axis: int = 0, *, pooled: bool = True) -> tuple[int, int]:
         """Return which rows or columns of an image stand behind some of those that come out.
 
         Parameters
@@ -408,13 +432,13 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         offset = geometry.padding[axis]
         return first * geometry.stride - offset, last * geometry.stride - offset + geometry.patch[axis] - 1
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     @property
-    def image_shape_out_(self):
+    def image_shape_out_(self) -> tuple[int, int, int]:
         """Shape of the images that come out, (height, width, n_units)."""
         check_is_fitted(self)
         try:
@@ -424,33 +448,39 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise AttributeError(str(error)) from error
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return int(np.prod(self.image_shape_out_))
 
-    def _as_torch(self, *, device, dtype, convert=None):
+    def _as_torch(
+        self,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        convert: Callable[..., nn.Module] | None = None,
+    ) -> nn.Module:
         """Return the layers; `convert` makes one of an encoder that is not known here."""
         return copy.deepcopy(sequence(*self._layers(device, dtype, dtype, convert)))
 
-    def _geometry(self):
+    def _geometry(self) -> Geometry:
         return image_geometry(self, self.n_features_in_)
 
-    def _new_encoder(self, random_state):
+    def _new_encoder(self, random_state: np.random.RandomState) -> Any:
         encoder = WTAEncoder(norm=2) if self.encoder is None else clone(self.encoder)
         # An encoder without a seed would not be the same twice though this one has one.
         if encoder.get_params(deep=False).get("random_state", 0) is None:
             encoder.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
         return encoder
 
-    def _learn(self, encoder, method, patches):
+    def _learn(self, encoder: Any, method: str, patches: np.ndarray) -> None:
         try:
             getattr(encoder, method)(patches)
         except ValueError as error:
             error.add_note(f"{type(self).__name__} gave its encoder {len(patches)} patches to learn from.")
             raise
         self.encoder_ = encoder
-        self._n_units = encoder.transform(patches[:1]).shape[1]
+        self._n_units: int = encoder.transform(patches[:1]).shape[1]
 
-    def _measure(self, X, random_state):
+    def _measure(self, X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
         """Learn the steps before the encoder from images; return the patches that it is to see."""
         self.image_shape_ = self._geometry().image
         self.channel_means_ = self.channel_scales_ = None
@@ -470,7 +500,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             patches = (patches - self.whitening_mean_) @ self.whitening_
         return patches
 
-    def _sample(self, X, random_state):
+    def _sample(self, X: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
         """Return random patches, standardised by channel, of shape (n_patches, n_pixels)."""
         geometry = self._geometry()
         n_all = len(X) * geometry.n_places
@@ -483,23 +513,23 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         for start in range(0, len(chosen), _ROWS):
             part = slice(start, start + _ROWS)
             patches[part] = X[images[part, None], columns[at[part]]]
-        if self.channel_means_ is not None:
+        if self.channel_means_ is not None and self.channel_scales_ is not None:
             per_channel = patches.reshape(len(patches), -1, self.image_shape_[2])
             per_channel -= self.channel_means_.astype(patches.dtype)
             per_channel /= self.channel_scales_.astype(patches.dtype)
         return patches
 
-    def _prepared(self, patches):
+    def _prepared(self, patches: np.ndarray) -> np.ndarray:
         """Return patches as the encoder sees them, as far as the steps before it are known."""
         dtype = compute_dtype(patches.dtype, "cpu")
         steps = sequence(*self._steps("cpu", dtype))
 
-        def write(rows, out):
+        def write(rows: Tensor, out: Tensor) -> None:
             out.copy_(steps(rows))
 
         return apply_in_batches(write, patches, patches.shape[1], _ROWS, device="cpu", dtype=dtype)
 
-    def _steps(self, device, dtype):
+    def _steps(self, device: torch.device | str, dtype: torch.dtype) -> Iterator[nn.Module]:
         """Return the layers from a patch to what the encoder sees."""
         if self.contrast_offset_ is not None:
             yield from (AgainstMean(), Contrast(self.contrast_offset_))
@@ -509,10 +539,16 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             )
             yield Affine(matrix, shift=mean)
 
-    def _layers(self, device, dtype, short_dtype, convert=None):
+    def _layers(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        short_dtype: torch.dtype,
+        convert: Callable[..., nn.Module] | None = None,
+    ) -> Iterator[nn.Module]:
         """Return the layers from images to pooled maps, with the products of the units in `short_dtype`."""
         geometry = self._geometry()
-        if self.channel_means_ is not None:
+        if self.channel_means_ is not None and self.channel_scales_ is not None:
             n_pixels = geometry.image[0] * geometry.image[1]
             means, scales = (np.tile(a, n_pixels) for a in (self.channel_means_, self.channel_scales_))
             yield Rescale(*(as_tensor(a, device=device, dtype=dtype) for a in (means, scales)))
@@ -522,10 +558,12 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         is_short = short_dtype != dtype and isinstance(units[-1], Affine)
         yield from self._activated_pools(geometry, device, short_dtype if is_short else dtype, dtype)
 
-    def _cut(self, geometry, device):
+    def _cut(self, geometry: Geometry, device: torch.device | str) -> Cut:
         return Cut(geometry.image, geometry.patch, geometry.stride, geometry.padding, device)
 
-    def _answers(self, device, dtype, convert):
+    def _answers(
+        self, device: torch.device, dtype: torch.dtype, convert: Callable[..., nn.Module] | None
+    ) -> Sequence[nn.Module]:
         """Return the layers from what the encoder sees to what its activation takes."""
         bare = self.activation is not None
         layers = unit_layers(self.encoder_, bare=bare, device=device, dtype=dtype)
@@ -537,25 +575,27 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             return layers
         return against_mean(layers, -1.0 if measures_distances(self.encoder_) else 1.0)
 
-    def _activated_pools(self, geometry, device, short_dtype, dtype):
+    def _activated_pools(
+        self, geometry: Geometry, device: torch.device, short_dtype: torch.dtype, dtype: torch.dtype
+    ) -> Iterator[nn.Module]:
         """Return the activation and the pooling of answers that come in `short_dtype`."""
-        windows = (*geometry.places, self._n_units), geometry.pool, geometry.pool_stride
+        maps = (*geometry.places, self._n_units)
         # The activation never falls: it comes after the largest answers are found, which are fewer.
         if geometry.pool is not None and self.pooling == "max":
-            yield MaxPool(*windows)
+            yield MaxPool(maps, geometry.pool, geometry.pool_stride)
         if self.activation is not None and self.power != 1 and short_dtype != dtype:
             # Powers are several times as slow in short types.
             yield Cast(dtype)
             short_dtype = dtype
         if self.activation is not None:
             yield Rectifier(float(self.power))
-        place = {"device": device, "dtype": short_dtype}
+        place: dict[str, Any] = {"device": device, "dtype": short_dtype}
         if geometry.pool is not None and self.pooling == "mean":
-            yield MeanPool(*windows, **place)
+            yield MeanPool(maps, geometry.pool, geometry.pool_stride, **place)
         if geometry.cells is not None:
             yield Grid((*geometry.pooled, self._n_units), geometry.cells, **place)
 
-    def _images_at_a_time(self, device):
+    def _images_at_a_time(self, device: torch.device) -> int:
         if self.batch_size != "auto":
             return int(self.batch_size)
         geometry = self._geometry()
@@ -564,12 +604,12 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return max(_MAP_BYTES.get(device.type, _MAP_BYTES_ELSEWHERE) // n_bytes, 1)
 
 
-def _computed(dtype):
+def _computed(dtype: np.dtype) -> np.dtype:
     """Return the type to compute in: float16 has too few digits, and is slow."""
     return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
-def _channel_statistics(X, n_channels):
+def _channel_statistics(X: np.ndarray, n_channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each channel over all images, 1 where it does not vary."""
     scaler = StandardScaler()
     for start in range(0, len(X), _ROWS):
@@ -577,7 +617,7 @@ def _channel_statistics(X, n_channels):
     return scaler.mean_, scaler.scale_
 
 
-def _check_finite(features, dtype):
+def _check_finite(features: Tensor, dtype: np.dtype) -> None:
     # A sum is quick, and finite if all are; only a sum that is not asks each of them.
     if not (features.sum().isfinite() or features.isfinite().all()):
         raise ValueError(

@@ -21,7 +21,7 @@ _SAMPLED_ROWS = 10_000
 
 
 def check_radius(
-    owner: object, dtype: Any, *, norm: float, radius: float, power: float, normalize: str
+    owner: object, dtype: Any, *, norm: float, radius: float, power: float | None, normalize: str | bool
 ) -> None:
     """Raise ValueError where powers of the radius overflow or vanish in `dtype`, in learning or in features.
 

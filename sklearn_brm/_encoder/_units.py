@@ -1,11 +1,15 @@
 """What the units of an encoder answer to a patch, as layers: known of some encoders, asked of all others."""
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.cluster import BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA, IncrementalPCA
+from torch import Tensor, nn
 
 from .._base import as_tensor
 from ..functional.convolutions import AgainstMean, Cast, Distances
@@ -15,12 +19,14 @@ from ._estimator import WTAEncoder
 _CENTRES = (KMeans, MiniBatchKMeans, BisectingKMeans)
 
 
-def measures_distances(encoder):
+def measures_distances(encoder: object) -> bool:
     """Return whether the smallest output of an encoder, and not the largest, tells the nearest unit."""
     return isinstance(encoder, _CENTRES)
 
 
-def unit_layers(encoder, *, bare, device, dtype):
+def unit_layers(
+    encoder: Any, *, bare: bool, device: torch.device, dtype: torch.dtype
+) -> Sequence[nn.Module] | None:
     """Return the layers from a patch to what `encoder.transform` answers, or None where they are not known.
 
     Parameters
@@ -33,7 +39,7 @@ def unit_layers(encoder, *, bare, device, dtype):
     dtype : torch.dtype
     """
 
-    def tensor(array):
+    def tensor(array: np.ndarray) -> Tensor:
         return as_tensor(array, dtype=dtype, device=device)
 
     # Subclasses may answer otherwise.
@@ -49,10 +55,10 @@ def unit_layers(encoder, *, bare, device, dtype):
     return None
 
 
-def asked(encoder):
+def asked(encoder: Any) -> Function:
     """Return the layer that hands patches to any encoder, batch by batch."""
 
-    def answers(patches):
+    def answers(patches: Tensor) -> Tensor:
         output = encoder.transform(patches.cpu().numpy())
         output = output.toarray() if sparse.issparse(output) else np.asarray(output)
         return as_tensor(output, dtype=patches.dtype, device=patches.device)
@@ -60,7 +66,7 @@ def asked(encoder):
     return Function(answers)
 
 
-def against_mean(layers, sign):
+def against_mean(layers: Sequence[nn.Module], sign: float) -> Sequence[nn.Module]:
     """Return the layers followed by ``sign * (answer - mean of all units)``.
 
     A product takes this into its weights, and no pass over the maps is needed.
@@ -73,7 +79,7 @@ def against_mean(layers, sign):
     return [*before, Affine(weight, bias, shift=last.shift)]
 
 
-def shortened(layers, dtype):
+def shortened(layers: Sequence[nn.Module], dtype: torch.dtype) -> Sequence[nn.Module]:
     """Return the layers with the last product, which costs most, in a shorter floating type."""
     *before, last = layers
     if not isinstance(last, Affine) or dtype == last.weight.dtype:

@@ -160,14 +160,16 @@ class AttackedEstimator:
         order = self.order
         if not np.array_equal(order, np.arange(self.table.n_features)):
             function = sequence(Select(torch.as_tensor(order, device=device)), function)
-        n_wrong, where = 0, {"device": device, "dtype": dtype}
+        n_wrong = 0
         for rows in self._batches(self.everyone):
             matrix = self.table.matrix[rows]
             X = self.table.restore(matrix, rows)
             known = {"predict": self.predicted[rows]}
             if self.response is not None:
                 known[self.response] = self._clean_scores[rows]
-            wrong = mismatch(self.estimator, function, X, matrix=matrix, known=known, **where)
+            wrong = mismatch(
+                self.estimator, function, X, matrix=matrix, known=known, device=device, dtype=dtype
+            )
             n_wrong += int(wrong.sum())
         return function, n_wrong
 

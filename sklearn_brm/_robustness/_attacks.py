@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -201,7 +201,7 @@ def climb_targets(
     context: AttackContext, ball: Ball, y: Tensor, trial: int, *, method: Callable[..., Any], n_steps: int
 ) -> Found:
     """Climb the lead of the wrong classes that are nearest, each in turn, from random points."""
-    found, targets = aim(context.model, ball, y, n_classes=n_steps)
+    found, targets = aim(cast(torch.nn.Module, context.model), ball, y, n_classes=n_steps)
     for t in range(min(_N_TARGETS, targets.shape[1])):
         left = torch.nonzero(~found.broken)[:, 0]
         if len(left) == 0:
@@ -219,7 +219,8 @@ def climb_targets(
 def shrink_and_grow(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Found:
     """Look for the smallest perturbation, then keep those within eps."""
     start = None if trial == 0 else _random_start(context, ball, trial)
-    found = minimum_norm(context.model, ball, y, n_steps=context.n_steps, start=start)
+    model = cast(torch.nn.Module, context.model)
+    found = minimum_norm(model, ball, y, n_steps=context.n_steps, start=start)
     found.broken &= ball.distance(found.x) <= ball.eps
     return found
 
@@ -281,7 +282,8 @@ def meet_leaves(context: AttackContext, ball: Ball, y: Tensor, trial: int) -> Fo
     centre, (low, high) = ball.centre.numpy(), (edge.numpy() for edge in ball.extent())
     scale = None if ball.scale is None else ball.scale.numpy()
     region = leaves.Region(low, high, centre, ball.eps.numpy(), ball.norm, scale, whole=context.whole)
-    found = leaves.search(context.trees, region, y.numpy(), time_limit=np.inf, most_states=_MOST_STATES)
+    trees = cast(leaves.TreeEnsemble, context.trees)
+    found = leaves.search(trees, region, y.numpy(), time_limit=np.inf, most_states=_MOST_STATES)
     x = np.where(found.broken[:, None], leaves.breaking_point(found, centre, 2 * context.blur), centre)
     points = Found.points(ball, torch.from_numpy(x))
     return Found(points.x, torch.from_numpy(found.broken), points.flat)
@@ -357,6 +359,10 @@ def _as_list(attack: Any) -> list[Attack]:
     return [attack] if isinstance(attack, str | Attack) or callable(attack) else attack
 
 
+def _names_several(attack: object) -> TypeGuard[str]:
+    return isinstance(attack, str) and attack in SEVERAL
+
+
 def make_plan(attack: Attack | str, n_steps: int) -> tuple[list[Attack], list[Attack], bool]:
     """Return the attacks that the parameter `attack` names, each once, and what is left without a gradient.
 
@@ -369,13 +375,12 @@ def make_plan(attack: Attack | str, n_steps: int) -> tuple[list[Attack], list[At
     """
     known = {**gradient_attacks(n_steps), **BLIND_ATTACKS}
     wanted = _as_list(attack)
-    several = [isinstance(item, str) and item in SEVERAL for item in wanted]
-    items = [one for item, many in zip(wanted, several) for one in (SEVERAL[item] if many else (item,))]
+    items = [one for item in wanted for one in (SEVERAL[item] if _names_several(item) else (item,))]
     # Two of the user's may share a name; the same of ours twice would only be the same work twice.
     plan = list(dict.fromkeys(_as_attack(item, known) for item in items))
     blind = [attack for attack in plan if attack.kind != "gradient"]
     blind = list(dict.fromkeys([*blind, BLIND_ATTACKS["black_box"]]))
-    return unique_labels(plan), unique_labels(blind), any(several)
+    return unique_labels(plan), unique_labels(blind), any(map(_names_several, wanted))
 
 
 def _as_attack(item: Attack | str, known: dict[str, Attack]) -> Attack:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _MOST_TRIED, _BEAM = 64, 8
 # What rounding may add to a sum of costs, relative to what it may be: three times 0.1 are 0.3.
 _SLACK = 1e-12
+# What a change costs, and what it costs instead between some pairs of values.
+_Costs = tuple[float, dict[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -177,13 +179,13 @@ def resolve_choices(
     transitions, costs = _transitions(model, table, values), _costs(model, table, values)
     may_appear, may_be_filled = check_missing(model)
     typical = (table if reference is None else reference).typical() if may_be_filled else None
-    moves = []
+    moves: list[tuple[Any, Any, Any]] = []
     for j in np.setdiff1d(np.arange(table.n_features), rules.fixed):
         if j in values:
             moves += [(j, value, transitions.get((j, value))) for value in values[j].tolist()]
         if may_appear and table.may_miss(j):
             moves.append((j, np.nan, None))
-        if may_be_filled:
+        if typical is not None:
             moves += [] if np.isnan(typical[j]) else [(j, typical[j], np.array([np.nan]))]
     priced = [one for move in moves for one in _priced(*move, *costs.get(move[0], (1.0, {})), table)]
     priced = priced if budget else []
@@ -200,7 +202,7 @@ def resolve_choices(
 
 def _priced(
     j: Any, target: float, starts: Any, cost: float, by_pair: dict[Any, Any], table: Table
-) -> Iterator[tuple[np.int64, float, None, float]]:
+) -> Iterator[tuple[Any, float, Any, float]]:
     """Yield a change once for each cost that it has, with the values from which it costs so much."""
     special = {start: price for (start, end), price in by_pair.items() if _same(end, target)}
     if starts is None and special:
@@ -218,9 +220,10 @@ def _same(a: float, b: float) -> bool:
     return a == b or (np.isnan(a) and np.isnan(b))
 
 
-def _costs(model: ThreatModel, table: Table, values: dict[int, np.ndarray]) -> dict[Any, Any]:
+def _costs(model: ThreatModel, table: Table, values: dict[int, np.ndarray]) -> dict[int, _Costs]:
     """Return, by column, what a change costs, and what the changes between pairs of values cost instead."""
-    given, found = model.change_costs, {}
+    given = model.change_costs
+    found: dict[int, _Costs] = {}
     if given is None:
         return found
     rule = "a dict from column to a number, or to a dict from pairs (value, other value) to numbers"
@@ -268,7 +271,10 @@ def category_values(model: ThreatModel, table: Table, reference: Table | None) -
     """Return the numbers or codes that each column of categories may take, by its position."""
     rows = [table] if reference is None else [table, reference]
     coded = np.flatnonzero(np.isin(table.kinds, ["category", "boolean"]))
-    found = {int(j): _held(table, j, np.arange(len(table.columns[j].values), dtype=float)) for j in coded}
+    found = {}
+    for j in coded.tolist():
+        n_codes = len(cast(np.ndarray, table.columns[j].values))
+        found[j] = _held(table, j, np.arange(n_codes, dtype=float))
     wanted = model.categorical
     if isinstance(wanted, str):
         if wanted != "auto":
@@ -313,7 +319,8 @@ def _by_rank(groups: np.ndarray, lead: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _transitions(model: ThreatModel, table: Table, values: dict[int, np.ndarray]) -> dict[Any, Any]:
     """Return, by column and target, the numbers or codes from which a category may become it."""
-    given, found = model.transitions, {}
+    given = model.transitions
+    found: dict[Any, Any] = {}
     if given is None:
         return found
     if not isinstance(given, Mapping):
@@ -328,9 +335,9 @@ def _transitions(model: ThreatModel, table: Table, values: dict[int, np.ndarray]
         for targets in rule.values() if isinstance(rule, Mapping) else ():
             _check_list(model, "transitions", column, targets, wanted)
         pairs = _pairs(rule)
-        starts = {float(value): [] for value in values[j]}
-        for start, target in pairs:
-            start, target = (_code(model, "transitions", table, j, value) for value in (start, target))
+        starts: dict[float, list[float]] = {float(value): [] for value in values[j]}
+        for pair in pairs:
+            start, target = (_code(model, "transitions", table, j, value) for value in pair)
             starts.setdefault(target, []).append(start)
         found |= {(j, target): np.array(codes, dtype=float) for target, codes in starts.items()}
     return found

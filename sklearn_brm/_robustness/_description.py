@@ -47,13 +47,13 @@ class ThreatDescription:
         return f"<table><thead>{row(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
-def describe(model: ThreatModel, X: ArrayLike) -> ThreatDescription:
+def describe(model: ThreatModel, X: ArrayLike | None) -> ThreatDescription:
     """Return the `ThreatDescription` of a `ThreatModel` for the rows `X`, or for its own reference."""
     given = X is not None
-    X = X if given else model.reference_X
-    if X is None:
+    rows: Any = X if given else model.reference_X
+    if rows is None:
         raise ValueError("ThreatModel.describe needs X: a threat without reference_X knows no columns.")
-    table = Table(model, X)
+    table = Table(model, rows)
     # A reference may be the ends of columns, which obey no rule about rows.
     threat = resolve_threat(model, model, table, check_rows=given)
     return ThreatDescription([_row(table, threat, j) for j in range(table.n_features)])

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class Effort(TypedDict, total=False):
     verbose: int | bool
 
 
-EFFORT = MappingProxyType(
+EFFORT: MappingProxyType[str, Any] = MappingProxyType(
     {
         "attack": "worst_case",
         "n_steps": 50,
@@ -85,13 +85,14 @@ def make_evaluation(
     """Check every parameter and return the `Evaluation` that answers all questions about these rows."""
     for name in set(effort) - set(EFFORT):
         raise TypeError(f"{owner_name(owner)}() got an unexpected keyword argument {name!r}")
-    effort = EFFORT | effort
-    check_attack(owner, effort["attack"])
+    settings: dict[str, Any] = {**EFFORT, **effort}
+    check_attack(owner, settings["attack"])
     for name in ("n_steps", "n_restarts", "max_queries", "batch_size"):
-        effort[name] = int(check_number(owner, name, effort[name], "[1, inf)", kind=numbers.Integral))
-    check_number(owner, "verbose", effort["verbose"], "[0, inf)", kind=numbers.Integral, also=(True, False))
+        settings[name] = int(check_number(owner, name, settings[name], "[1, inf)", kind=numbers.Integral))
+    verbose = settings["verbose"]
+    check_number(owner, "verbose", verbose, "[0, inf)", kind=numbers.Integral, also=(True, False))
     table = Table(owner, X)
-    return Evaluation(owner, estimator, table, y, resolve_threat(owner, threat, table), **effort)
+    return Evaluation(owner, estimator, table, y, resolve_threat(owner, threat, table), **settings)
 
 
 @dataclass
@@ -283,11 +284,10 @@ class Evaluation:
         """Return the radius at which the margin would be used up, were it linear around the rows."""
         radius = np.empty(len(rows))
         for batch in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // self.batch_size))):
-            where = {"device": self.device, "dtype": self.dtype}
             base, ones = self.table.matrix[rows[batch]], np.ones(len(batch))
-            ball = self.threat.ball(base, ones, rows[batch], **where)
+            ball = self.threat.ball(base, ones, rows[batch], device=self.device, dtype=self.dtype)
             y = torch.as_tensor(self.attacked.target[rows[batch]], device=self.device)
-            radius[batch] = linear_radius(self.model, ball, y).cpu().numpy()
+            radius[batch] = linear_radius(cast(torch.nn.Module, self.model), ball, y).cpu().numpy()
         return radius
 
     def spread_ratio(self) -> float:
@@ -323,7 +323,7 @@ class Evaluation:
     def _own(
         self, attack: Attack, base: np.ndarray, rows: np.ndarray, eps: np.ndarray, trial: int
     ) -> tuple[np.ndarray, NDArray[np.bool_]]:
-        where = {"device": "cpu", "dtype": torch.float64}
+        where: dict[str, Any] = {"device": "cpu", "dtype": torch.float64}
         if attack.kind == "gradient":
             where = {"device": self.device, "dtype": self.dtype}
         ball = self.threat.ball(base, eps, rows, **where)

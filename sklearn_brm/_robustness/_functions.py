@@ -305,9 +305,7 @@ def common_radii(estimators: Any, X: Any, y: Any, parameters: dict[str, Any]) ->
     return spanning_grid([make_evaluation("robustness_curve", one, X, y, **effort) for one in estimators])
 
 
-def _check_used(
-    owner: object, name: str, value: float | np.ndarray | str | None, condition: str, holds: bool
-) -> Any:
+def _check_used(owner: object, name: str, value: Any, condition: str, holds: bool) -> Any:
     """Refuse a parameter that would be ignored."""
     if value is not None and not holds:
         raise parameter_error(owner, name, f"None unless {condition}", value, ValueError)

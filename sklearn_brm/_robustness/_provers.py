@@ -1,9 +1,11 @@
 """What proves that rows stand: bounds of layers and of trees, and searches where bounds leave a row open."""
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -11,10 +13,11 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
+from torch import nn
 
 from .._bridge import NotConvertibleError, to_torch, tree_ensemble
 from ..functional import leaves
-from ..functional.attacks import rounding_of_lead, rounding_share, slope_of_margin
+from ..functional.attacks import Ball, rounding_of_lead, rounding_share, slope_of_margin
 from ..functional.bounds import margin_bounds
 from ..functional.layers import (
     Affine,
@@ -29,7 +32,8 @@ from ..functional.layers import (
 )
 from ..functional.mixed_integer import ReluNetwork, as_affine, least_margin
 from ..functional.neighbours import vote_radius
-from ._evaluation import make_evaluation
+from ._evaluation import Evaluation, make_evaluation
+from ._threat_model import ThreatModel
 
 # A row is certified a little beyond eps, by more than the rounding that an attack is allowed.
 _BEYOND = 1e-9
@@ -42,18 +46,31 @@ _N_STEPS = 5
 # How many tangents are moved at a time.
 _MOST_TANGENTS = 2**22
 # Effort of the attack that finds rows for which no proof need be sought.
-_EFFORT = {"n_steps": 50, "n_restarts": 1, "max_queries": 200}
+_EFFORT: dict[str, Any] = {"n_steps": 50, "n_restarts": 1, "max_queries": 200}
 # By how much the solver of programmes may miss its constraints and its answer, and more.
 _SOLVER_TOLERANCE = 1e-5
 # Rows of its own class that a row is compared with.
 _NEAREST = 64
 
 
+# Of (base, rows, eps) the least margins, and what rounding may take of them.
+Bounds: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
 class NotCertifiableError(ValueError):
     """An estimator, or a step inside it, of which nothing can be proven."""
 
 
-def make_prover(owner, estimator, X, y, *, threat, batch_size, random_state=None):
+def make_prover(
+    owner: object,
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    threat: ThreatModel | None,
+    batch_size: int,
+    random_state: Any = None,
+) -> "Prover":
     """Return what proves rows of an estimator, or raise NotCertifiableError with the reason."""
     make = partial(
         make_evaluation,
@@ -73,14 +90,14 @@ def make_prover(owner, estimator, X, y, *, threat, batch_size, random_state=None
         return LayerProver(make(attack="apgd_margin"))
 
 
-def prover_of(evaluation):
+def prover_of(evaluation: Evaluation) -> "Prover":
     """Return what proves the rows of an evaluation, or raise NotCertifiableError with the reason."""
     if evaluation.attacked.trees is not None:
         return TreeProver(evaluation)
     return (LayerProver if _neighbours_of(evaluation.attacked.estimator) is None else VoteProver)(evaluation)
 
 
-def proven_to_stand(evaluation, eps):
+def proven_to_stand(evaluation: Evaluation, eps: float) -> np.ndarray:
     """Return which rows bounds alone prove to stand at `eps`, none where nothing can be proven.
 
     On a GPU attacks are done before bounds, which take the processor, are.
@@ -94,7 +111,7 @@ def proven_to_stand(evaluation, eps):
 
 
 @contextmanager
-def _telling_what_is_in_the_way():
+def _telling_what_is_in_the_way() -> Iterator[None]:
     try:
         yield
     except (NotConvertibleError, UnboundedError) as error:
@@ -112,13 +129,13 @@ class _Answers:
     slack: np.ndarray
 
     @classmethod
-    def before(cls, right):
+    def before(cls, right: np.ndarray) -> "_Answers":
         """Return what is known before any proof: which rows are wrong when clean."""
         n = len(right)
         method = np.where(right, "bounds", "clean").astype(object)
         return cls(np.zeros(n, dtype=bool), np.full(n, np.nan), ~right, method, np.zeros(n))
 
-    def take_in(self, rows, lead, slack=None):
+    def take_in(self, rows: np.ndarray, lead: Any, slack: np.ndarray | None = None) -> None:
         """Note bounds of some rows; those above what rounding may take of them are certified."""
         if slack is not None:
             self.slack[rows] = slack
@@ -126,7 +143,7 @@ class _Answers:
         self.certified[rows] |= lead > self.slack[rows]
         self.complete[rows] |= self.certified[rows]
 
-    def decide(self, rows, method):
+    def decide(self, rows: Any, method: str) -> None:
         """Note that the answer of some rows is known now."""
         self.complete[rows], self.method[rows] = True, method
 
@@ -145,14 +162,24 @@ class Prover:
     """
 
     # Whether bounds are reached, so that a row which they leave open is broken.
-    exact = False
-    _closer_bounds = None
+    exact: bool = False
+    rows_at_a_time: int
+    _closer_bounds: Bounds | None = None
 
-    def __init__(self, evaluation):
+    def __init__(self, evaluation: Evaluation) -> None:
         self.attacked, self.threat, self.evaluation = evaluation.attacked, evaluation.threat, evaluation
         self.rows = np.flatnonzero(self.attacked.right)
 
-    def decide(self, eps, time_limit):
+    def _bounds(self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def _attack(self, rows: np.ndarray, eps: float) -> np.ndarray:
+        raise NotImplementedError
+
+    def _search(self, row: int, eps: float, slack: float, time_limit: float) -> tuple[float, bool]:
+        raise NotImplementedError
+
+    def decide(self, eps: float, time_limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return what `Certificates` holds, at one radius."""
         answers = _Answers.before(self.attacked.right)
         answers.take_in(self.rows, *self._margins(self.rows, eps))
@@ -170,7 +197,7 @@ class Prover:
             )
         return answers.certified, answers.margin, answers.complete, answers.method.astype(str)
 
-    def _look_closer(self, answers, left, eps, ends):
+    def _look_closer(self, answers: _Answers, left: np.ndarray, eps: float, ends: float) -> None:
         """Take in what closer bounds of some rows find, and then a search, until the clock is at `ends`."""
         if self._closer_bounds is not None:
             for rows in np.split(left, range(self.rows_at_a_time, len(left), self.rows_at_a_time)):
@@ -188,7 +215,7 @@ class Prover:
             if decided:
                 answers.decide(row, "branch_and_bound")
 
-    def certified(self, eps):
+    def certified(self, eps: Any) -> np.ndarray:
         """Return which rows bounds alone certify at each of the rising radii `eps`, (n_samples, n_eps)."""
         certified, rows = np.zeros((len(self.attacked.y), len(eps)), dtype=bool), self.rows
         for i, radius in enumerate(eps):
@@ -197,7 +224,7 @@ class Prover:
             certified[rows, i] = True
         return certified
 
-    def radii(self, largest, tol):
+    def radii(self, largest: float, tol: float) -> np.ndarray:
         """Return the largest radius that is proven, row by row."""
         low, high = np.zeros(len(self.rows)), np.full(len(self.rows), np.inf)
         eps = np.full(len(self.rows), largest / 64)
@@ -213,7 +240,9 @@ class Prover:
         radii[self.rows] = low
         return radii
 
-    def _margins(self, rows, eps, bounds=None):
+    def _margins(
+        self, rows: np.ndarray, eps: float | np.ndarray, bounds: Bounds | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the least margin of each row within its `eps`, and what rounding may take of it."""
         lead, slack, eps = np.full(len(rows), np.inf), np.zeros(len(rows)), np.broadcast_to(eps, len(rows))
         base, index, too_many = self._bases(rows)
@@ -226,21 +255,21 @@ class Prover:
         lead[too_many] = -np.inf
         return lead, slack
 
-    def _bases(self, rows):
+    def _bases(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all that the rows may become by changes of categories alone, and which are too much."""
         X, choices = self.evaluation.table.matrix[rows], self.evaluation.choices
         if not len(choices):
             return X, np.arange(len(rows)), np.zeros(len(rows), dtype=bool)
         return choices.all_bases(X, _MOST_BASES)
 
-    def _clean(self, row, eps):
+    def _clean(self, row: int, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return one row in the form that many are asked about in."""
         return self.evaluation.table.matrix[[row]], np.array([row]), np.array([eps])
 
-    def _ball(self, base, rows, eps):
+    def _ball(self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray) -> Ball:
         return self.threat.ball(base, eps * (1 + _BEYOND), rows, device="cpu", dtype=torch.float64)
 
-    def _breaks(self, x, row, eps):
+    def _breaks(self, x: np.ndarray, row: int, eps: float) -> bool:
         """Whether the estimator itself answers wrongly at a point, or near it inside the ball."""
         base, rows = self.evaluation.table.matrix[[row]], np.array([row])
         X, good = self.threat.settle(x[None], base, eps, rows)
@@ -256,7 +285,7 @@ class LayerProver(Prover):
         If the estimator does not become a module, or that computes something else.
     """
 
-    def __init__(self, evaluation):
+    def __init__(self, evaluation: Evaluation) -> None:
         super().__init__(evaluation)
         n_wrong, module = 0, evaluation.model
         # What the attacks climb has been verified, but may be in single precision or elsewhere.
@@ -282,7 +311,9 @@ class LayerProver(Prover):
         rules = self.threat.rules
         self.exact &= not (rules.discrete or rules.relations or rules.project is not None)
 
-    def _bounds(self, base, rows, eps, n_steps=0):
+    def _bounds(
+        self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray, n_steps: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         ball = self._ball(base, rows, eps)
         y = torch.as_tensor(self.attacked.target[rows])
         with _telling_what_is_in_the_way():
@@ -292,13 +323,15 @@ class LayerProver(Prover):
         slope = slope_of_margin(self.module, ball.centre, y)
         return bounds.numpy(), rounding_of_lead(ball.centre, slope, scores, ball.roundoff).numpy()
 
-    def _closer_bounds(self, base, rows, eps):
+    def _closer_bounds(
+        self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         return self._bounds(base, rows, eps, _N_STEPS)
 
-    def _attack(self, rows, eps):
+    def _attack(self, rows: np.ndarray, eps: float) -> np.ndarray:
         return self.evaluation.run(rows, np.full(len(rows), eps))[1]
 
-    def _search(self, row, eps, slack, time_limit):
+    def _search(self, row: int, eps: float, slack: float, time_limit: float) -> tuple[float, bool]:
         """Return a lower bound of the margin of one row, and whether the answer is known now."""
         if self.network is None or self.threat.norm != np.inf:
             return -np.inf, False
@@ -321,13 +354,13 @@ class LayerProver(Prover):
                 return worst, broken
         return worst, True
 
-    def _scores(self, row):
+    def _scores(self, row: int) -> np.ndarray:
         rows = torch.as_tensor(self.evaluation.table.matrix[[row]], dtype=torch.float64)
         with torch.no_grad():
             return self.module(rows)[0].numpy()
 
 
-def _is_linear(layer):
+def _is_linear(layer: nn.Module) -> bool:
     """Whether a layer is a linear function of the numbers; codes do not move inside a ball."""
     if isinstance(layer, Concat):
         return all(map(_is_linear, [one for part in layer.parts for one in layers_of(part)]))
@@ -337,29 +370,34 @@ def _is_linear(layer):
 class TreeProver(Prover):
     """The worst leaves of a sum of trees, and the search over leaves that meet."""
 
-    def _verdicts(self, base, rows, eps, time_limit):
+    def _verdicts(
+        self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray, time_limit: float
+    ) -> leaves.Verdicts:
         ball = self._ball(base, rows, eps)
+        low, high = (edge.numpy() for edge in ball.extent())
         region = leaves.Region(
-            *(edge.numpy() for edge in ball.extent()),
+            low,
+            high,
             ball.centre.numpy(),
             ball.eps.numpy(),
             self.threat.norm,
             self.threat.unit,
             whole=self.evaluation.context.whole,
         )
-        return leaves.search(self.attacked.trees, region, self.attacked.target[rows], time_limit=time_limit)
+        trees = cast(leaves.TreeEnsemble, self.attacked.trees)
+        return leaves.search(trees, region, self.attacked.target[rows], time_limit=time_limit)
 
-    def _bounds(self, base, rows, eps):
+    def _bounds(self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = self._verdicts(base, rows, eps, time_limit=0)
         # A tie is not lost where it falls to the row's class, nor won where it does not.
         margin, tiny = found.margin_lower, np.finfo(float).tiny
         margin = np.where(found.certified, margin.clip(min=tiny), margin.clip(max=0))
         return margin, np.zeros(len(rows))
 
-    def _attack(self, rows, eps):
+    def _attack(self, rows: np.ndarray, eps: float) -> np.ndarray:
         return np.zeros(len(rows), dtype=bool)
 
-    def _search(self, row, eps, slack, time_limit):
+    def _search(self, row: int, eps: float, slack: float, time_limit: float) -> tuple[float, bool]:
         base, rows, radius = self._clean(row, eps)
         found = self._verdicts(base, rows, radius, time_limit)
         margin = float(found.margin_lower[0])
@@ -380,7 +418,7 @@ class VoteProver(Prover):
         If the steps in front are not linear, or the neighbours are counted in another way.
     """
 
-    def __init__(self, evaluation):
+    def __init__(self, evaluation: Evaluation) -> None:
         super().__init__(evaluation)
         estimator, model = self.attacked.estimator, _neighbours_of(self.attacked.estimator)
         metric = model.effective_metric_
@@ -403,7 +441,7 @@ class VoteProver(Prover):
         self.reach = self.points @ (self.matrix * unit)
         self.metric = {np.inf: "cityblock", 2.0: "euclidean", 1.0: "chebyshev"}[self.threat.norm]
 
-    def _bounds(self, base, rows, eps):
+    def _bounds(self, base: np.ndarray, rows: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = base.astype(float) @ self.matrix.T + self.offset
         squares = cdist(x, self.points, "sqeuclidean")
         sizes = np.square(x).sum(axis=1) + np.square(self.points).sum(axis=1).max()
@@ -412,7 +450,7 @@ class VoteProver(Prover):
         radii = np.array([self._radius(to_all, error, label) for to_all, error, label in answers])
         return radii - eps * (1 + _BEYOND), np.zeros(len(rows))
 
-    def _radius(self, squares, error, label):
+    def _radius(self, squares: np.ndarray, error: float, label: int) -> float:
         """Return the radius of one row; own rows that are far away only make it a little larger."""
         own, other = (np.flatnonzero(mask) for mask in (self.classes == label, self.classes != label))
         own = own[np.argsort(squares[own], kind="stable")[: max(_NEAREST, self.n_neighbors)]]
@@ -420,14 +458,14 @@ class VoteProver(Prover):
         lengths = 2 * cdist(self.reach[own], self.reach[other], self.metric)
         return vote_radius(squares[own], squares[other] - error, lengths, self.n_neighbors)
 
-    def _attack(self, rows, eps):
+    def _attack(self, rows: np.ndarray, eps: float) -> np.ndarray:
         return self.evaluation.run(rows, np.full(len(rows), eps))[1]
 
-    def _search(self, row, eps, slack, time_limit):
+    def _search(self, row: int, eps: float, slack: float, time_limit: float) -> tuple[float, bool]:
         return -np.inf, False
 
 
-def _neighbours_of(estimator):
+def _neighbours_of(estimator: Any) -> Any:
     """Return the nearest neighbours that an estimator, or the last step of a Pipeline, is, else None."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     return last if type(last) is KNeighborsClassifier else None

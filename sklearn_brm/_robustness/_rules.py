@@ -61,7 +61,7 @@ class Rules:
     strict: bool
     one_hot: list[Any] = field(default_factory=list[Any])
     relations: list[Any] = field(default_factory=list[Any])
-    project: object = None
+    project: Callable[[np.ndarray, np.ndarray], Any] | None = None
 
     @property
     def discrete(self) -> bool:
@@ -155,9 +155,9 @@ def _check_directions(model: ThreatModel, table: Table, rules: Rules, coded: np.
         _check_numbers(model, name, table, getattr(rules, name), coded)
     both = np.intersect1d(rules.increasing, rules.decreasing)
     if len(both):
-        both = [table.keys()[j] for j in both]
+        names = [table.keys()[j] for j in both]
         raise parameter_error(
-            model, "decreasing", "columns that are not in 'increasing'; use 'fixed'", both, ValueError
+            model, "decreasing", "columns that are not in 'increasing'; use 'fixed'", names, ValueError
         )
 
 
@@ -197,9 +197,10 @@ def _limits(
             _check_numbers(model, "bounds", table, [j], coded)
             low[j], high[j] = _ends(model, ends, 1, given={column: ends})
         return low, high, True
+    given: Any = bounds
     if isinstance(bounds, (tuple, list)):
-        bounds = tuple(table.by_name(model, "bounds", end) for end in bounds)
-    ends = _ends(model, bounds, table.n_features)
+        given = tuple(table.by_name(model, "bounds", end) for end in bounds)
+    ends = _ends(model, given, table.n_features)
     ends = [np.broadcast_to(end, table.n_features) for end in ends]
     return np.where(table.is_number, ends[0], low), np.where(table.is_number, ends[1], high), True
 

@@ -4,7 +4,7 @@ import numbers
 from collections.abc import Mapping
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -191,7 +191,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         """
         check_parameters(self)
         table = self._as_table(X, y=y, reset=True)
-        y = column_or_1d(y, warn=True)
+        y = cast(np.ndarray, column_or_1d(y, warn=True))
         check_consistent_length(table.matrix, y)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
@@ -303,7 +303,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     def _as_table(self, X: Any, *, y: Any = "no_validation", reset: bool) -> Table:
         """Return rows as a table, after scikit-learn has looked at them and, for being there, at y."""
         X = to_pandas(X) if is_polars(X) else X
-        options = {"skip_check_array": True}
+        options: dict[str, Any] = {"skip_check_array": True}
         if not _may_hold_words(X):
             options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
         y = None if y is None else "no_validation"

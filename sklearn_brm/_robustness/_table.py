@@ -394,8 +394,8 @@ def _read(column: Any, known: Any) -> tuple[Column, np.ndarray]:
     if kind == "O" and known is None and not is_closed and len(present) and _all_numbers(present):
         numbers = np.full(len(objects), np.nan)
         numbers[~missing] = present.astype(float)
-        whole = all(isinstance(value, (int, np.integer)) for value in present)
-        return Column("integer" if whole else "number"), numbers
+        are_whole = all(isinstance(value, (int, np.integer)) for value in present)
+        return Column("integer" if are_whole else "number"), numbers
     is_boolean = kind == "b" or (
         len(present) and all(isinstance(value, (bool, np.bool_)) for value in present)
     )
@@ -452,7 +452,7 @@ def _differs(values: np.ndarray, clean: np.ndarray) -> NDArray[np.bool_]:
     return (values != clean) & ~(np.isnan(values) & np.isnan(clean))
 
 
-def _decode(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _decode(codes: np.ndarray, values: np.ndarray | None) -> np.ndarray:
     """Return the values that codes stand for, None for missing ones."""
     if values is None:
         return codes

@@ -190,14 +190,14 @@ class Threat:
         # What went back into the ball may be a rounding past a bound at which it stood.
         X = np.clip(X, low, high)
         if self.rules.project is not None:
-            X = self._projected(X, base)
+            X = self._projected(self.rules.project(X.copy(), base.copy()), base)
         same = (np.clip(X, low, high) == X) | (np.isnan(X) & np.isnan(base))
         near = self.distance(X, base) <= eps * (1 + _SLACK)
         good = same.all(axis=1) & ~np.isinf(X).any(axis=1) & near & self.rules.obeyed(X)
         return X, good & self._related(X, rows, good)
 
-    def _projected(self, X: Any, base: Any) -> np.ndarray:
-        projected = np.asarray(self.rules.project(X.copy(), base.copy()), dtype=base.dtype)
+    def _projected(self, answer: Any, base: np.ndarray) -> np.ndarray:
+        projected = np.asarray(answer, dtype=base.dtype)
         if projected.shape != base.shape:
             rule = f"a callable that returns rows of shape {base.shape}"
             raise parameter_error(self.model, "project", rule, projected.shape, ValueError)

@@ -279,7 +279,7 @@ class ThreatModel(DocLinkMixin, BaseEstimator):
         return describe(self, X)
 
 
-def _named(owner: object, table: Table, rules: dict[str, Any]) -> list[Any]:
+def _named(owner: type, table: Table, rules: dict[str, Any]) -> list[Any]:
     """Return the columns of numbers that `rules` call categories."""
     named = rules.get("categorical")
     if named is None or isinstance(named, str):

@@ -21,7 +21,7 @@ _SPREADS = {
 _UNIT_WORDS = {"std": "standard deviations", "range": "ranges", "iqr": "interquartile ranges"}
 
 
-class LearnedUnits(dict):
+class LearnedUnits(dict[int, float]):
     """The unit of each column, with the word for the spread that they were learned from."""
 
     def __init__(self, units: dict[int, float], word: str) -> None:

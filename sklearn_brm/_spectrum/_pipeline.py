@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
 from .._base import (
+    ParameterRule,
     any_device,
     any_seed,
     as_tensor,
@@ -44,7 +45,7 @@ def _check_widths(owner: object, name: str, value: list[float] | None) -> None:
         check_number(owner, name, width, "[1, inf)", kind=numbers.Integral)
 
 
-_PARAMETER_RULES = MappingProxyType(
+_PARAMETER_RULES: MappingProxyType[str, ParameterRule] = MappingProxyType(
     {
         "widths": _check_widths,
         "window": check_window,
@@ -234,7 +235,7 @@ def _without_activation(step: Any) -> BaseEstimator | None:
 
 def _rows(
     covariance: StreamingCovariance, cuts: list[int], window: tuple[int, int] | str, method: str
-) -> Iterator[dict[str, float]]:
+) -> Iterator[dict[str, Any]]:
     """Yield the columns of a table for a layer cut to several widths."""
     matrix, n_samples = covariance.covariance(), covariance.n_samples
     for width in [*(cut for cut in cuts if cut < len(matrix)), len(matrix)]:

@@ -6,7 +6,9 @@ functions", NeurIPS 2018), and are then minimised over the ball exactly.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +30,11 @@ from .layers import (
 
 __all__ = ["LinearBounds", "margin_bounds"]
 
+_Answer = TypeVar("_Answer")
 _INPUT = -1
 # By how much of its way a tangent is moved in the first step; the steps become shorter in a line.
 _LONGEST_STEP = 0.5
+_Normed = tuple[RowNorm, Affine, Rectifier, Affine]
 
 
 class LinearBounds:
@@ -53,6 +57,8 @@ class LinearBounds:
         If no bounds are known of a layer; the message names it, and the step it comes from.
     """
 
+    ball: Ball
+    n_steps: int
     box: tuple[Tensor, Tensor]
     last: int
 
@@ -60,7 +66,7 @@ class LinearBounds:
         self.ball, self.n_steps = ball, n_steps
         self.box = ball.extent()
         # Each entry is a layer with the entries that it reads, or None where these are put side by side.
-        self._nodes: list[tuple[nn.Module | None, list[int]]] = []
+        self._nodes: list[tuple[Layer | None, list[int]]] = []
         self._intervals: dict[int, tuple[Tensor, Tensor]] = {_INPUT: self.box}
         self.last = self._add(module, _INPUT)
 
@@ -79,7 +85,7 @@ class LinearBounds:
             self._intervals[node] = self._interval(node)
         return self._intervals[node]
 
-    def _add(self, module, source):
+    def _add(self, module: nn.Module, source: int) -> int:
         for layer in layers_of(module):
             if isinstance(layer, Concat):
                 self._nodes.append((None, [self._add(part, source) for part in layer.parts]))
@@ -90,11 +96,12 @@ class LinearBounds:
             source = len(self._nodes) - 1
         return source
 
-    def _interval(self, node):
+    def _interval(self, node: int) -> tuple[Tensor, Tensor]:
         layer, sources = self._nodes[node]
         ends = [self.interval(source) for source in sources]
         if layer is None:
-            return tuple(torch.cat(parts, dim=1) for parts in zip(*ends))
+            low, high = (torch.cat(parts, dim=1) for parts in zip(*ends))
+            return low, high
         low, high = self._ask(layer, layer.interval, *ends[0])
         # By itself a monotone layer is exact: only sums gain from what is known of their terms.
         if isinstance(layer, Affine):
@@ -103,7 +110,7 @@ class LinearBounds:
             high = torch.minimum(high, -self._lower(node, -unit))
         return low, high
 
-    def _lower(self, last, A):
+    def _lower(self, last: int, A: Tensor) -> Tensor:
         """Return the least value of ``A @ output`` of the node `last` that is found not to be undercut."""
         _, lowest = self._carried_back(last, A, {})
         layers = [layer for layer, _ in self._nodes[:last]]
@@ -124,12 +131,12 @@ class LinearBounds:
                 touch.data.add_(length * slope.sign()).clamp_(0, 1)
         return lowest
 
-    def _first_touch(self, node, shape):
+    def _first_touch(self, node: int, shape: torch.Size) -> Tensor:
         layer, (source,) = self._nodes[node]
-        touch = first_touch(*self.interval(source), layer.power)
+        touch = first_touch(*self.interval(source), cast(Rectifier, layer).power)
         return touch[:, None].repeat(1, shape[1], 1).requires_grad_()
 
-    def _carried_back(self, last, A, touches):
+    def _carried_back(self, last: int, A: Tensor, touches: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
         """Carry A back from the node `last`, each node after all that read it, and minimise over the ball.
 
         Where all stands on one node, what it puts out by itself is a bound too, and at times the better one.
@@ -139,7 +146,9 @@ class LinearBounds:
         lowest, best : Tensors of shape (n, k)
             The bound over the ball, and the best of all.
         """
-        waiting, constant, found = {last: A}, 0.0, []
+        waiting: dict[int, Tensor] = {last: A}
+        constant: Any = 0.0
+        found: list[Tensor] = []
         for node in range(last, _INPUT, -1):
             if node not in waiting:
                 continue
@@ -149,19 +158,19 @@ class LinearBounds:
                 found.append(constant + lowest_sum(A, *self.interval(node)))
             if layer is None:
                 widths = [self.interval(source)[0].shape[1] for source in sources]
-                terms = list(zip(sources, A.split(widths, dim=2)))
+                terms: list[tuple[int, Tensor | None]] = list(zip(sources, A.split(widths, dim=2)))
             else:
                 touch = [touches[node]] if node in touches else []
-                A, more = self._ask(layer, layer.relax, A, *self.interval(sources[0]), *touch)
-                constant, terms = constant + more, [(sources[0], A)]
+                A_in, more = self._ask(layer, layer.relax, A, *self.interval(sources[0]), *touch)
+                constant, terms = constant + more, [(sources[0], A_in)]
             for source, part in terms:
                 if part is not None:
                     waiting[source] = waiting[source] + part if source in waiting else part
-        lowest = constant + (self._lowest(waiting[_INPUT]) if _INPUT in waiting else 0.0)
+        lowest: Tensor = constant + (self._lowest(waiting[_INPUT]) if _INPUT in waiting else 0.0)
         # Missing values have no bounds.
         return lowest, reduce(torch.fmax, found, lowest)
 
-    def _lowest(self, A):
+    def _lowest(self, A: Tensor) -> Tensor:
         """Return the least value of ``A @ x`` over the balls."""
         ball, (low, high) = self.ball, (end.nan_to_num(nan=0.0) for end in self.box)
         if ball.norm == math.inf:
@@ -169,12 +178,12 @@ class LinearBounds:
         if len(A) != 1 or A.shape[1] == 1:
             return self._lowest_in_ball(A.expand(len(low), -1, -1))
         # Many sums of the same columns for all rows: box and ball each by itself.
-        order = {2: 2, 1: math.inf}[ball.norm]
-        lengths = torch.linalg.vector_norm(ball.unit_to_raw(A[0]), ord=order, dim=1)
+        dual: dict[float, float] = {2: 2, 1: math.inf}
+        lengths = torch.linalg.vector_norm(ball.unit_to_raw(A[0]), ord=dual[ball.norm], dim=1)
         in_ball = ball.centre.nan_to_num(nan=0.0) @ A[0].T - ball.eps[:, None] * lengths
         return torch.maximum(in_ball, lowest_sum(A, low, high))
 
-    def _lowest_in_ball(self, A):
+    def _lowest_in_ball(self, A: Tensor) -> Tensor:
         n, k, _ = A.shape
         balls = self.ball.select(torch.arange(n, device=A.device).repeat_interleave(k))
         A = A.reshape(n * k, -1)
@@ -182,7 +191,7 @@ class LinearBounds:
         moved = (balls.furthest(-A.detach()) - balls.centre).nan_to_num(nan=0.0)
         return ((balls.centre.nan_to_num(nan=0.0) + moved) * A).sum(dim=1).reshape(n, k)
 
-    def _ask(self, layer, question, *arguments):
+    def _ask(self, layer: Layer, question: Callable[..., _Answer], *arguments: Tensor) -> _Answer:
         try:
             return question(*arguments)
         except UnboundedError as error:
@@ -214,7 +223,7 @@ def margin_bounds(module: nn.Module, ball: Ball, y: Tensor, n_steps: int = 0) ->
     with torch.no_grad():
         if hasattr(layers[-1], "contests"):
             # Who wins each contest wins.
-            margins = layers.pop().contests(y, ball.centre)
+            margins = cast(Any, layers.pop()).contests(y, ball.centre)
         else:
             n_classes = nn.Sequential(*layers)(ball.centre[:1]).shape[1]
             unit = torch.eye(n_classes, dtype=ball.centre.dtype, device=ball.centre.device)
@@ -226,7 +235,7 @@ def margin_bounds(module: nn.Module, ball: Ball, y: Tensor, n_steps: int = 0) ->
         return lower.scatter(1, y[:, None], torch.inf)
 
 
-def _homogeneous(layers, ball, margins, n_steps):
+def _homogeneous(layers: Sequence[nn.Module], ball: Ball, margins: Tensor, n_steps: int) -> Tensor | None:
     """Return bounds where rows are divided by their norm in front of units without bias, else None.
 
     With u = W x and r = |x| the scores are ``V relu(u / r)^n + b = (V relu(u)^n + b r^n) / r^n``: the norm
@@ -236,8 +245,8 @@ def _homogeneous(layers, ball, margins, n_steps):
     at = next((i for i, layer in enumerate(layers) if isinstance(layer, RowNorm)), None)
     if at is None or [type(layer) for layer in layers[at : at + 4]] != pattern:
         return None
-    norm, units, rectifier, head = layers[at : at + 4]
-    behind = layers[at + 4 :]
+    norm, units, rectifier, head = cast(_Normed, tuple(layers[at : at + 4]))
+    behind = cast(Sequence[TwoColumns], layers[at + 4 :])
     if not (
         units.bias is units.shift is head.shift is None
         and [type(layer) for layer in behind] in ([], [TwoColumns])
@@ -255,7 +264,7 @@ def _homogeneous(layers, ball, margins, n_steps):
     return torch.where(scaled > 0, scaled / powers[1], scaled / powers[0])
 
 
-def _nothing_known(layer):
+def _nothing_known(layer: nn.Module) -> str:
     step = getattr(layer, "step", "")
     where = f"step {step!r}" if step else "the estimator"
     return f"{where} becomes the layer {type(layer).__name__}, of which no bounds are known"

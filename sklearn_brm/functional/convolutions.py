@@ -5,6 +5,7 @@ channels), channels last, and so does a map of the answers to its patches.
 """
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +41,15 @@ class Cut(Select):
         Mirrored at each border.
     """
 
+    n_places: int
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         size: tuple[int, int],
         stride: int = 1,
         padding: tuple[int, int] = (0, 0),
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
     ):
         self._geometry = (image_shape, size, stride, padding)
         height, width, channels = image_shape
@@ -59,7 +62,7 @@ class Cut(Select):
         """Return the patches of each row, of shape (n, n_places * n_pixels)."""
         return self._patches(X).flatten(1)
 
-    def _patches(self, X):
+    def _patches(self, X: Tensor) -> Tensor:
         image_shape, size, stride, padding = self._geometry
         return cut(reflect(X.reshape(-1, *image_shape), padding), size, stride)
 
@@ -79,9 +82,13 @@ class PerPatch(Layer):
         Number of patches in a row.
     """
 
+    layer: Layer
+    n_places: int
+
     def __init__(self, layer: nn.Module, n_places: int):
         super().__init__()
-        self.layer = layer
+        # A module that is no layer can be applied, but has no bounds to ask for.
+        self.layer = cast(Layer, layer)
         self.n_places = n_places
 
     def forward(self, X: Tensor) -> Tensor:
@@ -104,11 +111,11 @@ class PerPatch(Layer):
         A_in = A_in.expand(n * self.n_places, -1, -1).reshape(n, self.n_places, k, -1)
         return A_in.transpose(1, 2).flatten(2), constant
 
-    def _apart(self, X):
+    def _apart(self, X: Tensor) -> Tensor:
         return X.reshape(len(X) * self.n_places, -1)
 
 
-def per_patch(module: nn.Module | Callable, n_places: int) -> nn.Module:
+def per_patch(module: nn.Module | Callable[..., Tensor], n_places: int) -> nn.Module:
     """Return the layers of a module, each applied patch by patch."""
     return sequence(*(PerPatch(layer, n_places) for layer in layers_of(module)))
 
@@ -122,6 +129,8 @@ class Contrast(RowNorm):
         Keeps the noise of flat patches small; more than zero.
     """
 
+    offset: float
+
     def __init__(self, offset: float):
         super().__init__(2)
         self.offset = float(offset)
@@ -132,8 +141,9 @@ class Contrast(RowNorm):
 
     def norms(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return bounds of what patches are divided by, each of shape (n, 1)."""
-        low, high = super().norms(lower, upper)
-        return tuple((norm.square() / lower.shape[1] + self.offset).sqrt() for norm in (low, high))
+        ends = super().norms(lower, upper)
+        low, high = ((norm.square() / lower.shape[1] + self.offset).sqrt() for norm in ends)
+        return low, high
 
     def limit(self, n_columns: int) -> float:
         """Return what no entry exceeds."""
@@ -208,9 +218,12 @@ class Averages(Linear):
         The weight of each row and column in each window.
     """
 
+    map_shape: tuple[int, int, int]
+
     def __init__(self, map_shape: tuple[int, int, int], rows: Tensor, columns: Tensor):
         super().__init__(rows=rows, columns=columns)
-        self.map_shape = tuple(map_shape)
+        height, width, channels = map_shape
+        self.map_shape = height, width, channels
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the pooled maps."""
@@ -227,7 +240,7 @@ class Averages(Linear):
         """Return the averages of the ends."""
         return self(lower), self(upper)
 
-    def _pooled(self, maps):
+    def _pooled(self, maps: Tensor) -> Tensor:
         """Return the averages of maps whose channels come first."""
         raise NotImplementedError
 
@@ -249,12 +262,15 @@ class MeanPool(Averages):
         Type and device of the buffers.
     """
 
-    def __init__(self, map_shape: tuple[int, int, int], size: tuple[int, int], stride: int, **kwargs):
+    size: tuple[int, int]
+    stride: int
+
+    def __init__(self, map_shape: tuple[int, int, int], size: tuple[int, int], stride: int, **kwargs: Any):
         weights = [pooling_weights(*each, stride).to(**kwargs) for each in zip(map_shape[:2], size)]
         super().__init__(map_shape, *weights)
         self.size, self.stride = size, stride
 
-    def _pooled(self, maps):
+    def _pooled(self, maps: Tensor) -> Tensor:
         padding = tuple(pool_padding(size, self.stride) for size in self.size)
         return nn.functional.avg_pool2d(maps, self.size, self.stride, padding, count_include_pad=False)
 
@@ -270,11 +286,13 @@ class Grid(Averages):
         Type and device of the buffers.
     """
 
-    def __init__(self, map_shape: tuple[int, int, int], cells: tuple[int, int], **kwargs):
+    cells: tuple[int, int]
+
+    def __init__(self, map_shape: tuple[int, int, int], cells: tuple[int, int], **kwargs: Any):
         super().__init__(map_shape, *(grid_weights(*each).to(**kwargs) for each in zip(map_shape[:2], cells)))
         self.cells = cells
 
-    def _pooled(self, maps):
+    def _pooled(self, maps: Tensor) -> Tensor:
         return nn.functional.adaptive_avg_pool2d(maps, self.cells)
 
 
@@ -289,9 +307,15 @@ class MaxPool(Monotone):
     stride : int
     """
 
+    map_shape: tuple[int, int, int]
+    size: tuple[int, int]
+    stride: int
+
     def __init__(self, map_shape: tuple[int, int, int], size: tuple[int, int], stride: int):
         super().__init__()
-        self.map_shape, self.size, self.stride = tuple(map_shape), size, stride
+        height, width, channels = map_shape
+        self.map_shape = height, width, channels
+        self.size, self.stride = size, stride
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the pooled maps; windows that stick out take the largest of what they hold."""

@@ -120,6 +120,11 @@ class Layer(nn.Module):
 class Linear(Layer):
     """A layer that is its own linear bound, so that nothing need be known of its input."""
 
+    if TYPE_CHECKING:
+
+        def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+            """Return the function itself, which always has coefficients."""
+
     def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds of a linear function, column by column."""
         unit = torch.eye(len(self(lower[:1])[0]), dtype=lower.dtype, device=lower.device)[None]
@@ -267,7 +272,7 @@ class Rectifier(Monotone):
 
     def relax(
         self, A: Tensor, lower: Tensor, upper: Tensor, touch: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor | None, Tensor]:
         """Return chords from above and tangents from below, since the rectifier is convex.
 
         They are those of `rectifier_lines`, which says what `touch` is. A power below 1 is not convex: its
@@ -348,7 +353,7 @@ class SShaped(Monotone):
         )
         return between_lines(A, *lines)
 
-    def _slope(self, value):
+    def _slope(self, value: Tensor) -> Tensor:
         return value * (1 - value) if self.kind == "logistic" else 1 - value * value
 
     def extra_repr(self) -> str:
@@ -423,7 +428,7 @@ class RowNorm(Layer):
         """Return what no entry exceeds."""
         return 1.0
 
-    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return lines between x / largest norm and x / smallest norm, which bend at zero."""
         smallest, largest = self.norms(lower, upper)
         if not (smallest > 0).all():
@@ -617,7 +622,15 @@ def rectifier_lines(
     return slope, rectify(at, power) - slope * at, *chord
 
 
-def _bent(function, ends, slope, *, convex, concave, otherwise):
+def _bent(
+    function: Callable[[Tensor], Tensor],
+    ends: tuple[Tensor, Tensor],
+    slope: Tensor,
+    *,
+    convex: Tensor,
+    concave: Tensor,
+    otherwise: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> tuple[Tensor, ...]:
     """Return the lines below and above a function: slope and intercept of each.
 
     Where it is convex or concave these are the tangent in the middle, of slope `slope`, and the chord.
@@ -639,7 +652,7 @@ def two_columns(scores: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(scores), scores], dim=1)
 
 
-def sequence(*modules: nn.Module | Callable | None) -> nn.Module:
+def sequence(*modules: nn.Module | Callable[..., Tensor] | None) -> nn.Module:
     """Return modules one after the other as one flat `Sequential`, or the only one itself.
 
     Parameters
@@ -651,7 +664,7 @@ def sequence(*modules: nn.Module | Callable | None) -> nn.Module:
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
-def layers_of(module: nn.Module | Callable) -> Sequence[nn.Module]:
+def layers_of(module: nn.Module | Callable[..., Tensor]) -> Sequence[nn.Module]:
     """Return the layers of a `Sequential`, those inside it included, or the module itself in a list."""
     if not isinstance(module, nn.Module):
         return [Function(module)]

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -47,7 +48,8 @@ class ReluNetwork:
         bends = [i for i, layer in enumerate(layers) if not isinstance(layer, Linear)]
         if not bends or not all(isinstance(layers[i], Rectifier) and layers[i].power == 1 for i in bends):
             return None
-        weights, biases = [], []
+        weights: list[np.ndarray] = []
+        biases: list[np.ndarray] = []
         for start, end in zip([-1, *bends], [*bends, len(layers)]):
             weight, bias = as_affine(layers[start + 1 : end], len(biases[-1]) if biases else n_features)
             weights.append(weight)
@@ -60,11 +62,11 @@ class ReluNetwork:
         """Return bounds of what each layer of rectifiers takes in over a box, by `LinearBounds`."""
         layers = [Affine(*map(torch.from_numpy, (W.T, b))) for W, b in zip(self.weights, self.biases)]
         between = [layer for affine in layers[:-1] for layer in (affine, Rectifier())]
-        lower, upper = (torch.from_numpy(edge[None].astype(float)) for edge in (lower, upper))
-        ball = Ball((lower + upper) / 2, lower.new_tensor([math.inf]), lower=lower, upper=upper)
+        low, high = (torch.from_numpy(edge[None].astype(float)) for edge in (lower, upper))
+        ball = Ball((low + high) / 2, low.new_tensor([math.inf]), lower=low, upper=high)
         with torch.no_grad():
             ends = LinearBounds(sequence(*between), ball, n_steps).inputs_of(Rectifier)
-        return [(low[0].numpy(), high[0].numpy()) for low, high in ends]
+        return [(least[0].numpy(), largest[0].numpy()) for least, largest in ends]
 
 
 def least_margin(
@@ -114,14 +116,15 @@ class _Programme:
 
     lower: np.ndarray
     upper: np.ndarray
-    constraints: list = field(default_factory=list)
+    # Rows of a sparse matrix, and between what their products lie.
+    constraints: list[tuple[Any, Any, Any]] = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.n_features = len(self.lower)
         self.matrix, self.offset = np.eye(self.n_features), np.zeros(self.n_features)
         self.is_whole = np.zeros(self.n_features)
 
-    def rectify(self, low, high, W, b):
+    def rectify(self, low: np.ndarray, high: np.ndarray, W: np.ndarray, b: np.ndarray) -> None:
         """Put a linear layer behind the present one, and rectifiers behind it that see [low, high]."""
         matrix, offset = W @ self.matrix, W @ self.offset + b
         bends, is_off = np.flatnonzero((low < 0) & (high > 0)), high <= 0
@@ -143,20 +146,22 @@ class _Programme:
         self.matrix, self.offset = np.hstack([matrix, np.zeros((len(matrix), 2 * m))]), offset
         self.matrix[bends, n + np.arange(m)] = 1
 
-    def minimise(self, direction, constant, below, time_limit):
+    def minimise(
+        self, direction: np.ndarray, constant: float, below: float, time_limit: float | None
+    ) -> tuple[float, np.ndarray | None]:
         """Return the bound of ``direction @ outputs + constant`` and the point of `least_margin`.
 
         First as if bits were numbers: when its time is over, the solver tells no bound but where it has come
         upon a point.
         """
-        objective, constant = direction @ self.matrix, constant + direction @ self.offset
+        objective, left_over = direction @ self.matrix, cast(float, constant + direction @ self.offset)
         constraints = [
             optimize.LinearConstraint(_widened(row, len(objective)), least, most)
             for row, least, most in self.constraints
             if row.shape[0]
         ]
         if np.isfinite(below):
-            constraints.append(optimize.LinearConstraint(objective[None], -np.inf, below - constant))
+            constraints.append(optimize.LinearConstraint(objective[None], -np.inf, below - left_over))
         bound, x, ends = -np.inf, None, math.inf if time_limit is None else time.monotonic() + time_limit
         for is_whole in (np.zeros_like(self.is_whole), self.is_whole)[: 1 + self.is_whole.any()]:
             left = max(ends - time.monotonic(), _LEAST_TIME)
@@ -172,7 +177,7 @@ class _Programme:
             x = None if result.x is None else np.clip(result.x, self.lower, self.upper)[: self.n_features]
             reached = result.mip_dual_bound if is_whole.any() else result.fun
             bound = bound if reached is None else max(bound, float(reached))
-        return bound + constant, x
+        return bound + left_over, x
 
 
 def as_affine(layers: Sequence[nn.Module], n_inputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -186,10 +191,10 @@ def as_affine(layers: Sequence[nn.Module], n_inputs: int) -> tuple[np.ndarray, n
         for layer in layers:
             at.append(layer(at[-1]))
         for layer, x in zip(reversed(layers), reversed(at[:-1])):
-            A, _ = layer.relax(A, x, x)
+            A, _ = cast(Linear, layer).relax(A, x, x)
     return A[0].numpy().astype(float), offset[0].numpy().astype(float)
 
 
-def _widened(matrix, n):
+def _widened(matrix: Any, n: int) -> Any:
     """Return a sparse matrix of n columns: zeros for the variables that came later."""
     return sparse.hstack([matrix, sparse.coo_matrix((matrix.shape[0], n - matrix.shape[1]))]).tocsr()

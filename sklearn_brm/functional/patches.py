@@ -89,5 +89,5 @@ def grid_weights(length: int, n_cells: int) -> Tensor:
     return _averages((at >= first) & (at < last))
 
 
-def _averages(member):
+def _averages(member: Tensor) -> Tensor:
     return member.double() / member.sum(dim=1, keepdim=True)

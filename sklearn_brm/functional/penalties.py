@@ -127,7 +127,7 @@ def spectral(
     return value if weight is None else value * weight.mean()
 
 
-def input_gradient(losses: Tensor, X: Tensor, weight: Tensor | None = None, norm: int = 2) -> Tensor:
+def input_gradient(losses: Tensor, X: Tensor, weight: Tensor | None = None, norm: float = 2) -> Tensor:
     """Return the mean squared 2-norm, or the mean 1-norm, of the gradient of each row's loss by the row.
 
     `losses` (n,) must be a function of `X` (n, n_features), row by row, and `X` must require a gradient. The

@@ -5,6 +5,7 @@ Symbols are those of Krotov & Hopfield (2019), doi 10.1073/pnas.1820458116: weig
 ``delta``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -43,13 +44,13 @@ def lebesgue_norms(X: Tensor, p: float) -> Tensor:
     return norms
 
 
-def _blocks(X, *others):
+def _blocks(X: Tensor, *others: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """Yield the rows of `X`, a block at a time, each with the same rows of the `others`."""
     n_rows = max(_BLOCK_ENTRIES // X.shape[1], 1) if X.device.type == "cpu" else max(len(X), 1)
     return zip(*(tensor.split(n_rows) for tensor in (X, *others)))
 
 
-def _norms_of_block(X, p):
+def _norms_of_block(X: Tensor, p: float) -> Tensor:
     # Scaled by their largest entry rows cannot overflow. The scale needs no gradient: the result does not
     # depend on it.
     sizes = X.abs()
@@ -178,7 +179,7 @@ class PlasticLayer:
         at_most = min(at_most, len(self.W))
         return self._room("zeros", n_rows, at_most, self.W.shape[1], self.W.dtype).zero_()
 
-    def _room(self, name, n_rows, at_most, n_columns, dtype):
+    def _room(self, name: str, n_rows: int, at_most: int, n_columns: int, dtype: torch.dtype) -> Tensor:
         """Return memory used again: a fresh block per update costs page faults and fragments the memory."""
         room = self._memory.get(name)
         if room is None or len(room) < n_rows:
@@ -229,7 +230,9 @@ def minibatch_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> t
     return h[:, 0], units[:, 0]
 
 
-def _summed_increments(layer, X, h, units, strengths, R):
+def _summed_increments(
+    layer: PlasticLayer, X: Tensor, h: Tensor, units: Tensor, strengths: list[float], R: float
+) -> tuple[Tensor, Tensor]:
     """Return the units that a batch changes and their summed increments, shape (n_changed, n_features)."""
     ranks = [rank for rank, g in enumerate(strengths) if g != 0]
     rows, slots = _changed_rows(units[:, ranks], len(layer.W))
@@ -267,7 +270,9 @@ def sample_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tupl
     return torch.cat([h for h, _ in seen]), torch.cat([winner for _, winner in seen])
 
 
-def _sample_update(layer, row, strengths, R, inverse_tau):
+def _sample_update(
+    layer: PlasticLayer, row: Tensor, strengths: Tensor, R: float, inverse_tau: float
+) -> tuple[Tensor, Tensor]:
     h = layer.overlaps(row)[0].to(row.dtype)
     Q = h * layer.inverse_norms[:, 0] ** (layer.p - 1)
     units = Q.topk(len(strengths)).indices

@@ -1,7 +1,7 @@
 """The scores of a perceptron at worst in a box around each row, for training: gradients reach its weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -124,14 +124,16 @@ def relaxed_scores(
     return leads.scatter(1, others, bounds)
 
 
-def _scores(X, weights, biases, power):
+def _scores(X: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], power: float) -> Tensor:
     for weight, bias in list(zip(weights, biases))[:-1]:
         X = rectify(torch.addmm(bias, X, weight), power)
     weight, bias = _one_column_per_class(weights[-1], biases[-1])
     return torch.addmm(bias, X, weight)
 
 
-def _intervals(centre, radius, layers, power):
+def _intervals(
+    centre: Tensor, radius: Tensor, layers: Sequence[tuple[Tensor, Tensor]], power: float
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield bounds of the pre-activations of each layer on its own."""
     ends = None
     for weight, bias in layers:
@@ -141,21 +143,21 @@ def _intervals(centre, radius, layers, power):
         yield ends
 
 
-def _activations(low, high, power):
+def _activations(low: Tensor, high: Tensor, power: float) -> tuple[Tensor, Tensor]:
     """Return centre and half width of what rectifiers make of intervals."""
     low, high = rectify(low, power), rectify(high, power)
     return (low + high) / 2, (high - low) / 2
 
 
-def _one_column_per_class(weight, bias):
+def _one_column_per_class(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     return two_columns(weight), two_columns(bias[None])[0]
 
 
-def _leads(scores, y):
+def _leads(scores: Tensor, y: Tensor) -> Tensor:
     return scores - scores.gather(1, y[:, None])
 
 
-def _parallel(low, high, power):
+def _parallel(low: Tensor, high: Tensor, power: float) -> Tensor:
     """Return where `rectifier_lines` shall touch: a plain rectifier parallel to its chord."""
     if power != 1:
         return torch.full_like(low, 0.5)

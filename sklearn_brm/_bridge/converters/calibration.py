@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,7 +59,7 @@ class Isotonic(Layer):
 class Calibrate(Layer):
     """A calibrator for each column, of whose answers the last counts; a lone one speaks for both classes."""
 
-    def __init__(self, calibrators: list[Isotonic]) -> None:
+    def __init__(self, calibrators: Iterable[Isotonic | Sigmoid]) -> None:
         super().__init__()
         self.calibrators = torch.nn.ModuleList(calibrators)
 
@@ -148,7 +149,7 @@ def _convert_fold(fold: BaseEstimator, name: str, target: Target) -> torch.nn.Mo
         # Two classes have the logits -d and d.
         factor = float(fold.calibrators[0].beta_) * (2 if by_decision and binary else 1)
         return sequence(module, None if by_decision else Tame(), Stretch(target.tensor(factor)), LogSoftmax())
-    value = None if by_decision else Exponential()
+    value: torch.nn.Module | None = None if by_decision else Exponential()
     calibrators = [_calibrator(calibrator, target) for calibrator in fold.calibrators]
     if binary:
         value = Difference() if by_decision else sequence(value, Last())

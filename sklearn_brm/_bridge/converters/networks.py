@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from .._registry import converts_classifier
 if TYPE_CHECKING:
     from .._registry import Target
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": sequence,
     "logistic": partial(SShaped, "logistic"),
     "tanh": partial(SShaped, "tanh"),
@@ -56,7 +57,7 @@ def convert_mlp(network: Any, target: Target) -> torch.nn.Module:
     """The logits, in front of the last softmax or logistic function."""
     if network.out_activation_ == "logistic" and network.n_outputs_ > 1:
         raise target.refuse(network, "it predicts several labels per row")
-    layers = []
+    layers: list[nn.Module] = []
     for weight, bias in zip(network.coefs_, network.intercepts_):
         layers += [Affine(target.tensor(weight), target.tensor(bias)), _ACTIVATIONS[network.activation]()]
     return sequence(*layers[:-1], TwoColumns() if network.n_outputs_ == 1 else None)

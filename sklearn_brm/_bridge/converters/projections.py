@@ -119,8 +119,8 @@ def convert_imputer(imputer: BaseEstimator, target: Target) -> torch.nn.Module:
     except ValueError as error:
         raise target.refuse(imputer, "it fills in values that are no numbers") from error
     statistics = target.tensor(np.asarray(imputer.statistics_, dtype=float)[kept])
-    kept = torch.as_tensor(kept, device=target.device)
+    columns = torch.as_tensor(kept, device=target.device)
     indicated = [] if imputer.indicator_ is None else imputer.indicator_.features_
     indicated = torch.as_tensor(np.asarray(indicated, dtype=int), device=target.device)
     missing = imputer.missing_values
-    return Impute(statistics, kept, indicated, None if missing is None or np.isnan(missing) else missing)
+    return Impute(statistics, columns, indicated, None if missing is None or np.isnan(missing) else missing)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
-import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from ..._base import DocLinkMixin, check_parameters, number
+from .._network import Perceptron
 from ._batch import Batch
 
 # From the cheapest on: each allows what those before it do.
@@ -58,7 +58,7 @@ class Penalty(DocLinkMixin, BaseEstimator):
         """
         check_parameters(self)
 
-    def needs(self, network: torch.nn.Module) -> str:
+    def needs(self, network: Perceptron) -> str:
         """Return what the value is differentiated by, which decides how the network is trained.
 
         Parameters

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from ...functional.penalties import weighted_mean
 from ...functional.rectifier import rectify
+from .._network import Perceptron
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Batch:
         What `X` is made of: the rows as training holds them, and whether they are divided by their scale.
     """
 
-    network: torch.nn.Module
+    network: Perceptron
     rows: Tensor
     y: Tensor
     weight: Tensor | None
@@ -58,7 +59,9 @@ class Batch:
 
     @cached_property
     def X(self) -> Tensor:
-        return self.rows / self.network.inverse_scale if self.rows_are_scaled else self.rows
+        if self.rows_are_scaled and self.network.inverse_scale is not None:
+            return self.rows / self.network.inverse_scale
+        return self.rows
 
     @property
     def weights(self) -> list[Tensor]:

@@ -2,11 +2,11 @@
 
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from ..._base import number, one_of
 from ...functional import penalties
+from .._network import Perceptron
 from ._base import Penalty
 from ._batch import Batch
 
@@ -34,7 +34,7 @@ class InputGradient(Penalty):
         self.norm = norm
         self.alpha = alpha
 
-    def needs(self, network: torch.nn.Module) -> str:
+    def needs(self, network: Perceptron) -> str:
         """Return "input"."""
         return "input"
 

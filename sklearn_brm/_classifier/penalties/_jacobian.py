@@ -2,12 +2,12 @@
 
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from ..._base import integer, number, one_of
 from ...functional import penalties
 from ...functional.rectifier import rectifier_slope
+from .._network import Perceptron
 from ._base import Penalty
 from ._batch import Batch
 
@@ -49,7 +49,7 @@ class Jacobian(Penalty):
         self.alpha = alpha
         self.n_projections = n_projections
 
-    def needs(self, network: torch.nn.Module) -> str:
+    def needs(self, network: Perceptron) -> str:
         """Return "input" for projections; the closed form needs "weights" where the slopes are constants."""
         if self._is_projected(network):
             return "input"
@@ -59,7 +59,7 @@ class Jacobian(Penalty):
         """Return the mean squared norm, exact or estimated."""
         network = batch.network
         if self._is_projected(network):
-            n = HOFFMAN_PROJECTIONS if self.n_projections == "auto" else self.n_projections
+            n = HOFFMAN_PROJECTIONS if isinstance(self.n_projections, str) else self.n_projections
             outputs = batch.representation(self.of)
             return penalties.jacobian_projected(outputs, batch.X, n, batch.generator, batch.weight)
         if not batch.preactivations:
@@ -74,5 +74,5 @@ class Jacobian(Penalty):
             return penalties.jacobian_hidden(W, slope, batch.weight)
         return penalties.jacobian_logits(W, slope, network.last_weight().T, batch.weight)
 
-    def _is_projected(self, network: torch.nn.Module) -> bool:
+    def _is_projected(self, network: Perceptron) -> bool:
         return self.n_projections != "auto" or network.n_hidden > 1

@@ -1,7 +1,7 @@
 """What the penalties on the loss at worst in a box around each row have in common."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -51,11 +51,11 @@ class LossInBox(Penalty):
         """Return the mean loss at worst, times how much of the ramp is done."""
         grown = 1.0 if self.is_settled(batch.share) else batch.share / self.ramp
         network = batch.network
-        low, high = (-math.inf, math.inf) if self.bounds is None else map(float, self.bounds)
-        if network.mean is not None:
-            low, high = low - network.mean, high - network.mean
-        box = box_around(batch.X, grown * self.eps, low, high)
-        scores = self.bound(*box, batch.y, *network.layers_in_prediction(), network.power)
+        ends: Iterable[Any] = (-math.inf, math.inf) if self.bounds is None else map(float, self.bounds)
+        low, high = ends if network.mean is None else (end - network.mean for end in ends)
+        centre, radius = box_around(batch.X, grown * self.eps, low, high)
+        weights, biases = network.layers_in_prediction()
+        scores = self.bound(centre, radius, batch.y, weights, biases, network.power)
         return grown * batch.mean(cross_entropy(scores, batch.y, reduction="none"))
 
     def bound(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -74,7 +75,8 @@ class Spectral(Penalty):
         """Return `value` along the directions of all rows, which stay in this epoch."""
         return partial(self.value, eigenvectors=covariance_eigenvectors(batches, self.of))
 
-    def value(self, batch: Batch, eigenvectors: Tensor) -> Tensor:
+    # Only `start_epoch` knows the directions: of a batch alone there is no value.
+    def value(self, batch: Batch, eigenvectors: Tensor) -> Tensor:  # type: ignore[override]
         """Return the distance from the power law along the columns of `eigenvectors`, largest first."""
         rows = batch.representation(self.of)
         return penalties.spectral(rows, eigenvectors, self.exponent, self.start, batch.weight)
@@ -85,13 +87,13 @@ def covariance_eigenvectors(batches: Iterator[Batch], of: str) -> Tensor:
 
     LinAlgError where it has none, since training diverged.
     """
-    covariance = None
+    covariance: StreamingCovariance | None = None
     for batch in batches:
         rows = batch.representation(of)
         if not torch.isfinite(rows).all():
-            raise torch.linalg.LinAlgError("The representation is not finite.")
+            raise torch.linalg.LinAlgError("The representation is not finite.")  # type: ignore[attr-defined]
         if covariance is None:
             covariance = StreamingCovariance(rows.shape[1], device=float64_device(rows.device))
         covariance.update(rows, batch.weight)
-    matrix = covariance.covariance(correction=0)
+    matrix = cast(StreamingCovariance, covariance).covariance(correction=0)
     return torch.linalg.eigh(matrix).eigenvectors.flip(dims=[1]).to(rows)

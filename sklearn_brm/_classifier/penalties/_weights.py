@@ -2,11 +2,11 @@
 
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from ..._base import number, one_of
 from ...functional import penalties
+from .._network import Perceptron
 from ._base import Penalty
 from ._batch import Batch
 
@@ -32,7 +32,7 @@ class L1(Penalty):
         self.alpha = alpha
         self.intercepts = intercepts
 
-    def needs(self, network: torch.nn.Module) -> str:
+    def needs(self, network: Perceptron) -> str:
         """Return "weights"."""
         return "weights"
 
@@ -61,7 +61,7 @@ class L2(Penalty):
         self.alpha = alpha
         self.intercepts = intercepts
 
-    def needs(self, network: torch.nn.Module) -> str:
+    def needs(self, network: Perceptron) -> str:
         """Return "weights"."""
         return "weights"
 
