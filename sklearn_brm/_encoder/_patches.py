@@ -153,7 +153,7 @@ class PatchEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Mean patch, which is subtracted before.
     n_features_in_ : int
         Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during fit, where X has names that are all strings.
 
     See Also
