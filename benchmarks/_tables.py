@@ -1,4 +1,4 @@
-"""Tables to choose defaults on, and others to judge them on: shipped with scikit-learn or made with a seed."""
+"""Tables to choose defaults on, and others to judge them on: shipped with scikit-learn, or generated."""
 
 import sys
 

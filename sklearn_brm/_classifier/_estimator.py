@@ -76,7 +76,8 @@ def layer_sizes(owner, name, value):
 
 def _automatic_optimizer(plain, hidden_sizes, penalties):
     """Return what "auto" means: a solver where the loss has one optimum, and nothing asks for epochs."""
-    untouched = (plain.learning_rate, plain.batch_size, plain.schedule) == ("auto", "auto", "constant")
+    untouched = (plain.learning_rate, plain.batch_size) == ("auto", "auto")
+    untouched = untouched and plain.schedule in ("auto", "constant")
     by_epochs = plain.early_stopping or plain.callbacks or plain.batch_norm
     # A subclass may be anything.
     convex = penalties and all(type(penalty) is L2 and penalty.alpha > 0 for penalty in penalties.values())
@@ -299,9 +300,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             "batch_norm": one_of(True, False),
             "optimizer": callable_or("auto", *OPTIMIZERS),
             "learning_rate": number("(0, inf)", "auto"),
-            "schedule": callable_or(*SCHEDULES),
+            "schedule": callable_or("auto", *SCHEDULES),
             "batch_size": integer("[1, inf)", "auto"),
-            "max_iter": integer("[1, inf)"),
+            "max_iter": integer("[1, inf)", "auto"),
             "tol": number("[0, inf)", None),
             "n_iter_no_change": integer("[1, inf)"),
             "early_stopping": one_of(True, False),
@@ -328,9 +329,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         batch_norm: bool = False,
         optimizer: str | Callable[..., Any] = "auto",
         learning_rate: float | str = "auto",
-        schedule: str | Callable[[float], float] = "constant",
+        schedule: str | Callable[[float], float] = "auto",
         batch_size: int | str = "auto",
-        max_iter: int = 200,
+        max_iter: int | str = "auto",
         tol: float | None = 1e-4,
         n_iter_no_change: int = 10,
         early_stopping: bool = False,
@@ -717,9 +718,10 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 f"A callback stopped the training of {type(self).__name__} before the end of the first "
                 "epoch, so that there is nothing to keep. Let it wait for an epoch."
             )
-        if not (is_chunk or self.tol is None or training.stopped):
+        ends = self.tol is None or training.stopped or training.settings.ends_by_plan
+        if not (is_chunk or ends):
             warnings.warn(
-                f"{type(self).__name__} stopped at max_iter={self.max_iter} epochs while the "
+                f"{type(self).__name__} stopped at max_iter={training.settings.max_iter} epochs while the "
                 f"{'validation accuracy' if self.early_stopping else 'loss'} was still improving "
                 f"(tol={self.tol}, n_iter_no_change={self.n_iter_no_change}). Increase max_iter or "
                 "learning_rate, or set tol=None if max_iter is the number of epochs you want.",

@@ -4,10 +4,15 @@ import copy
 import numbers
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
+
+# Between which multiples of the median deviation features are taken to have one unit. Pixels of MNIST lie
+# between 1e-3, where all but a few images are black, and 2.
+_SAME_UNIT = 1e-5, 10
 
 
 def row_weights(sample_weight, class_weight, X, y):
@@ -74,15 +79,20 @@ def update_scaler(name, scaler, X, weight):
     return scaler
 
 
-def feature_scale(scaler):
+def feature_scale(scaler: StandardScaler) -> NDArray[np.floating]:
     """Return the standard deviation of each feature or the median one, whichever is larger.
 
     Constant features do not count for the median. Without that floor, a weight on a feature that hardly ever
-    varies would be free to grow, and the classifier would be sensitive to it.
+    varies would be free to grow, and the classifier would be sensitive to it. Features in different units
+    have no median to speak of, and are divided by their own deviation.
     """
     # Weighted rows of a constant column may leave a variance of -1e-17.
     deviation = np.sqrt(np.maximum(scaler.var_, 0))
     varies = scaler.scale_ == deviation
     if not varies.any():
         return np.ones_like(deviation)
-    return np.maximum(deviation, np.median(deviation[varies]))
+    floor = np.median(deviation[varies])
+    low, high = floor * _SAME_UNIT[0], floor * _SAME_UNIT[1]
+    if deviation.max() > high or deviation[varies].min() < low:
+        return np.where(varies, deviation, floor)
+    return np.maximum(deviation, floor)

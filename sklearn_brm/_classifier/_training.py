@@ -21,6 +21,11 @@ from ._network import Perceptron, unfold
 from ._regularizer import Regularizer
 from ._rows import feature_scale
 
+_MAX_EPOCHS = 200
+# Of a training that is planned: epochs, batches in each and updates at least; the sum of the rates, before
+# they fall; the lowest rate. Chosen by benchmarks/bench_defaults.py.
+_PLANNED_EPOCHS, _PLANNED_BATCHES, _PLANNED_UPDATES, _WAY, _LOWEST_RATE = 30, 16, 480, 4.8, 2e-3
+
 _GATHERED_ROWS = 2048
 _ROWS_AT_A_TIME = 8192
 # Of the solver for convex losses: a relative decrease that is rounding, and what it says at its limit.
@@ -42,13 +47,14 @@ class Settings:
     learning_rate: float | str
     schedule: str | Callable
     batch_size: int | str
-    max_iter: int
+    max_iter: int | str
     tol: float | None
     n_iter_no_change: int
     callbacks: Sequence | None
     verbose: int
     device: torch.device
     knows_all_rows: bool = True
+    ends_by_plan: bool = False
 
     def for_chunk(self):
         """Return the settings of one pass over a chunk of a stream."""
@@ -83,6 +89,7 @@ def train_network(settings, train, valid, generators, *, n_classes, scaler, stat
     state : State or None
         None starts from new weights.
     """
+    settings = planned(settings, *train[0].shape, begins=state is None and valid is None)
 
     def run(batch_size):
         for generator in generators:
@@ -135,6 +142,32 @@ def _check_layers(sizes, state):
 def rows_per_batch(batch_size, n_rows):
     """Return `batch_size`, or what "auto" means for so many rows."""
     return min(200, max(32, n_rows // 8)) if batch_size == "auto" else batch_size
+
+
+def planned(settings: Settings, n_rows: int, n_features: int, *, begins: bool) -> Settings:
+    """Return the settings with what "auto" means for `max_iter` and `schedule`.
+
+    Where nothing says otherwise, a network with hidden layers takes few steps at a large rate that falls to
+    zero, after which there is nothing left to wait for. Under a constant rate it would wait for the loss to
+    come to rest, which takes several times as long on a small table, and learns noise by heart.
+    """
+    wanted = (settings.learning_rate, settings.max_iter, settings.schedule) == ("auto", "auto", "auto")
+    # Powers of units are too steep for such steps; weights to go on from and rows to watch, which find an
+    # end of their own, are better left to a constant rate.
+    usual = settings.optimizer == "adam" and settings.hidden_sizes and settings.power == 1 and begins
+    if not (wanted and usual and settings.knows_all_rows):
+        epochs = _MAX_EPOCHS if settings.max_iter == "auto" else settings.max_iter
+        schedule = "constant" if settings.schedule == "auto" else settings.schedule
+        return replace(settings, max_iter=epochs, schedule=schedule)
+    batch_size = settings.batch_size
+    if batch_size == "auto":
+        batch_size = min(200, max(32, n_rows // _PLANNED_BATCHES))
+    updates = math.ceil(n_rows / batch_size)
+    epochs = min(_MAX_EPOCHS, max(_PLANNED_EPOCHS, math.ceil(_PLANNED_UPDATES / updates)))
+    # So far may a parameter go, in all steps together. A step moves the scores by up to rate times features.
+    rate = max(_LOWEST_RATE, min(_WAY / (epochs * updates), 1 / n_features) / len(settings.hidden_sizes))
+    plan = {"batch_size": batch_size, "max_iter": epochs, "learning_rate": rate, "schedule": "linear"}
+    return replace(settings, **plan, ends_by_plan=True)
 
 
 def automatic_rate(optimizer, n_features, updates_per_epoch, *, is_linear):
