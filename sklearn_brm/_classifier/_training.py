@@ -23,8 +23,10 @@ from ._rows import feature_scale
 
 _MAX_EPOCHS = 200
 # Of a training that is planned: epochs, batches in each and updates at least; the sum of the rates, before
-# they fall; the lowest rate. Chosen by benchmarks/bench_defaults.py.
-_PLANNED_EPOCHS, _PLANNED_BATCHES, _PLANNED_UPDATES, _WAY, _LOWEST_RATE = 30, 16, 480, 4.8, 2e-3
+# they fall; a rate that is enough for many updates, and one for many features. Chosen by
+# benchmarks/bench_defaults.py.
+_PLANNED_EPOCHS, _PLANNED_BATCHES, _PLANNED_UPDATES, _WAY = 30, 16, 480, 4.8
+_LOW_RATE, _LOWEST_RATE = 4e-3, 1e-3
 
 _GATHERED_ROWS = 2048
 _ROWS_AT_A_TIME = 8192
@@ -164,8 +166,9 @@ def planned(settings: Settings, n_rows: int, n_features: int, *, begins: bool) -
         batch_size = min(200, max(32, n_rows // _PLANNED_BATCHES))
     updates = math.ceil(n_rows / batch_size)
     epochs = min(_MAX_EPOCHS, max(_PLANNED_EPOCHS, math.ceil(_PLANNED_UPDATES / updates)))
-    # So far may a parameter go, in all steps together. A step moves the scores by up to rate times features.
-    rate = max(_LOWEST_RATE, min(_WAY / (epochs * updates), 1 / n_features) / len(settings.hidden_sizes))
+    # A step of Adam moves the scores by up to rate times features, and by more the more layers it moves.
+    rate = min(max(_LOW_RATE, _WAY / (epochs * updates)), 1 / n_features) / len(settings.hidden_sizes)
+    rate = max(_LOWEST_RATE, rate)
     plan = {"batch_size": batch_size, "max_iter": epochs, "learning_rate": rate, "schedule": "linear"}
     return replace(settings, **plan, ends_by_plan=True)
 
