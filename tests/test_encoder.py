@@ -572,6 +572,30 @@ def test_the_torch_function_equals_transform_and_is_differentiable(encoder, digi
     assert torch.autograd.gradcheck(encode, X + 0.01)
 
 
+@pytest.mark.parametrize(("centred", "power"), [(False, 4.5), (True, 1.0)])
+def test_the_automatic_power_is_that_of_images_only_where_no_number_is_negative(digits, centred, power):
+    X = digits[0] - 8 if centred else digits[0]
+    encoder = WTAEncoder(20, max_iter=2, random_state=0).fit(X)
+    assert (encoder.power, encoder.power_) == ("auto", power)
+    assert clone(encoder).power == "auto"
+    by_hand = WTAEncoder(20, power=power, max_iter=2, random_state=0).fit(X)
+    np.testing.assert_array_equal(encoder.transform(X), by_hand.transform(X))
+    encode = encoder._as_torch(device="cpu", dtype=torch.float64)
+    np.testing.assert_allclose(encode(torch.tensor(X)).numpy(), by_hand.transform(X), atol=1e-12)
+    # Another power may be set after fit, and the automatic one again.
+    encoder.set_params(power=None)
+    assert encoder.transform(X).min() < 0 if centred else encoder.transform(X).min() >= 0
+    encoder.set_params(power="auto")
+    np.testing.assert_array_equal(encoder.transform(X), by_hand.transform(X))
+
+
+def test_the_automatic_power_of_a_stream_falls_with_the_first_negative_number_and_stays(digits):
+    encoder = WTAEncoder(20, random_state=0).partial_fit(digits[0][:50])
+    assert encoder.power_ == 4.5
+    assert encoder.partial_fit(digits[0][50:100] - 8).power_ == 1.0
+    assert encoder.partial_fit(digits[0][100:150]).power_ == 1.0
+
+
 def test_rows_of_zeros_are_encoded_as_zeros_and_win_nothing(digits):
     X = np.vstack([np.zeros((20, 64)), digits[0][:100]])
     encoder = WTAEncoder(10, random_state=0).fit(X)
@@ -601,7 +625,8 @@ def test_degenerate_tables_are_learned_without_harm(X):
         ("inhibition", -0.1, "a float in [0, inf)"),
         ("inhibited", "first", "'last' or 'all'"),
         ("radius", 0, "a float in (0, inf)"),
-        ("power", 0.5, "a float in [1, inf) or None"),
+        ("power", 0.5, "a float in [1, inf), 'auto' or None"),
+        ("power", "automatic", "a float in [1, inf), 'auto' or None"),
         ("rule", "oja", "'minibatch', 'sample' or 'soft'"),
         ("learning_rate", float("nan"), "a float in (0, inf)"),
         ("schedule", "square", "'constant', 'linear', 'cosine' or a callable"),

@@ -10,9 +10,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
 
-# Between which multiples of the median deviation features are taken to have one unit. Pixels of MNIST lie
-# between 1e-3, where all but a few images are black, and 2.
-_SAME_UNIT = 1e-5, 10
+# Features are taken to have one unit where, in terms of the median deviation, none is larger than the first
+# and three quarters are not smaller than the second. Pixels of MNIST, many of them nearly always black, have
+# 2 and 0.2.
+_LARGEST, _LOWER_QUARTER = 10, 1e-3
 
 
 def row_weights(sample_weight, class_weight, X, y):
@@ -91,8 +92,7 @@ def feature_scale(scaler: StandardScaler) -> NDArray[np.floating]:
     varies = scaler.scale_ == deviation
     if not varies.any():
         return np.ones_like(deviation)
-    floor = np.median(deviation[varies])
-    low, high = floor * _SAME_UNIT[0], floor * _SAME_UNIT[1]
-    if deviation.max() > high or deviation[varies].min() < low:
+    quarter, floor = np.quantile(deviation[varies], [0.25, 0.5])
+    if deviation.max() > _LARGEST * floor or quarter < _LOWER_QUARTER * floor:
         return np.where(varies, deviation, floor)
     return np.maximum(deviation, floor)

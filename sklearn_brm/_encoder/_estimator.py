@@ -61,6 +61,9 @@ _DTYPES = [np.float64, np.float32]
 _EPOCHS = 20
 _UPDATES = 1000
 
+# Of the published encoder, for images.
+_POWER = 4.5
+
 # Dividing a row by its norm takes one of so few dimensions that the loss is felt.
 _FEW_FEATURES = 16
 
@@ -97,8 +100,11 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Whether only the unit of rank `rank` is inhibited, or all of ranks 2 to `rank`.
     radius : float, default=1.0
         The p-norm R that units converge to.
-    power : float or None, default=4.5
-        Exponent of the rectified overlaps, at least 1. None returns the bare overlaps.
+    power : float, "auto" or None, default="auto"
+        Exponent of the rectified overlaps, at least 1. None returns the bare overlaps. "auto" is the
+        published 4.5 where no number in the rows of `fit` is negative, as in images: such rows overlap with
+        all units, and only a power tells the near ones from the rest. Else it is 1: centred rows overlap with
+        half of the units, and under a power little is left of most overlaps.
     rule : {"minibatch", "sample", "soft"}, default="minibatch"
         ``"minibatch"`` sums the increments of a batch and scales them by the largest; ``"sample"`` is the
         exact sequential rule of [1]_, eq. 3, one row after the other, which is slow. ``"soft"`` is that of
@@ -158,6 +164,9 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     components_ : ndarray of shape (n_components, n_features)
         The weights W, one unit per row.
+    power_ : float
+        What ``power="auto"`` stands for, 4.5 or 1.0. In `partial_fit` 1.0 from the first chunk on in which a
+        number is negative.
     constant_ : float
         The constant beside the features of each row, 0.0 if there is none; see `normalize`.
     constant_weights_ : ndarray of shape (n_components,)
@@ -229,6 +238,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     components_: NDArray[np.floating]
     constant_weights_: NDArray[np.floating]
     constant_: float
+    power_: float
     n_wins_: NDArray[np.integer]
     dead_: NDArray[np.bool_]
     converged_: NDArray[np.bool_]
@@ -250,7 +260,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             "inhibition": number("[0, inf)"),
             "inhibited": one_of("last", "all"),
             "radius": number("(0, inf)"),
-            "power": number("[1, inf)", None),
+            "power": number("[1, inf)", "auto", None),
             "rule": one_of(*_STEPS),
             "inverse_temperature": number("(0, inf)"),
             "learning_rate": number("(0, inf)"),
@@ -280,7 +290,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         inhibition: float = 0.4,
         inhibited: str = "last",
         radius: float = 1.0,
-        power: float = 4.5,
+        power: float | str | None = "auto",
         rule: str = "minibatch",
         inverse_temperature: float = 1.0,
         learning_rate: float = 0.02,
@@ -443,18 +453,24 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """Return what rows are multiplied by, of shape (n_components, n_features + n_constants)."""
         return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), float(self.norm))
 
-    def _exponent(self):
-        return None if self.power is None else float(self.power)
+    def _exponent(self) -> float | None:
+        """Return the exponent that `power` says, or None for bare overlaps."""
+        if self.power is None:
+            return None
+        return self.power_ if isinstance(self.power, str) else float(self.power)
 
     def _check_rows(self, X, again):
         """Check `X`; return it, and its rows as the units see them."""
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
+        is_positive = X.min() >= 0 and (not again or self.power_ == _POWER)
+        self.power_ = _POWER if is_positive else 1.0
         check_radius(type(self).__name__, X.dtype, **self._scales())
         return X, self._with_constant(X, known=again)
 
     def _scales(self):
         """Return the parameters that say how large powers of weights and features become."""
-        return {name: getattr(self, name) for name in ("norm", "radius", "power", "normalize")}
+        scales = {name: getattr(self, name) for name in ("norm", "radius", "power", "normalize")}
+        return scales | {"power": self._exponent()}
 
     def _with_constant(self, X, known):
         """Return the rows as units see them: a constant beside few features keeps their length."""
