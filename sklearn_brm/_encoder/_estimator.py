@@ -62,7 +62,7 @@ _EPOCHS = 20
 _UPDATES = 1000
 
 # Of the published encoder, for images.
-_POWER = 4.5
+_NORM, _POWER = 3.0, 4.5
 
 # Dividing a row by its norm takes one of so few dimensions that the loss is felt.
 _FEW_FEATURES = 16
@@ -90,8 +90,10 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     n_components : int, default=100
         Number of units.
-    norm : float, default=3.0
-        The Lebesgue norm p, at least 2, of the rows and of the units.
+    norm : float or "auto", default="auto"
+        The Lebesgue norm p, at least 2, of the rows and of the units. "auto" is the published 3 where no
+        number in the rows of `fit` is negative, as in images, and else 2: a larger one gives the few large
+        numbers of a row more say, which in scaled columns are rare categories and outliers.
     rank : int, default=2
         The rank k of the inhibited unit, at least 2, clipped to the number of units.
     inhibition : float, default=0.4
@@ -164,6 +166,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     components_ : ndarray of shape (n_components, n_features)
         The weights W, one unit per row.
+    norm_ : float
+        What ``norm="auto"`` stands for, 3.0 or 2.0. In `partial_fit` that of the first chunk.
     power_ : float
         What ``power="auto"`` stands for, 4.5 or 1.0. In `partial_fit` 1.0 from the first chunk on in which a
         number is negative.
@@ -238,6 +242,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     components_: NDArray[np.floating]
     constant_weights_: NDArray[np.floating]
     constant_: float
+    norm_: float
     power_: float
     n_wins_: NDArray[np.integer]
     dead_: NDArray[np.bool_]
@@ -255,7 +260,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     _parameter_rules = MappingProxyType(
         {
             "n_components": integer("[1, inf)"),
-            "norm": number("[2, inf)"),
+            "norm": number("[2, inf)", "auto"),
             "rank": integer("[2, inf)"),
             "inhibition": number("[0, inf)"),
             "inhibited": one_of("last", "all"),
@@ -285,7 +290,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self,
         n_components: int = 100,
         *,
-        norm: float = 3.0,
+        norm: float | str = "auto",
         rank: int = 2,
         inhibition: float = 0.4,
         inhibited: str = "last",
@@ -417,7 +422,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = validate_data(self, X, reset=False, dtype=_DTYPES)
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X.dtype, device)
-        A, p, power = self._powers(device, dtype), float(self.norm), self._exponent()
+        A, p, power = self._powers(device, dtype), self._order(), self._exponent()
         encode = partial(forward, A=A, p=p, power=power, normalize=bool(self.normalize))
 
         def write(rows, out):
@@ -444,14 +449,26 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         power = self._exponent()
         return sequence(
             Append(self.constant_) if self.constant_ else None,
-            RowNorm(float(self.norm)) if self.normalize else None,
+            RowNorm(self._order()) if self.normalize else None,
             Affine(self._powers(device, dtype).T.clone(memory_format=torch.contiguous_format)),
             None if power is None else Rectifier(power),
         )
 
     def _powers(self, device, dtype):
         """Return what rows are multiplied by, of shape (n_components, n_features + n_constants)."""
-        return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), float(self.norm))
+        return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), self._order())
+
+    def _look_at(self, X: NDArray[np.floating], again: bool) -> None:
+        """Choose what "auto" means for the norm and the power."""
+        is_image_like = bool(X.min() >= 0) and (not again or self.power_ == _POWER)
+        if not again:
+            # Units that have learned under one norm are none under another.
+            self.norm_ = _NORM if is_image_like else 2.0
+        self.power_ = _POWER if is_image_like else 1.0
+
+    def _order(self) -> float:
+        """Return the p of the p-norm."""
+        return self.norm_ if isinstance(self.norm, str) else float(self.norm)
 
     def _exponent(self) -> float | None:
         """Return the exponent that `power` says, or None for bare overlaps."""
@@ -462,21 +479,24 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _check_rows(self, X, again):
         """Check `X`; return it, and its rows as the units see them."""
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
-        is_positive = X.min() >= 0 and (not again or self.power_ == _POWER)
-        self.power_ = _POWER if is_positive else 1.0
+        self._look_at(X, again)
         check_radius(type(self).__name__, X.dtype, **self._scales())
         return X, self._with_constant(X, known=again)
 
     def _scales(self):
         """Return the parameters that say how large powers of weights and features become."""
-        scales = {name: getattr(self, name) for name in ("norm", "radius", "power", "normalize")}
-        return scales | {"power": self._exponent()}
+        return {
+            "norm": self._order(),
+            "radius": self.radius,
+            "power": self._exponent(),
+            "normalize": self.normalize,
+        }
 
     def _with_constant(self, X, known):
         """Return the rows as units see them: a constant beside few features keeps their length."""
         if not known:
             lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
-            self.constant_ = median_length(X, float(self.norm)) if lifts else 0.0
+            self.constant_ = median_length(X, self._order()) if lifts else 0.0
         return np.pad(X, ((0, 0), (0, 1)), constant_values=self.constant_) if self.constant_ else X
 
     def _weights(self):
@@ -487,7 +507,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _feed(self, X):
         device = resolve_device(self, self.device)
-        norm = float(self.norm) if self.normalize else None
+        norm = self._order() if self.normalize else None
         return RowFeed(X, device=device, dtype=compute_dtype(X.dtype, device), norm=norm)
 
     def _learn_in_epochs(self, X, again, batch_size):
@@ -530,7 +550,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )
 
         return Learner(
-            PlasticLayer(W, float(self.norm), product_dtype=_PRODUCT_DTYPES[self.precision]),
+            PlasticLayer(W, self._order(), product_dtype=_PRODUCT_DTYPES[self.precision]),
             Rule(R=R, k=int(self.rank), all_ranks=self.inhibited == "all", **strengths),
             step=_STEPS[self.rule],
             rate=rate,
@@ -550,12 +570,12 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self.init,
             feed,
             int(self.n_components),
-            norm=float(self.norm),
+            norm=self._order(),
             radius=float(self.radius),
             random_state=random_state,
         )
         if self.rule == "soft" and isinstance(self.init, str):
-            scale_to_radius(W, float(self.norm), self._starting_radius())
+            scale_to_radius(W, self._order(), self._starting_radius())
         return W
 
     def _starting_radius(self):
@@ -576,14 +596,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if n_placed < n_units:
             rows = feed.with_length()[: n_units - n_placed]
             place = slice(n_placed, n_placed + len(rows))
-            W[place] = scale_to_radius(feed.take(rows), float(self.norm), self._starting_radius())
+            W[place] = scale_to_radius(feed.take(rows), self._order(), self._starting_radius())
             n_placed += len(rows)
         return W, n_placed
 
     def _store(self, learner, n_placed):
         self._n_placed = n_placed
         W = learner.layer.W
-        constants = {"p": float(self.norm), "R": float(self.radius), "tol": float(self.tol)}
+        constants = {"p": self._order(), "R": float(self.radius), "tol": float(self.tol)}
         weights = W.cpu().numpy()
         self.components_, self.constant_weights_ = weights, np.zeros(len(W), dtype=weights.dtype)
         if self.constant_:
