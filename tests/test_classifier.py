@@ -403,6 +403,10 @@ def test_the_end_of_the_epochs_before_convergence_warns(table):
         ConvergenceWarning, match=r"stopped at max_iter=3 epochs while the loss was still improv"
     ):
         RegularizedClassifier(max_iter=3).fit(*table)
+    with pytest.warns(
+        ConvergenceWarning, match=r"Without a penalty, .* under penalty='l2' alone it has an opt"
+    ):
+        RegularizedClassifier((), max_iter=3).fit(*table)
 
 
 @pytest.mark.parametrize("name", ["KH", "BP", "L2", "JReg", "SpecReg"])

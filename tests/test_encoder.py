@@ -377,7 +377,7 @@ def test_beside_few_features_stands_a_constant_of_the_median_length_and_beside_m
     X = make_blobs(200, 4, random_state=0)[0]
     encoder = WTAEncoder(10, norm=3, random_state=0).fit(X)
     assert encoder.constant_ == pytest.approx(np.median(np.linalg.norm(X, ord=3, axis=1)))
-    by_hand = WTAEncoder(10, normalize=True, random_state=0)
+    by_hand = WTAEncoder(10, norm=3, normalize=True, random_state=0)
     by_hand.fit(np.column_stack([X, np.full(len(X), encoder.constant_)]))
     np.testing.assert_array_equal(encoder.components_, by_hand.components_[:, :4])
     np.testing.assert_array_equal(encoder.constant_weights_, by_hand.components_[:, 4])

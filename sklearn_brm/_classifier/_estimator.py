@@ -60,6 +60,10 @@ if TYPE_CHECKING:
     from .penalties._base import Penalty
 
 _PREDICTION_ROWS = 8192
+_WITHOUT_OPTIMUM = (
+    " Without a penalty, the loss of a linear classifier may fall for ever; under penalty='l2' alone it has "
+    "an optimum, which optimizer='auto' goes to."
+)
 
 
 def layer_sizes(owner, name, value):
@@ -160,19 +164,26 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         the parameters and ``lr=`` and returns a torch optimizer, such as ``torch.optim.AdamW`` or a
         `functools.partial` of it.
     learning_rate : float or "auto", default="auto"
-        Learning rate at the start. "auto" is 0.001, and more where an epoch holds few updates or a row few
-        features: ``min(0.005, 0.05 / n_updates_per_epoch, 1 / n_features)``, or for a linear classifier
+        Learning rate at the start; "auto" leaves it to the plan below. Where there is none it is 0.001, and
+        more where an epoch holds few updates or a row few features:
+        ``min(0.005, 0.05 / n_updates_per_epoch, 1 / n_features)``, or for a linear classifier
         ``min(0.2, 0.6 / n_updates_per_epoch, 2 / n_features)``, and at least ``min(0.01, 0.5 / n_features)``.
         `partial_fit`, which does not know how many updates will come, and optimizers other than "adam" keep
         to 0.001, or for a linear classifier the last of these.
-    schedule : {"constant", "linear", "cosine"} or callable, default="constant"
+    schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
         Factor of the learning rate in each epoch: 1, falling from 1 to 0 over the `max_iter` epochs in a line
         or along half a cosine, or a function of the share of epochs done, in [0, 1), that returns 0 or more,
         such as those in `sklearn_brm.functional.schedules`. `partial_fit` stays where the schedule starts.
+        "auto" is "linear" in a planned training, see below, and else "constant".
     batch_size : int or "auto", default="auto"
-        Rows per update. "auto" is an eighth of the rows, at least 32 and at most 200.
-    max_iter : int, default=200
-        Largest number of epochs.
+        Rows per update. "auto" is an eighth of the rows, or in a planned training a sixteenth, at least 32
+        and at most 200.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. Where `learning_rate`, `schedule` and `max_iter` are all "auto", `fit` of a
+        network with hidden layers of `power` 1 under "adam", without `early_stopping` and without weights to
+        go on from, is planned: 30 epochs, or as many as hold 480 updates, at most 200, of a rate that starts
+        at ``4.8 / n_updates``, at least 0.004, at most ``1 / n_features``, both divided by the number of
+        hidden layers, never below 0.001, and falls in a line to zero. Else "auto" is 200.
     tol : float or None, default=1e-4
         Training stops when the loss (with `early_stopping` the validation accuracy) has not improved by `tol`
         for more than `n_iter_no_change` epochs in a row, not counting those in which a penalty still grows,
@@ -245,7 +256,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     `standardize` changes the way to the optimum only: features are centred, which needs a first layer with
     intercept, and divided by their standard deviation or by the median one of all features, whichever is
     larger. A feature that hardly varies is thus never blown up: dividing every feature by its own deviation,
-    as `StandardScaler` does, cost nearly all robustness on images with nearly constant pixels.
+    as `StandardScaler` does, cost nearly all robustness on images with nearly constant pixels. Only features
+    in different units, of which one has more than 10 times the median deviation or a quarter less than a
+    thousandth of it, are divided by their own.
 
     Training runs in the precision of X, float32 or float64; float32 is faster. The fitted state is NumPy
     only. Callbacks that stop the training do so without a warning. After Ctrl-C the estimator is fitted as
@@ -387,7 +400,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If the loss (or the validation accuracy) was still improving at `max_iter`.
+            If the loss (or the validation accuracy) was still improving at `max_iter`, unless the training
+            was planned; see `max_iter`.
 
         Raises
         ------
@@ -724,7 +738,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 f"{type(self).__name__} stopped at max_iter={training.settings.max_iter} epochs while the "
                 f"{'validation accuracy' if self.early_stopping else 'loss'} was still improving "
                 f"(tol={self.tol}, n_iter_no_change={self.n_iter_no_change}). Increase max_iter or "
-                "learning_rate, or set tol=None if max_iter is the number of epochs you want.",
+                "learning_rate, or set tol=None if max_iter is the number of epochs you want."
+                f"{_WITHOUT_OPTIMUM if self.penalty is None and len(self.coefs_) == 1 else ''}",
                 ConvergenceWarning,
                 stacklevel=4,
             )
