@@ -589,6 +589,17 @@ def test_norm_and_power_are_those_for_images_only_where_no_number_is_negative(di
     np.testing.assert_array_equal(encoder.transform(X), by_hand.transform(X))
 
 
+def test_the_automatic_power_beside_a_constant_is_two_where_numbers_are_negative():
+    X = make_circles(100, random_state=0)[0]
+    encoder = WTAEncoder(10, max_iter=2, random_state=0)
+    assert encoder.fit(X).constant_ > 0
+    assert (encoder.norm_, encoder.power_) == (2.0, 2.0)
+    encoder.fit(X - X.min())
+    assert (encoder.norm_, encoder.power_) == (3.0, 4.5)
+    encoder.set_params(normalize=True).fit(X)
+    assert (encoder.norm_, encoder.power_) == (2.0, 1.0)
+
+
 def test_the_automatic_power_of_a_stream_falls_with_the_first_negative_number_and_stays(digits):
     encoder = WTAEncoder(20, random_state=0).partial_fit(digits[0][:50])
     assert (encoder.norm_, encoder.power_) == (3.0, 4.5)

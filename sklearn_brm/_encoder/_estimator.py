@@ -106,7 +106,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Exponent of the rectified overlaps, at least 1. None returns the bare overlaps. "auto" is the
         published 4.5 where no number in the rows of `fit` is negative, as in images: such rows overlap with
         all units, and only a power tells the near ones from the rest. Else it is 1: centred rows overlap with
-        half of the units, and under a power little is left of most overlaps.
+        half of the units, and under a power little is left of most overlaps. Beside a constant, see
+        `normalize`, it is then 2, since there most overlaps are positive.
     rule : {"minibatch", "sample", "soft"}, default="minibatch"
         ``"minibatch"`` sums the increments of a batch and scales them by the largest; ``"sample"`` is the
         exact sequential rule of [1]_, eq. 3, one row after the other, which is slow. ``"soft"`` is that of
@@ -169,8 +170,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     norm_ : float
         What ``norm="auto"`` stands for, 3.0 or 2.0. In `partial_fit` that of the first chunk.
     power_ : float
-        What ``power="auto"`` stands for, 4.5 or 1.0. In `partial_fit` 1.0 from the first chunk on in which a
-        number is negative.
+        What ``power="auto"`` stands for, 4.5, 2.0 or 1.0. In `partial_fit` it is not 4.5 from the first chunk
+        on in which a number is negative.
     constant_ : float
         The constant beside the features of each row, 0.0 if there is none; see `normalize`.
     constant_weights_ : ndarray of shape (n_components,)
@@ -459,12 +460,15 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), self._order())
 
     def _look_at(self, X: NDArray[np.floating], again: bool) -> None:
-        """Choose what "auto" means for the norm and the power."""
+        """Choose what "auto" means for the norm, the constant and the power."""
         is_image_like = bool(X.min() >= 0) and (not again or self.power_ == _POWER)
         if not again:
             # Units that have learned under one norm are none under another.
             self.norm_ = _NORM if is_image_like else 2.0
-        self.power_ = _POWER if is_image_like else 1.0
+            lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
+            self.constant_ = median_length(X, self._order()) if lifts else 0.0
+        # Beside a constant most overlaps are positive: without a power, features would be linear in the row.
+        self.power_ = _POWER if is_image_like else 2.0 if self.constant_ else 1.0
 
     def _order(self) -> float:
         """Return the p of the p-norm."""
@@ -481,7 +485,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = validate_data(self, X, reset=not again, dtype=_DTYPES, order="C")
         self._look_at(X, again)
         check_radius(type(self).__name__, X.dtype, **self._scales())
-        return X, self._with_constant(X, known=again)
+        return X, self._with_constant(X)
 
     def _scales(self):
         """Return the parameters that say how large powers of weights and features become."""
@@ -492,11 +496,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             "normalize": self.normalize,
         }
 
-    def _with_constant(self, X, known):
+    def _with_constant(self, X):
         """Return the rows as units see them: a constant beside few features keeps their length."""
-        if not known:
-            lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
-            self.constant_ = median_length(X, self._order()) if lifts else 0.0
         return np.pad(X, ((0, 0), (0, 1)), constant_values=self.constant_) if self.constant_ else X
 
     def _weights(self):
