@@ -3,7 +3,7 @@
 Defaults are chosen on the tables of ``CHOOSING`` in `_tables.py` and judged on those of ``JUDGING``, which
 were named before any default was changed. Three folds, repeated with other folds and seeds, more often where
 a table is small; all models see the same folds, so that differences are between pairs. Run
-``python benchmarks/bench_defaults.py``: about 20 minutes on one core. No data are needed.
+``python benchmarks/bench_defaults.py``: about a quarter of an hour on one core. No data are needed.
 """
 
 import argparse
