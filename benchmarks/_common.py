@@ -34,9 +34,23 @@ def median_times(contestants, *, n_rounds=5, warm_up=1):
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def processor():
+    """Return the name of the processor, and those of its instruction sets that products depend on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = facts.get("flags", facts.get("Features", "")).split()
+    kinds = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "sve")
+    sets = ", ".join(kind for kind in kinds if kind in flags)
+    return f"{facts.get('model name', 'unknown processor')} ({sets or 'no known instruction sets'})"
+
+
 def machine():
     """One line that says where the numbers come from."""
     return (
+        f"{processor()}, "
         f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__} with "
         f"{torch.get_num_threads()} threads, Python {platform.python_version()}, NumPy {np.__version__}"
     )

@@ -73,7 +73,11 @@ def candidates(scaler, n_alphas):
     head = RegularizedClassifier((), penalty="l2", **settings)
     network = RegularizedClassifier((100,), penalty=Jacobian(of="logits"), **settings)
     steps = {
-        "WTAEncoder + L2": [("encode", WTAEncoder(100, random_state=0)), ("classify", head)],
+        # The paper's norm and power, on the table too.
+        "WTAEncoder + L2": [
+            ("encode", WTAEncoder(100, norm=3, power=4.5, random_state=0)),
+            ("classify", head),
+        ],
         "logit Jacobian": [("classify", network)],
         "MLPClassifier": [("classify", MLPClassifier(max_iter=1000, random_state=0))],
         "LogisticRegression": [("classify", LogisticRegression(max_iter=1000))],

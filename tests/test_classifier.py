@@ -25,7 +25,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from sklearn_brm import RegularizedClassifier, _device, paper_recipe
 from sklearn_brm._classifier import _training
 from sklearn_brm._classifier._network import Perceptron
-from sklearn_brm._classifier._training import Rows, automatic_rate, rows_per_batch
+from sklearn_brm._classifier._training import Rows, automatic_rate, planned, rows_per_batch
 from sklearn_brm.functional.adam import Adam
 from sklearn_brm.functional.rectifier import rectify
 from sklearn_brm.functional.schedules import StepSchedule
@@ -336,11 +336,77 @@ def test_rows_stay_on_the_host_where_they_take_more_than_half_of_the_free_memory
     assert list(homes.values()) == ["meta", "cpu"]
 
 
+@pytest.mark.parametrize("penalty", [None, "l2", "jacobian"])
+def test_a_training_that_is_planned_ends_as_planned_without_a_warning(penalty):
+    # Labels that say nothing keep the loss falling for a long time.
+    random = np.random.RandomState(0)
+    X, y = random.randn(640, 10), random.randint(2, size=640)
+    classifier = RegularizedClassifier((30,), penalty=penalty, random_state=0).fit(X, y)
+    # 16 batches of 40 rows in each epoch, and a rate that falls in a line to zero.
+    assert classifier.n_iter_ == 30
+    by_hand = clone(classifier).set_params(
+        batch_size=40, max_iter=30, learning_rate=4.8 / 480, schedule="linear", tol=None
+    )
+    np.testing.assert_array_equal(classifier.coefs_[0], by_hand.fit(X, y).coefs_[0])
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "sizes", "n_epochs", "rate"),
+    [
+        (100, 4, [100], 120, 4.8 / 480),
+        (1000, 20, [100], 30, 4.8 / 510),
+        (1000, 500, [100], 30, 0.002),
+        (1000, 500, [100, 50], 30, 0.001),
+        (1000, 5000, [100], 30, 0.001),
+        (50_000, 20, [100], 30, 0.004),
+    ],
+)
+def test_the_plan_has_enough_updates_and_a_rate_that_suits_them(n_rows, n_features, sizes, n_epochs, rate):
+    settings = RegularizedClassifier(sizes)._settings()
+    plan = planned(settings, n_rows, n_features, begins=True)
+    assert (plan.max_iter, plan.schedule, plan.ends_by_plan) == (n_epochs, "linear", True)
+    assert plan.learning_rate == pytest.approx(rate, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"learning_rate": 0.001},
+        {"max_iter": 200},
+        {"schedule": "constant"},
+        {"optimizer": "sgd"},
+        {"power": 2.0},
+        {"hidden_layer_sizes": ()},
+    ],
+)
+def test_what_is_said_about_epochs_leaves_the_rate_constant_until_the_loss_rests(said):
+    plan = planned(RegularizedClassifier(**said)._settings(), 1000, 10, begins=True)
+    assert (plan.max_iter, plan.schedule, plan.ends_by_plan) == (200, "constant", False)
+    assert (plan.batch_size, plan.learning_rate) == ("auto", said.get("learning_rate", "auto"))
+    again = planned(RegularizedClassifier()._settings(), 1000, 10, begins=False)
+    assert (again.max_iter, again.schedule, again.ends_by_plan) == (200, "constant", False)
+
+
+def test_columns_in_different_units_are_as_good_as_scaled_ones():
+    X, y = make_classification(400, 10, n_informative=6, random_state=0)
+    two_units = X * np.where(np.arange(10) % 2, 1e6, 1e-6)
+    one_large = X * np.where(np.arange(10), 1, 1e3)
+    scaled = StandardScaler().fit_transform(X)
+    expected = RegularizedClassifier((20,), random_state=0).fit(scaled, y).predict_proba(scaled)
+    for rows in (two_units, one_large):
+        classifier = RegularizedClassifier((20,), random_state=0).fit(rows, y)
+        np.testing.assert_allclose(classifier.predict_proba(rows), expected, atol=1e-6)
+
+
 def test_the_end_of_the_epochs_before_convergence_warns(table):
     with pytest.warns(
         ConvergenceWarning, match=r"stopped at max_iter=3 epochs while the loss was still improv"
     ):
         RegularizedClassifier(max_iter=3).fit(*table)
+    with pytest.warns(
+        ConvergenceWarning, match=r"Without a penalty, .* under penalty='l2' alone it has an opt"
+    ):
+        RegularizedClassifier((), max_iter=3).fit(*table)
 
 
 @pytest.mark.parametrize("name", ["KH", "BP", "L2", "JReg", "SpecReg"])
@@ -402,7 +468,7 @@ def test_an_unknown_recipe_is_refused():
         ({"max_iter": 0}, ValueError, "'max_iter' parameter"),
         ({"batch_size": "all"}, ValueError, r"must be an int in \[1, inf\) or 'auto'. Got 'all'"),
         ({"optimizer": "lbfgs"}, ValueError, "must be 'auto', 'adam', 'sgd' or a callable"),
-        ({"schedule": 0.1}, TypeError, "must be 'constant', 'linear', 'cosine' or a callable. Got 0.1"),
+        ({"schedule": 0.1}, TypeError, "'auto', 'constant', 'linear', 'cosine' or a callable. Got 0.1"),
         ({"learning_rate": 0}, ValueError, r"must be a float in \(0, inf\) or 'auto'. Got 0"),
         ({"validation_fraction": 1.0}, ValueError, r"must be a float in \(0, 1\)"),
         ({"early_stopping": "yes"}, ValueError, "must be True or False"),
@@ -559,7 +625,7 @@ def test_early_stopping_keeps_the_best_weights(table):
     classifier = RegularizedClassifier(
         (30,), early_stopping=True, learning_rate=0.1, validation_fraction=0.3, random_state=0
     ).fit(X, y)
-    assert classifier.n_iter_ == len(classifier.validation_scores_) < classifier.max_iter
+    assert classifier.n_iter_ == len(classifier.validation_scores_) < 200
     best = int(np.argmax(classifier.validation_scores_))
     again = clone(classifier).set_params(max_iter=best + 1, tol=None).fit(X, y)
     np.testing.assert_array_equal(again.coefs_[0], classifier.coefs_[0])
@@ -688,8 +754,8 @@ def test_a_linear_classifier_has_no_hidden_layer(table):
 def test_callbacks_of_skorch_are_heard_and_can_stop_the_training(table):
     callbacks = [EpochScoring("accuracy", on_train=True, name="train_accuracy", lower_is_better=False)]
     stop = EarlyStopping(monitor="train_accuracy", lower_is_better=False, patience=3, sink=lambda _: None)
-    classifier = RegularizedClassifier((20,), callbacks=[*callbacks, stop], random_state=0).fit(*table)
-    assert classifier.n_iter_ < classifier.max_iter
+    classifier = RegularizedClassifier((20,), max_iter=200, callbacks=[*callbacks, stop], random_state=0)
+    assert classifier.fit(*table).n_iter_ < 200
     assert classifier.score(*table) > 0.8
 
 

@@ -131,7 +131,7 @@ def test_units_converge_and_live_whatever_the_batch_size(digits, batch_size):
 )
 def test_every_option_converges_to_its_radius(digits, options):
     encoder = WTAEncoder(40, random_state=0).set_params(**options).fit(digits[0])
-    norms = lebesgue_norms(torch.tensor(encoder.components_), encoder.norm)[:, 0].numpy()
+    norms = lebesgue_norms(torch.tensor(encoder.components_), options.get("norm", 3))[:, 0].numpy()
     inside = np.abs(norms - encoder.radius) < encoder.tol * encoder.radius
     np.testing.assert_array_equal(encoder.converged_, inside)
     assert inside.mean() >= 0.9
@@ -375,9 +375,9 @@ def test_chunks_of_any_size_learn_as_well_as_the_whole(digits):
 @pytest.mark.usefixtures("on_the_processor")
 def test_beside_few_features_stands_a_constant_of_the_median_length_and_beside_many_none(digits):
     X = make_blobs(200, 4, random_state=0)[0]
-    encoder = WTAEncoder(10, random_state=0).fit(X)
+    encoder = WTAEncoder(10, norm=3, random_state=0).fit(X)
     assert encoder.constant_ == pytest.approx(np.median(np.linalg.norm(X, ord=3, axis=1)))
-    by_hand = WTAEncoder(10, normalize=True, random_state=0)
+    by_hand = WTAEncoder(10, norm=3, normalize=True, random_state=0)
     by_hand.fit(np.column_stack([X, np.full(len(X), encoder.constant_)]))
     np.testing.assert_array_equal(encoder.components_, by_hand.components_[:, :4])
     np.testing.assert_array_equal(encoder.constant_weights_, by_hand.components_[:, 4])
@@ -404,7 +404,7 @@ def test_classes_that_differ_in_length_only_are_told_apart():
 
 def test_units_with_a_constant_stream_start_warm_and_become_torch_functions():
     X = make_blobs(200, 4, random_state=0)[0]
-    encoder = WTAEncoder(10, warm_start=True, max_iter=5, random_state=0)
+    encoder = WTAEncoder(10, norm=3, warm_start=True, max_iter=5, random_state=0)
     for chunk in np.array_split(X, 20):
         encoder.partial_fit(chunk)
     constant = encoder.constant_
@@ -572,6 +572,43 @@ def test_the_torch_function_equals_transform_and_is_differentiable(encoder, digi
     assert torch.autograd.gradcheck(encode, X + 0.01)
 
 
+@pytest.mark.parametrize(("centred", "norm", "power"), [(False, 3.0, 4.5), (True, 2.0, 1.0)])
+def test_norm_and_power_are_those_for_images_only_where_no_number_is_negative(digits, centred, norm, power):
+    X = digits[0] - 8 if centred else digits[0]
+    encoder = WTAEncoder(20, max_iter=2, random_state=0).fit(X)
+    assert (encoder.norm, encoder.norm_, encoder.power, encoder.power_) == ("auto", norm, "auto", power)
+    assert (clone(encoder).norm, clone(encoder).power) == ("auto", "auto")
+    by_hand = WTAEncoder(20, norm=norm, power=power, max_iter=2, random_state=0).fit(X)
+    np.testing.assert_array_equal(encoder.transform(X), by_hand.transform(X))
+    encode = encoder._as_torch(device="cpu", dtype=torch.float64)
+    np.testing.assert_allclose(encode(torch.tensor(X)).numpy(), by_hand.transform(X), atol=1e-12)
+    # Another power may be set after fit, and the automatic one again.
+    overlaps = encoder.set_params(power=None).transform(X)
+    np.testing.assert_allclose(np.maximum(overlaps, 0) ** power, by_hand.transform(X), rtol=1e-9)
+    encoder.set_params(power="auto")
+    np.testing.assert_array_equal(encoder.transform(X), by_hand.transform(X))
+
+
+def test_the_automatic_power_beside_a_constant_is_two_where_numbers_are_negative():
+    X = make_circles(100, random_state=0)[0]
+    encoder = WTAEncoder(10, max_iter=2, random_state=0)
+    assert encoder.fit(X).constant_ > 0
+    assert (encoder.norm_, encoder.power_) == (2.0, 2.0)
+    encoder.fit(X - X.min())
+    assert (encoder.norm_, encoder.power_) == (3.0, 4.5)
+    encoder.set_params(normalize=True).fit(X)
+    assert (encoder.norm_, encoder.power_) == (2.0, 1.0)
+
+
+def test_the_automatic_power_of_a_stream_falls_with_the_first_negative_number_and_stays(digits):
+    encoder = WTAEncoder(20, random_state=0).partial_fit(digits[0][:50])
+    assert (encoder.norm_, encoder.power_) == (3.0, 4.5)
+    for chunk in (digits[0][50:100] - 8, digits[0][100:150]):
+        encoder.partial_fit(chunk)
+        # The norm is that under which units began to learn.
+        assert (encoder.norm_, encoder.power_) == (3.0, 1.0)
+
+
 def test_rows_of_zeros_are_encoded_as_zeros_and_win_nothing(digits):
     X = np.vstack([np.zeros((20, 64)), digits[0][:100]])
     encoder = WTAEncoder(10, random_state=0).fit(X)
@@ -596,12 +633,13 @@ def test_degenerate_tables_are_learned_without_harm(X):
     [
         ("n_components", 0, "an int in [1, inf)"),
         ("n_components", 2.5, "an int in [1, inf)"),
-        ("norm", 1.5, "a float in [2, inf)"),
+        ("norm", 1.5, "a float in [2, inf) or 'auto'"),
         ("rank", 1, "an int in [2, inf)"),
         ("inhibition", -0.1, "a float in [0, inf)"),
         ("inhibited", "first", "'last' or 'all'"),
         ("radius", 0, "a float in (0, inf)"),
-        ("power", 0.5, "a float in [1, inf) or None"),
+        ("power", 0.5, "a float in [1, inf), 'auto' or None"),
+        ("power", "automatic", "a float in [1, inf), 'auto' or None"),
         ("rule", "oja", "'minibatch', 'sample' or 'soft'"),
         ("learning_rate", float("nan"), "a float in (0, inf)"),
         ("schedule", "square", "'constant', 'linear', 'cosine' or a callable"),

@@ -141,7 +141,7 @@ def test_without_an_activation_maps_are_what_the_encoder_puts_out_of_each_patch(
 
 def test_an_encoder_learns_from_the_patches_that_transform_will_show_it(digits):
     X = digits[0][:10]
-    encoder = small(WTAEncoder(4, normalize=True, max_iter=0), n_patches=10**6).fit(X)
+    encoder = small(WTAEncoder(4, norm=3, normalize=True, max_iter=0), n_patches=10**6).fit(X)
     assert encoder.n_patches_ == 10 * 36
     seen = loop_maps(X, encoder, lambda patches: patches).reshape(-1, 9)
     rows = seen / np.linalg.norm(seen, ord=3, axis=1, keepdims=True)

@@ -369,7 +369,10 @@ def table_models():
     """Return the contestants on tables: ours, and what people use."""
     settings = {"max_iter": 300, "random_state": 0, "tol": None}
     contestants = {
-        "local learning, linear": [WTAEncoder(100, random_state=0), RegularizedClassifier((), **settings)],
+        "local learning, linear": [
+            WTAEncoder(100, norm=3, power=4.5, random_state=0),
+            RegularizedClassifier((), **settings),
+        ],
         "Jacobian of the logits": [
             RegularizedClassifier((100,), penalty=Jacobian(of="logits", alpha=0.03), **settings)
         ],

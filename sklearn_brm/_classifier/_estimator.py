@@ -63,6 +63,10 @@ if TYPE_CHECKING:
     from .penalties._base import Penalty
 
 _PREDICTION_ROWS = 8192
+_WITHOUT_OPTIMUM = (
+    " Without a penalty, the loss of a linear classifier may fall for ever; under penalty='l2' alone it has "
+    "an optimum, which optimizer='auto' goes to."
+)
 
 
 def layer_sizes(owner: object, name: str, value: Any) -> list[int]:
@@ -79,7 +83,8 @@ def layer_sizes(owner: object, name: str, value: Any) -> list[int]:
 
 def _automatic_optimizer(plain: Any, hidden_sizes: list[int], penalties: Mapping[str, Penalty]) -> str:
     """Return what "auto" means: a solver where the loss has one optimum, and nothing asks for epochs."""
-    untouched = (plain.learning_rate, plain.batch_size, plain.schedule) == ("auto", "auto", "constant")
+    untouched = (plain.learning_rate, plain.batch_size) == ("auto", "auto")
+    untouched = untouched and plain.schedule in ("auto", "constant")
     by_epochs = plain.early_stopping or plain.callbacks or plain.batch_norm
     # A subclass may be anything.
     convex = penalties and all(type(penalty) is L2 and penalty.alpha > 0 for penalty in penalties.values())
@@ -162,19 +167,26 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         the parameters and ``lr=`` and returns a torch optimizer, such as ``torch.optim.AdamW`` or a
         `functools.partial` of it.
     learning_rate : float or "auto", default="auto"
-        Learning rate at the start. "auto" is 0.001, and more where an epoch holds few updates or a row few
-        features: ``min(0.005, 0.05 / n_updates_per_epoch, 1 / n_features)``, or for a linear classifier
+        Learning rate at the start; "auto" leaves it to the plan below. Where there is none it is 0.001, and
+        more where an epoch holds few updates or a row few features:
+        ``min(0.005, 0.05 / n_updates_per_epoch, 1 / n_features)``, or for a linear classifier
         ``min(0.2, 0.6 / n_updates_per_epoch, 2 / n_features)``, and at least ``min(0.01, 0.5 / n_features)``.
         `partial_fit`, which does not know how many updates will come, and optimizers other than "adam" keep
         to 0.001, or for a linear classifier the last of these.
-    schedule : {"constant", "linear", "cosine"} or callable, default="constant"
+    schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
         Factor of the learning rate in each epoch: 1, falling from 1 to 0 over the `max_iter` epochs in a line
         or along half a cosine, or a function of the share of epochs done, in [0, 1), that returns 0 or more,
         such as those in `sklearn_brm.functional.schedules`. `partial_fit` stays where the schedule starts.
+        "auto" is "linear" in a planned training, see below, and else "constant".
     batch_size : int or "auto", default="auto"
-        Rows per update. "auto" is an eighth of the rows, at least 32 and at most 200.
-    max_iter : int, default=200
-        Largest number of epochs.
+        Rows per update. "auto" is an eighth of the rows, or in a planned training a sixteenth, at least 32
+        and at most 200.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. Where `learning_rate`, `schedule` and `max_iter` are all "auto", `fit` of a
+        network with hidden layers of `power` 1 under "adam", without `early_stopping` and without weights to
+        go on from, is planned: 30 epochs, or as many as hold 480 updates, at most 200, of a rate that starts
+        at ``4.8 / n_updates``, at least 0.004, at most ``1 / n_features``, both divided by the number of
+        hidden layers, never below 0.001, and falls in a line to zero. Else "auto" is 200.
     tol : float or None, default=1e-4
         Training stops when the loss (with `early_stopping` the validation accuracy) has not improved by `tol`
         for more than `n_iter_no_change` epochs in a row, not counting those in which a penalty still grows,
@@ -247,7 +259,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     `standardize` changes the way to the optimum only: features are centred, which needs a first layer with
     intercept, and divided by their standard deviation or by the median one of all features, whichever is
     larger. A feature that hardly varies is thus never blown up: dividing every feature by its own deviation,
-    as `StandardScaler` does, cost nearly all robustness on images with nearly constant pixels.
+    as `StandardScaler` does, cost nearly all robustness on images with nearly constant pixels. Only features
+    in different units, of which one has more than 10 times the median deviation or a quarter less than a
+    thousandth of it, are divided by their own.
 
     Training runs in the precision of X, float32 or float64; float32 is faster. The fitted state is NumPy
     only. Callbacks that stop the training do so without a warning. After Ctrl-C the estimator is fitted as
@@ -303,9 +317,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             "batch_norm": one_of(True, False),
             "optimizer": callable_or("auto", *OPTIMIZERS),
             "learning_rate": number("(0, inf)", "auto"),
-            "schedule": callable_or(*SCHEDULES),
+            "schedule": callable_or("auto", *SCHEDULES),
             "batch_size": integer("[1, inf)", "auto"),
-            "max_iter": integer("[1, inf)"),
+            "max_iter": integer("[1, inf)", "auto"),
             "tol": number("[0, inf)", None),
             "n_iter_no_change": integer("[1, inf)"),
             "early_stopping": one_of(True, False),
@@ -332,9 +346,9 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         batch_norm: bool = False,
         optimizer: str | Callable[..., Any] = "auto",
         learning_rate: float | str = "auto",
-        schedule: str | Callable[[float], float] = "constant",
+        schedule: str | Callable[[float], float] = "auto",
         batch_size: int | str = "auto",
-        max_iter: int = 200,
+        max_iter: int | str = "auto",
         tol: float | None = 1e-4,
         n_iter_no_change: int = 10,
         early_stopping: bool = False,
@@ -390,7 +404,8 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If the loss (or the validation accuracy) was still improving at `max_iter`.
+            If the loss (or the validation accuracy) was still improving at `max_iter`, unless the training
+            was planned; see `max_iter`.
 
         Raises
         ------
@@ -728,12 +743,14 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 f"A callback stopped the training of {type(self).__name__} before the end of the first "
                 "epoch, so that there is nothing to keep. Let it wait for an epoch."
             )
-        if not (is_chunk or self.tol is None or training.stopped):
+        ends = self.tol is None or training.stopped or training.settings.ends_by_plan
+        if not (is_chunk or ends):
             warnings.warn(
-                f"{type(self).__name__} stopped at max_iter={self.max_iter} epochs while the "
+                f"{type(self).__name__} stopped at max_iter={training.settings.max_iter} epochs while the "
                 f"{'validation accuracy' if self.early_stopping else 'loss'} was still improving "
                 f"(tol={self.tol}, n_iter_no_change={self.n_iter_no_change}). Increase max_iter or "
-                "learning_rate, or set tol=None if max_iter is the number of epochs you want.",
+                "learning_rate, or set tol=None if max_iter is the number of epochs you want."
+                f"{_WITHOUT_OPTIMUM if self.penalty is None and len(self.coefs_) == 1 else ''}",
                 ConvergenceWarning,
                 stacklevel=4,
             )

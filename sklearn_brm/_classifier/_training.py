@@ -23,6 +23,13 @@ from ._regularizer import Regularizer
 from ._rows import Arrays, Tensors, feature_scale
 from .penalties import Penalty
 
+_MAX_EPOCHS = 200
+# Of a training that is planned: epochs, batches in each and updates at least; the sum of the rates, before
+# they fall; a rate that is enough for many updates, and one for many features. Chosen by
+# benchmarks/bench_defaults.py.
+_PLANNED_EPOCHS, _PLANNED_BATCHES, _PLANNED_UPDATES, _WAY = 30, 16, 480, 4.8
+_LOW_RATE, _LOWEST_RATE = 4e-3, 1e-3
+
 _GATHERED_ROWS = 2048
 _ROWS_AT_A_TIME = 8192
 # Of the solver for convex losses: a relative decrease that is rounding, and what it says at its limit.
@@ -44,13 +51,19 @@ class Settings:
     learning_rate: float | str
     schedule: str | Callable[[float], Any]
     batch_size: int | str
-    max_iter: int
+    max_iter: int | str
     tol: float | None
     n_iter_no_change: int
     callbacks: Sequence[Any] | None
     verbose: int
     device: torch.device
     knows_all_rows: bool = True
+    ends_by_plan: bool = False
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs there are at most, once `planned` has said what "auto" is."""
+        return int(self.max_iter)
 
     def for_chunk(self) -> "Settings":
         """Return the settings of one pass over a chunk of a stream."""
@@ -94,6 +107,7 @@ def train_network(
     state : State or None
         None starts from new weights.
     """
+    settings = planned(settings, *train[0].shape, begins=state is None and valid is None)
 
     def run(batch_size: int) -> Training:
         for generator in generators:
@@ -153,6 +167,39 @@ def _check_layers(sizes: list[int], state: State) -> None:
 def rows_per_batch(batch_size: int | str, n_rows: int) -> int:
     """Return `batch_size`, or what "auto" means for so many rows."""
     return min(200, max(32, n_rows // 8)) if isinstance(batch_size, str) else batch_size
+
+
+def planned(settings: Settings, n_rows: int, n_features: int, *, begins: bool) -> Settings:
+    """Return the settings with what "auto" means for `max_iter` and `schedule`.
+
+    Where nothing says otherwise, a network with hidden layers takes few steps at a large rate that falls to
+    zero, after which there is nothing left to wait for. Under a constant rate it would wait for the loss to
+    come to rest, which takes several times as long on a small table, and learns noise by heart.
+    """
+    wanted = (settings.learning_rate, settings.max_iter, settings.schedule) == ("auto", "auto", "auto")
+    # Powers of units are too steep for such steps; weights to go on from and rows to watch, which find an
+    # end of their own, are better left to a constant rate.
+    usual = settings.optimizer == "adam" and settings.hidden_sizes and settings.power == 1 and begins
+    if not (wanted and usual and settings.knows_all_rows):
+        epochs = _MAX_EPOCHS if settings.max_iter == "auto" else settings.max_iter
+        schedule = "constant" if settings.schedule == "auto" else settings.schedule
+        return replace(settings, max_iter=epochs, schedule=schedule)
+    batch_size = settings.batch_size
+    if isinstance(batch_size, str):
+        batch_size = min(200, max(32, n_rows // _PLANNED_BATCHES))
+    updates = math.ceil(n_rows / batch_size)
+    epochs = min(_MAX_EPOCHS, max(_PLANNED_EPOCHS, math.ceil(_PLANNED_UPDATES / updates)))
+    # A step of Adam moves the scores by up to rate times features, and by more the more layers it moves.
+    rate = min(max(_LOW_RATE, _WAY / (epochs * updates)), 1 / n_features) / len(settings.hidden_sizes)
+    rate = max(_LOWEST_RATE, rate)
+    return replace(
+        settings,
+        batch_size=batch_size,
+        max_iter=epochs,
+        learning_rate=rate,
+        schedule="linear",
+        ends_by_plan=True,
+    )
 
 
 def automatic_rate(
@@ -334,7 +381,7 @@ class Training:
     def _train(self) -> None:
         self.begin()
         try:
-            for _ in range(self.settings.max_iter):
+            for _ in range(self.settings.n_epochs):
                 self.begin_epoch()
                 loss = self._learn()
                 self.end_epoch(loss, self._watch())
@@ -436,7 +483,7 @@ class Training:
 
     def begin_epoch(self) -> None:
         """Set the learning rate and let the penalties look at all rows."""
-        share = len(self.losses) / self.settings.max_iter
+        share = len(self.losses) / self.settings.n_epochs
         self._set_rate(share)
         self.network.eval()
         batches = self.train.batches(self.batch_size)

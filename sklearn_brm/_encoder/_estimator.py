@@ -62,6 +62,9 @@ _DTYPES = [np.float64, np.float32]
 _EPOCHS = 20
 _UPDATES = 1000
 
+# Of the published encoder, for images.
+_NORM, _POWER = 3.0, 4.5
+
 # Dividing a row by its norm takes one of so few dimensions that the loss is felt.
 _FEW_FEATURES = 16
 
@@ -88,8 +91,10 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     n_components : int, default=100
         Number of units.
-    norm : float, default=3.0
-        The Lebesgue norm p, at least 2, of the rows and of the units.
+    norm : float or "auto", default="auto"
+        The Lebesgue norm p, at least 2, of the rows and of the units. "auto" is the published 3 where no
+        number in the rows of `fit` is negative, as in images, and else 2: a larger one gives the few large
+        numbers of a row more say, which in scaled columns are rare categories and outliers.
     rank : int, default=2
         The rank k of the inhibited unit, at least 2, clipped to the number of units.
     inhibition : float, default=0.4
@@ -98,8 +103,12 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Whether only the unit of rank `rank` is inhibited, or all of ranks 2 to `rank`.
     radius : float, default=1.0
         The p-norm R that units converge to.
-    power : float or None, default=4.5
-        Exponent of the rectified overlaps, at least 1. None returns the bare overlaps.
+    power : float, "auto" or None, default="auto"
+        Exponent of the rectified overlaps, at least 1. None returns the bare overlaps. "auto" is the
+        published 4.5 where no number in the rows of `fit` is negative, as in images: such rows overlap with
+        all units, and only a power tells the near ones from the rest. Else it is 1: centred rows overlap with
+        half of the units, and under a power little is left of most overlaps. Beside a constant, see
+        `normalize`, it is then 2, since there most overlaps are positive.
     rule : {"minibatch", "sample", "soft"}, default="minibatch"
         ``"minibatch"`` sums the increments of a batch and scales them by the largest; ``"sample"`` is the
         exact sequential rule of [1]_, eq. 3, one row after the other, which is slow. ``"soft"`` is that of
@@ -159,6 +168,11 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     ----------
     components_ : ndarray of shape (n_components, n_features)
         The weights W, one unit per row.
+    norm_ : float
+        What ``norm="auto"`` stands for, 3.0 or 2.0. In `partial_fit` that of the first chunk.
+    power_ : float
+        What ``power="auto"`` stands for, 4.5, 2.0 or 1.0. In `partial_fit` it is not 4.5 from the first chunk
+        on in which a number is negative.
     constant_ : float
         The constant beside the features of each row, 0.0 if there is none; see `normalize`.
     constant_weights_ : ndarray of shape (n_components,)
@@ -230,6 +244,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     components_: NDArray[np.floating]
     constant_weights_: NDArray[np.floating]
     constant_: float
+    norm_: float
+    power_: float
     n_wins_: NDArray[np.integer]
     dead_: NDArray[np.bool_]
     converged_: NDArray[np.bool_]
@@ -246,12 +262,12 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     _parameter_rules = MappingProxyType(
         {
             "n_components": integer("[1, inf)"),
-            "norm": number("[2, inf)"),
+            "norm": number("[2, inf)", "auto"),
             "rank": integer("[2, inf)"),
             "inhibition": number("[0, inf)"),
             "inhibited": one_of("last", "all"),
             "radius": number("(0, inf)"),
-            "power": number("[1, inf)", None),
+            "power": number("[1, inf)", "auto", None),
             "rule": one_of(*_STEPS),
             "inverse_temperature": number("(0, inf)"),
             "learning_rate": number("(0, inf)"),
@@ -276,12 +292,12 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self,
         n_components: int = 100,
         *,
-        norm: float = 3.0,
+        norm: float | str = "auto",
         rank: int = 2,
         inhibition: float = 0.4,
         inhibited: str = "last",
         radius: float = 1.0,
-        power: float | None = 4.5,
+        power: float | str | None = "auto",
         rule: str = "minibatch",
         inverse_temperature: float = 1.0,
         learning_rate: float = 0.02,
@@ -408,7 +424,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X = cast(np.ndarray, validate_data(self, X, reset=False, dtype=_DTYPES))
         device = resolve_device(self, self.device)
         dtype = compute_dtype(X.dtype, device)
-        A, p, power = self._powers(device, dtype), float(self.norm), self._exponent()
+        A, p, power = self._powers(device, dtype), self._order(), self._exponent()
         encode = partial(forward, A=A, p=p, power=power, normalize=bool(self.normalize))
 
         def write(rows: Tensor, out: Tensor) -> None:
@@ -435,33 +451,54 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         power = self._exponent()
         return sequence(
             Append(self.constant_) if self.constant_ else None,
-            RowNorm(float(self.norm)) if self.normalize else None,
+            RowNorm(self._order()) if self.normalize else None,
             Affine(self._powers(device, dtype).T.clone(memory_format=torch.contiguous_format)),
             None if power is None else Rectifier(power),
         )
 
     def _powers(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Return what rows are multiplied by, of shape (n_components, n_features + n_constants)."""
-        return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), float(self.norm))
+        return power_weights(as_tensor(self._weights(), device=device, dtype=dtype), self._order())
+
+    def _look_at(self, X: NDArray[np.floating], again: bool) -> None:
+        """Choose what "auto" means for the norm, the constant and the power."""
+        is_image_like = bool(X.min() >= 0) and (not again or self.power_ == _POWER)
+        if not again:
+            # Units that have learned under one norm are none under another.
+            self.norm_ = _NORM if is_image_like else 2.0
+            lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
+            self.constant_ = median_length(X, self._order()) if lifts else 0.0
+        # Beside a constant most overlaps are positive: without a power, features would be linear in the row.
+        self.power_ = _POWER if is_image_like else 2.0 if self.constant_ else 1.0
+
+    def _order(self) -> float:
+        """Return the p of the p-norm."""
+        return self.norm_ if isinstance(self.norm, str) else float(self.norm)
 
     def _exponent(self) -> float | None:
-        return None if self.power is None else float(self.power)
+        """Return the exponent that `power` says, or None for bare overlaps."""
+        if self.power is None:
+            return None
+        return self.power_ if isinstance(self.power, str) else float(self.power)
 
     def _check_rows(self, X: ArrayLike, again: bool) -> tuple[np.ndarray, np.ndarray]:
         """Check `X`; return it, and its rows as the units see them."""
         X = cast(np.ndarray, validate_data(self, X, reset=not again, dtype=_DTYPES, order="C"))
+        self._look_at(X, again)
         check_radius(type(self).__name__, X.dtype, **self._scales())
-        return X, self._with_constant(X, known=again)
+        return X, self._with_constant(X)
 
     def _scales(self) -> dict[str, Any]:
         """Return the parameters that say how large powers of weights and features become."""
-        return {name: getattr(self, name) for name in ("norm", "radius", "power", "normalize")}
+        return {
+            "norm": self._order(),
+            "radius": self.radius,
+            "power": self._exponent(),
+            "normalize": self.normalize,
+        }
 
-    def _with_constant(self, X: np.ndarray, known: bool) -> np.ndarray:
+    def _with_constant(self, X: np.ndarray) -> np.ndarray:
         """Return the rows as units see them: a constant beside few features keeps their length."""
-        if not known:
-            lifts = self.normalize == "auto" and isinstance(self.init, str) and X.shape[1] < _FEW_FEATURES
-            self.constant_ = median_length(X, float(self.norm)) if lifts else 0.0
         return np.pad(X, ((0, 0), (0, 1)), constant_values=self.constant_) if self.constant_ else X
 
     def _weights(self) -> np.ndarray:
@@ -472,7 +509,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _feed(self, X: np.ndarray) -> Feed:
         device = resolve_device(self, self.device)
-        norm = float(self.norm) if self.normalize else None
+        norm = self._order() if self.normalize else None
         return RowFeed(X, device=device, dtype=compute_dtype(X.dtype, device), norm=norm)
 
     def _learn_in_epochs(
@@ -517,7 +554,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )
 
         return Learner(
-            PlasticLayer(W, float(self.norm), product_dtype=_PRODUCT_DTYPES[self.precision]),
+            PlasticLayer(W, self._order(), product_dtype=_PRODUCT_DTYPES[self.precision]),
             Rule(R=R, k=int(self.rank), all_ranks=self.inhibited == "all", **strengths),
             step=_STEPS[self.rule],
             rate=rate,
@@ -537,12 +574,12 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self.init,
             feed,
             int(self.n_components),
-            norm=float(self.norm),
+            norm=self._order(),
             radius=float(self.radius),
             random_state=random_state,
         )
         if self.rule == "soft" and isinstance(self.init, str):
-            scale_to_radius(W, float(self.norm), self._starting_radius())
+            scale_to_radius(W, self._order(), self._starting_radius())
         return W
 
     def _starting_radius(self) -> float:
@@ -563,14 +600,14 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         if n_placed < n_units:
             rows = feed.with_length()[: n_units - n_placed]
             place = slice(n_placed, n_placed + len(rows))
-            W[place] = scale_to_radius(feed.take(rows), float(self.norm), self._starting_radius())
+            W[place] = scale_to_radius(feed.take(rows), self._order(), self._starting_radius())
             n_placed += len(rows)
         return W, n_placed
 
     def _store(self, learner: Learner, n_placed: int) -> None:
         self._n_placed = n_placed
         W = learner.layer.W
-        constants = {"p": float(self.norm), "R": float(self.radius), "tol": float(self.tol)}
+        constants = {"p": self._order(), "R": float(self.radius), "tol": float(self.tol)}
         weights = W.cpu().numpy()
         self.components_, self.constant_weights_ = weights, np.zeros(len(W), dtype=weights.dtype)
         if self.constant_:
