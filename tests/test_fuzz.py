@@ -33,7 +33,9 @@ from sklearn_brm import (
     AdversarialScorer,
     AttackProfileDisplay,
     DecisionPlaneDisplay,
+    DrivingPatchDisplay,
     NotConvertibleError,
+    PatchEncoder,
     PowerLawSpectrum,
     ReceptiveFieldDisplay,
     RegularizedClassifier,
@@ -509,6 +511,7 @@ def fitted(name):
         "linear": make_pipeline(StandardScaler(), LogisticRegression()),
         "encoder": WTAEncoder(**ENCODER),
         "encoders": make_pipeline(StandardScaler(), WTAEncoder(**ENCODER)),
+        "patches": PatchEncoder(**PATCHES),
         "classifier": RegularizedClassifier(**CLASSIFIER),
         "spectrum": PowerLawSpectrum(),
     }
@@ -518,6 +521,7 @@ def fitted(name):
 SMOOTHED = {"estimator": LogisticRegression(), "n_samples": 5, "n_selection": 2, "random_state": 0}
 TINY = {"n_steps": 2, "max_queries": 4, "random_state": 0}
 ENCODER = {"n_components": 4, "max_iter": 2, "random_state": 0}
+PATCHES = {"encoder": WTAEncoder(**ENCODER), "patch_size": (1, 2), "random_state": 0}
 CLASSIFIER = {"hidden_layer_sizes": (3,), "max_iter": 2, "tol": None, "random_state": 0}
 PENALTY_NAMES = [name for name in penalties.__all__ if name not in ("Batch", "Penalty")]
 PENALTIES = ["l1", "jacobian", "spectral", "adversarial", "input_gradient", "interval", "linear_relaxation"]
@@ -555,6 +559,10 @@ def obey(**words):
 
 def new_encoder():
     return WTAEncoder(**ENCODER).fit(X)
+
+
+def new_patches():
+    return PatchEncoder(**PATCHES).fit(X)
 
 
 def new_classifier():
@@ -609,6 +617,10 @@ CALLS = {
     "ThreatModel": lambda: (ThreatModel, obey, {}),
     "ThreatModel, learned": lambda: (ThreatModel, obey, {"scale": "std", "bounds": "data", "reference_X": X}),
     "ThreatModel.from_data": lambda: both(ThreatModel.from_data, rows("X")),
+    "PatchEncoder": lambda: (*fit(PatchEncoder, X=X), PATCHES),
+    "PatchEncoder.fit": lambda: method(lambda: PatchEncoder(**PATCHES), "fit", "X"),
+    "PatchEncoder.partial_fit": lambda: method(new_patches, "partial_fit", "X"),
+    "PatchEncoder.transform": lambda: method(new_patches, "transform", "X"),
     "WTAEncoder.fit": lambda: method(lambda: WTAEncoder(**ENCODER), "fit", "X"),
     "WTAEncoder.partial_fit": lambda: method(new_encoder, "partial_fit", "X"),
     "WTAEncoder.transform": lambda: method(new_encoder, "transform", "X"),
@@ -661,6 +673,9 @@ CALLS = {
     ),
     "DecisionPlaneDisplay": lambda: both(
         DecisionPlaneDisplay.from_estimator, rows("estimator", "X", resolution=3, random_state=0)
+    ),
+    "DrivingPatchDisplay": lambda: both(
+        DrivingPatchDisplay.from_estimator, rows("X", estimator=fitted("patches"), n_best=2)
     ),
     "ReceptiveFieldDisplay": lambda: both(
         ReceptiveFieldDisplay.from_estimator, {"encoder": fitted("encoder"), "image_shape": (1, 3)}

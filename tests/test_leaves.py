@@ -488,7 +488,9 @@ class TestSearch:
 
     def test_trees_without_splits_are_constants(self):
         X, y = table(12)
-        trees = read_trees(RandomForestClassifier(3, max_depth=1, min_samples_leaf=90).fit(X, y))
+        trees = read_trees(
+            RandomForestClassifier(3, max_depth=1, min_samples_leaf=90, random_state=0).fit(X, y)
+        )
         verdicts = search(trees, box(X, 1.0), y)
         np.testing.assert_array_equal(verdicts.certified, trees.predict(X) == y)
         np.testing.assert_array_equal(verdicts.broken, trees.predict(X) != y)

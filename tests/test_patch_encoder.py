@@ -20,13 +20,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_brm import (
     AdversarialScorer,
+    NotCertifiableError,
     NotConvertibleError,
     PatchEncoder,
     RegularizedClassifier,
     ThreatModel,
     WTAEncoder,
     certified_radii,
+    certify,
     critical_perturbations,
+    pipeline_spectra,
     to_torch,
 )
 
@@ -464,6 +467,32 @@ def test_an_encoder_without_a_converter_is_named_with_its_place(digits):
         NotConvertibleError, match=r"Step 'patchencoder__encoder' \(Squares\) cannot be turned"
     ):
         to_torch(model)
+
+
+def test_an_encoder_of_which_no_bounds_are_known_is_attacked_and_not_certified(digits):
+    class Outsider(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.fitted_ = True
+            return self
+
+        def transform(self, X):
+            return np.tanh(X)
+
+        def _as_torch(self, *, device, dtype):
+            return torch.nn.Tanh()
+
+    X, y = digits[0][:50], digits[1][:50]
+    model = make_pipeline(small(Outsider()), LogisticRegression()).fit(X, y)
+    np.testing.assert_allclose(to_torch(model[:1])(torch.tensor(X)).numpy(), model[:1].transform(X))
+    with pytest.raises(NotCertifiableError, match="becomes the layer PerPatch, of which no bounds are known"):
+        certify(model, X[:5], y[:5], eps=0.1)
+
+
+def test_spectra_of_a_pipeline_go_through_patches(digits):
+    X, y = digits[0][:200], digits[1][:200]
+    model = make_pipeline(small(), LogisticRegression()).fit(X, y)
+    table = pipeline_spectra(model, X, widths=[5])
+    assert "output" in table["layer"]
 
 
 def test_a_module_keeps_what_was_fitted_when_the_encoder_learns_on(digits):

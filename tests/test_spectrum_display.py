@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -158,3 +160,8 @@ def test_a_second_axes_is_one_too_many_for_one_picture():
 def test_eigenvalues_and_window_must_be_such(eigenvalues, window, message):
     with pytest.raises(ValueError, match=message):
         SpectrumDisplay.from_eigenvalues(eigenvalues, window=window)
+
+
+def test_any_mapping_is_taken_for_a_dict():
+    display = SpectrumDisplay.from_eigenvalues(MappingProxyType({"one": 1 / np.arange(1.0, 50)}))
+    assert display.ax_.get_legend_handles_labels()[1][0].startswith("one")

@@ -203,12 +203,12 @@ class RobustnessCurveDisplay:
             raise parameter_error(owner, "eps", rule, eps, ValueError)
         if threat is not None and not isinstance(threat, ThreatModel):
             raise parameter_error(owner, "threat", "a ThreatModel or None", threat)
-        if isinstance(y_pred, dict) and not y_pred:
+        if isinstance(y_pred, Mapping) and not y_pred:
             rule = "predictions, or a dict of one or more sets by name"
             raise parameter_error(owner, "y_pred", rule, y_pred, ValueError)
         sets: Any = y_pred
         lengths: Any = l2_norm
-        if not isinstance(y_pred, dict):
+        if not isinstance(y_pred, Mapping):
             name = "classifier" if name is None else name
             sets, lengths = {name: y_pred}, None if l2_norm is None else {name: l2_norm}
         lengths = lengths or {}
@@ -314,10 +314,10 @@ class RobustnessCurveDisplay:
 def _named_estimators(estimator: BaseEstimator, name: Any) -> Any:
     """The classifiers by the names that the legend shows, each name once."""
     owner = f"{_OWNER}.from_estimator"
-    if isinstance(estimator, (dict, list, tuple)) and not estimator:
+    if isinstance(estimator, (Mapping, list, tuple)) and not estimator:
         rule = "a fitted classifier, or a list or dict of one or more"
         raise parameter_error(owner, "estimator", rule, estimator, ValueError)
-    if isinstance(estimator, dict):
+    if isinstance(estimator, Mapping):
         return estimator
     estimators = list(estimator) if isinstance(estimator, (list, tuple)) else [estimator]
     names = [name] if isinstance(name, str) else name

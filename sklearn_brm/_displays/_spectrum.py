@@ -118,7 +118,9 @@ class SpectrumDisplay:
         owner = f"{cls.__name__}.from_estimator"
         check_axes(owner, ax)
         check_choice(owner, "fading", fading, (True, False))
-        estimators: dict[str, Any] = estimator if isinstance(estimator, dict) else {"spectrum": estimator}
+        estimators: Mapping[str, Any] = (
+            estimator if isinstance(estimator, Mapping) else {"spectrum": estimator}
+        )
         if not estimators or not all(isinstance(one, PowerLawSpectrum) for one in estimators.values()):
             rule = "a fitted PowerLawSpectrum or a dict of such by name"
             raise parameter_error(owner, "estimator", rule, estimator)
@@ -180,7 +182,9 @@ class SpectrumDisplay:
         check_choice(owner, "fading", fading, (True, False))
         known_method(owner, "method", method)
         check_window(owner, "window", window)
-        given: dict[str, Any] = eigenvalues if isinstance(eigenvalues, dict) else {"spectrum": eigenvalues}
+        given: Mapping[str, Any] = (
+            eigenvalues if isinstance(eigenvalues, Mapping) else {"spectrum": eigenvalues}
+        )
         rule = "an array or a dict of one or more by name"
         if not given:
             raise parameter_error(owner, "eigenvalues", rule, eigenvalues, ValueError)

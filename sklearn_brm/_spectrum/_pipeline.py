@@ -228,7 +228,8 @@ def _hidden_layers(name: str, step: Any, rows: Any) -> Iterator[tuple[str, str, 
 
 def _without_activation(step: Any) -> BaseEstimator | None:
     """Return a transformer that stops before its rectified power, or None if it has none."""
-    if getattr(step, "power", None) is None:
+    # Of patches the power comes between comparing units and pooling: there is no place before it alone.
+    if getattr(step, "power", None) is None or hasattr(step, "activation"):
         return None
     return copy.copy(step).set_params(power=None)
 

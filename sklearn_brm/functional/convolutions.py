@@ -5,12 +5,12 @@ channels), channels last, and so does a map of the answers to its patches.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .layers import Layer, Linear, Monotone, RowNorm, Select, layers_of, sequence
+from .layers import Layer, Linear, Monotone, RowNorm, Select, UnboundedError, layers_of, sequence
 from .patches import cut, grid_weights, pool_padding, pooling_weights, reflect
 
 __all__ = [
@@ -82,13 +82,12 @@ class PerPatch(Layer):
         Number of patches in a row.
     """
 
-    layer: Layer
+    layer: nn.Module
     n_places: int
 
     def __init__(self, layer: nn.Module, n_places: int):
         super().__init__()
-        # A module that is no layer can be applied, but has no bounds to ask for.
-        self.layer = cast(Layer, layer)
+        self.layer = layer
         self.n_places = n_places
 
     def forward(self, X: Tensor) -> Tensor:
@@ -97,19 +96,25 @@ class PerPatch(Layer):
 
     def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds of each patch."""
-        low, high = self.layer.interval(self._apart(lower), self._apart(upper))
+        low, high = self._bounded().interval(self._apart(lower), self._apart(upper))
         return low.reshape(len(lower), -1), high.reshape(len(upper), -1)
 
     def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return the sum of the bounds of each patch."""
         n, k = len(lower), A.shape[1]
         A = A.expand(n, -1, -1).reshape(n, k, self.n_places, -1).transpose(1, 2).flatten(0, 1)
-        A_in, constant = self.layer.relax(A, self._apart(lower), self._apart(upper))
+        A_in, constant = self._bounded().relax(A, self._apart(lower), self._apart(upper))
         constant = constant.reshape(n, self.n_places, k).sum(dim=1)
         if A_in is None:
             return None, constant
         A_in = A_in.expand(n * self.n_places, -1, -1).reshape(n, self.n_places, k, -1)
         return A_in.transpose(1, 2).flatten(2), constant
+
+    def _bounded(self) -> Layer:
+        # A module that is no layer can be applied, but has no bounds to ask for.
+        if not isinstance(self.layer, Layer):
+            raise UnboundedError(f"no bounds are known of {type(self.layer).__name__}")
+        return self.layer
 
     def _apart(self, X: Tensor) -> Tensor:
         return X.reshape(len(X) * self.n_places, -1)
