@@ -12,16 +12,17 @@ from statistics import median
 import numpy as np
 import torch
 from _common import median_times, write_table
-from sklearn.datasets import load_digits, make_classification
-from sklearn.model_selection import GridSearchCV
+from sklearn.datasets import load_breast_cancer, load_digits, make_classification
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 
 from sklearn_brm import RegularizedClassifier, paper_recipe
 from sklearn_brm.penalties import Adversarial, Jacobian
 
-N_EPOCHS = 20
+N_EPOCHS, N_ROUNDS = 20, 5
 
 
 def perceptron(n_features, n_hidden, n_classes, bias=True):
@@ -74,57 +75,80 @@ class NetworkClassifier:
 
 
 def tabular():
-    """Wall time per epoch on 20,000 x 30, and of a whole fit with default settings on digits."""
+    """Wall time of as many epochs and as large batches on three tables, and of fits with default settings."""
     X, y = make_classification(40_000, 30, n_informative=15, n_classes=5, random_state=0)
-    X, X_test, y, y_test = X[:20_000], X[20_000:], y[:20_000], y[20_000:]
-    settings = {"batch_size": 128, "max_iter": N_EPOCHS, "random_state": 0}
-    fitted = {}
-
-    def contestant(name, fit):
-        def run():
-            fitted[name] = fit()
-
-        return run
-
-    contestants = {}
-    for dtype in (np.float64, np.float32):
-        rows = X.astype(dtype)
-        for name, model in {
-            "MLPClassifier": MLPClassifier((256,), n_iter_no_change=N_EPOCHS + 1, **settings),
-            "RegularizedClassifier": RegularizedClassifier((256,), tol=None, learning_rate=1e-3, **settings),
-        }.items():
-            key = f"{name}, {np.dtype(dtype).name}"
-            contestants[key] = contestant(key, lambda model=model, rows=rows: model.fit(rows, y))
-    for name, train in {"default skorch": default_skorch, "hand-written loop": hand_written}.items():
-        key = f"{name}, float32"
-        contestants[key] = contestant(key, lambda train=train: train(X, y))
-    digits = load_digits(return_X_y=True)
-    for name, model in {
-        "MLPClassifier, digits": MLPClassifier(random_state=0),
-        "RegularizedClassifier, digits": RegularizedClassifier(random_state=0),
-    }.items():
-        contestants[name] = contestant(name, lambda model=model: model.fit(*digits))
-    seconds = median_times(contestants, n_rounds=3)
-    rows = []
-    for name, value in seconds.items():
-        _, kind = name.split(", ")
-        reference = seconds[f"MLPClassifier, {kind}"]
-        if kind == "digits":
-            accuracy = fitted[name].score(*digits)
-        else:
-            accuracy = np.mean(fitted[name].predict(X_test.astype(np.float32)) == y_test)
-        n_epochs = getattr(fitted[name], "n_iter_", N_EPOCHS)
-        rows.append([name, n_epochs, f"{value:.2f}", f"{value / reference:.2f}", f"{accuracy:.4f}"])
+    large = X[:20_000], y[:20_000], X[20_000:], y[20_000:]
+    small = {"digits": load_digits, "breast cancer": load_breast_cancer}
+    rows = equal_work("20,000 x 30", *large, extra=True)
+    for name, load in small.items():
+        rows += equal_work(name, *halves(*load(return_X_y=True)))
+    for name, load in small.items():
+        rows += at_defaults(name, *halves(*load(return_X_y=True)))
     write_table(
         "classifier_tabular",
         "RegularizedClassifier on tables",
-        ["contestant", "epochs", "seconds", "times MLPClassifier", "accuracy"],
+        ["table", "units", "precision", "contestant", "epochs", "seconds", "times MLPClassifier", "accuracy"],
         rows,
         notes=[
-            "20,000 x 30, 5 classes, 256 hidden units, batch 128, Adam at 1e-3, accuracy on 20,000 others.",
-            "Digits with default settings until convergence, accuracy on the same rows. Medians of 3 rounds.",
+            f"{N_EPOCHS} epochs, batch 128, Adam at 1e-3, or all defaults of each; digits and breast cancer",
+            f"scaled; accuracy on other rows. Medians of {N_ROUNDS} rounds, turn by turn.",
         ],
     )
+
+
+def halves(X, y):
+    """Return scaled rows to learn from, their labels, and others to judge by."""
+    X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
+    scaler = StandardScaler().fit(X)
+    return scaler.transform(X), y, scaler.transform(X_test), y_test
+
+
+def equal_work(table, X, y, X_test, y_test, *, extra=False):
+    """Return the lines of the table for one set of rows, with others of torch beside it if asked for."""
+    settings = {"batch_size": 128, "max_iter": N_EPOCHS, "random_state": 0}
+    rows = []
+    for n_units in (100, 256):
+        for dtype in (np.float64, np.float32):
+            contestants = {
+                "MLPClassifier": MLPClassifier((n_units,), n_iter_no_change=N_EPOCHS + 1, **settings).fit,
+                "RegularizedClassifier": RegularizedClassifier(
+                    (n_units,), tol=None, learning_rate=1e-3, **settings
+                ).fit,
+            }
+            if extra and n_units == 256 and dtype == np.float32:
+                contestants |= {"default skorch": default_skorch, "hand-written loop": hand_written}
+            cells = table, n_units, np.dtype(dtype).name
+            data = X.astype(dtype), y, X_test.astype(dtype), y_test
+            rows += [[*cells, *line] for line in compared(contestants, *data)]
+    return rows
+
+
+def at_defaults(table, *data):
+    """Return the lines of the table for fits that are given nothing but a seed."""
+    contestants = {kind.__name__: kind(random_state=0).fit for kind in (MLPClassifier, RegularizedClassifier)}
+    return [[table, "default", "float64", *line] for line in compared(contestants, *data)]
+
+
+def compared(contestants, X, y, X_test, y_test):
+    """Return of each contestant its name, epochs, seconds, share of the first one's, and accuracy."""
+    fitted = {}
+
+    def run(name, fit):
+        fitted[name] = fit(X, y)
+
+    runs = {name: partial(run, name, fit) for name, fit in contestants.items()}
+    seconds = median_times(runs, n_rounds=N_ROUNDS)
+    reference = next(iter(seconds.values()))
+    return [
+        [
+            name,
+            getattr(fitted[name], "n_iter_", N_EPOCHS),
+            f"{value:.3f}",
+            f"{value / reference:.2f}",
+            f"{np.mean(fitted[name].predict(X_test) == y_test):.4f}",
+        ]
+        for name, value in seconds.items()
+    ]
 
 
 class EpochClock(Callback):
