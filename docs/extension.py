@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 # Tables of measurements are written by scripts, and become pages of the site.
 TABLES = ROOT / "benchmarks" / "results"
-TABLE_LINK = re.compile(r"\]\((?:\.\./)+benchmarks/results/(?:(\w+)/results|(\w+))\.md")
+TABLE_LINK = re.compile(r"\]\((?:\.\./)+benchmarks/results/(\w+(?:/\w+)?)\.md")
 
 
 def setup(app):
@@ -31,8 +31,13 @@ def write_pages_of_tables(app):
     folder = HERE / "benchmarks"
     folder.mkdir(exist_ok=True)
     for path in TABLES.rglob("*.md"):
-        name = path.stem if path.parent == TABLES else path.parent.name
-        write_if_changed(folder / f"{name}.md", path.read_text())
+        name = path.relative_to(TABLES).with_suffix("").as_posix()
+        write_if_changed(folder / f"{page_of(name)}.md", path.read_text())
+
+
+def page_of(table):
+    """Return the name of the page of a table: that of its folder where it is called results."""
+    return table.removesuffix("/results").replace("/", "_")
 
 
 def write_if_changed(path, text):
@@ -43,7 +48,7 @@ def write_if_changed(path, text):
 
 def lead_to_pages(app, name, source):
     """Turn links to tables, which work where the repository is browsed, into links to their pages."""
-    source[0] = TABLE_LINK.sub(lambda match: f"](/benchmarks/{match[1] or match[2]}.md", source[0])
+    source[0] = TABLE_LINK.sub(lambda match: f"](/benchmarks/{page_of(match[1])}.md", source[0])
 
 
 class LinkOrLiteral(PyXRefRole):

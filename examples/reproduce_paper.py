@@ -2,7 +2,8 @@
 
 Trains the five models (local learning KH, perceptrons BP, L2, JReg and SpecReg), attacks them as the paper
 does, measures their spectra and the planes around an image, and writes a folder with the figures 1, 2, 3, 4,
-A1 and A2, `results.json`, `results.csv` and one page, `report.html`. Interrupted and called again, it goes on
+A1 and A2, `results.json`, `results.csv`, one page, `report.html`, and on CIFAR-10 `numbers.md`: each number
+of the paper beside ours, how near it shall be, and whether it is. Interrupted and called again, it goes on
 from what is done. Two processes may train different models into one folder with `--only train --models`.
 
     python examples/reproduce_paper.py                                         # digits, in minutes
@@ -16,13 +17,11 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from paper import beyond, figures, measure, page
+from paper import beyond, figures, measure, numbers, page
 from paper.models import TITLE, fit, initial_perceptron, load_images, make_model
-from paper.settings import MECHANISMS, MODELS, PRESETS, TRAINING
+from paper.settings import ATTACKED, MECHANISMS, MODELS, PRESETS, TRAINING
 from paper.store import Store
 from tqdm.auto import tqdm
-
-ATTACKED = ("n_attacked", "grid")
 
 
 class Reproduction:
@@ -147,8 +146,18 @@ def parse(arguments=None):
     parser.add_argument("--seed", type=at_least_zero)
     parser.add_argument(
         "--only",
-        choices=["train", "paper", "search"],
-        help="stop after training, stop before going past the paper, or run nothing but the search",
+        choices=["train", "paper", "search", "table"],
+        help="stop after training, stop before going past the paper, run nothing but the search, or nothing "
+        "but write the table of numbers anew, from the results.json that is there",
+    )
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="results.json of runs with other settings: where a number is missed, the table says which of "
+        "them came nearer",
     )
     parser.add_argument(
         "--models", nargs="+", choices=MODELS, default=MODELS, help="with --only train: which models"
@@ -178,6 +187,13 @@ def chosen_settings(options):
 
 def main(arguments=None):
     options = parse(arguments)
+    try:
+        beside = [numbers.read(path) for path in options.beside]
+        if options.only == "table":
+            numbers.write(numbers.read(options.output / "results.json"), options.output, beside)
+            return
+    except (ValueError, OSError) as error:
+        sys.exit(f"The table of numbers cannot be written. {error}")
     settings = chosen_settings(options)
     if options.only == "search" and not settings.search_epochs:
         sys.exit(f"The preset {options.preset} leaves the search out: give --search-epochs of 1 or more.")
@@ -201,7 +217,7 @@ def main(arguments=None):
     figures.draw_all(results, past, reproduction)
     given = sys.argv[1:] if arguments is None else arguments
     command = shlex.join(["python", "examples/reproduce_paper.py", *given])
-    page.write(results, past, reproduction, options.preset, command)
+    page.write(results, past, reproduction, options.preset, command, beside)
     print(f"\nReport: {(options.output / 'report.html').resolve()}")
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -127,6 +128,9 @@ def test_the_paper_is_reproduced_resumed_and_reported(tmp_path):
 def test_the_reproduction_refuses_what_it_cannot_use(tmp_path):
     pytest.importorskip("skops")
     assert "nowhere" in refusal("--preset", "laptop", "--data", "nowhere", folder=tmp_path)
+    assert "results.json" in refusal("--only", "table", folder=tmp_path)
+    (tmp_path / "digits.json").write_text('{"settings": {"data": "digits"}}')
+    assert "no results on CIFAR-10" in refusal("--beside", "digits.json", folder=tmp_path)
 
 
 def test_one_mechanism_is_searched_by_itself(tmp_path):
@@ -181,6 +185,81 @@ def test_mirrored_images_are_added_to_the_training_images_alone(monkeypatch):
     np.testing.assert_allclose(models.pooled(X)[0].reshape(16, 16, 3)[0, 1], corner.mean((0, 1)), rtol=1e-6)
     left_out = {row.tobytes() for row in images} - {row.tobytes() for row in X}
     assert len(left_out) == 20
+
+
+RESULTS = EXAMPLES.parent / "benchmarks" / "results" / "paper_cifar10"
+
+
+def written_table(folder, *beside):
+    """Return the table of numbers that is written anew for the results in a folder."""
+    arguments = ["--only", "table", "--output", folder]
+    run_example("reproduce_paper.py", *arguments, *(["--beside", *beside] if beside else []), folder=folder)
+    return (folder / "numbers.md").read_text()
+
+
+def test_the_table_of_numbers_is_what_the_committed_results_say(tmp_path):
+    pytest.importorskip("skops")
+    shutil.copy(RESULTS / "results.json", tmp_path)
+    beside = sorted((RESULTS / "beside").glob("*.json"))
+    assert written_table(tmp_path, *beside) == (RESULTS / "numbers.md").read_text()
+    assert (tmp_path / "results.json").read_text() == (RESULTS / "results.json").read_text()
+    alone = written_table(tmp_path)
+    assert "with epochs" not in alone
+    assert len(re.findall(r"missed by [\d.]+ \| not measured \|", alone)) == alone.count("missed by 0")
+
+
+def test_the_guide_says_of_the_numbers_what_the_table_says():
+    numbers = json.loads((RESULTS / "results.json").read_text())["numbers"]
+    assert len(numbers) == 29
+    guide = (EXAMPLES.parent / "docs" / "guide" / "paper.md").read_text()
+    within = {}
+    for number in numbers:
+        within.setdefault(number["model"], []).append(number["verdict"] == "within")
+        ours = {f"{number['ours']:.{digits}f}" for digits in (2, 3)}
+        assert any(value in guide for value in ours) or number["model"] in (
+            "raw pixels",
+            "BP at initialisation",
+        )
+    assert f"{sum(map(sum, within.values()))} of 29 numbers are within their bar" in guide
+    for model in ("KH", "BP", "L2", "JReg", "SpecReg"):
+        assert re.search(rf"^\| {model}: .* \| {sum(within[model])} of 5: ", guide, flags=re.M)
+
+
+def test_a_number_is_missed_by_what_is_left_beyond_its_bar(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper import numbers, page, settings
+
+    found = json.loads((RESULTS / "results.json").read_text())
+    found["models"] = {model: dict(row) for model, row in settings.PAPER.items()}
+    found["models"]["JReg"] |= {"pgd": 0.065 * 1.3, "accuracy": 0.558 - 0.019, "exponent": 3.9}
+    nearer = {"settings": found["settings"] | {"epochs": 7}, "models": {"JReg": {"pgd": 0.07, "exponent": 4}}}
+    same = {"settings": found["settings"], "models": {"JReg": {"pgd": 0.065, "exponent": 3.5}}}
+    table = {(n.model, n.quantity): n for n in numbers.table(found, [nearer, same])}
+    missed = {key: n for key, n in table.items() if not n.is_within}
+    assert set(missed) == {("JReg", "pgd"), ("JReg", "exponent")}
+    assert missed["JReg", "pgd"].excess == pytest.approx(0.065 * 0.05)
+    assert missed["JReg", "pgd"].reason == "with epochs 7: 0.070, within"
+    assert missed["JReg", "exponent"].verdict == "missed by 0.060"
+    assert missed["JReg", "exponent"].reason == "not measured"
+    low, high = table["JReg", "accuracy"].interval
+    assert low < 0.539 < high < low + 0.021
+    html = page.numbers_table(list(table.values()))
+    assert html.count("✓ within") == 27
+    assert html.count("✗ missed by") == 2
+
+
+def test_the_interval_of_a_median_holds_it_and_leaves_wrong_rows_out(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper import numbers
+
+    norms = np.random.default_rng(0).lognormal(size=400)
+    low, high = numbers.median_interval(np.concatenate([norms, np.zeros(300)]))
+    assert low < np.median(norms) < high
+    # Of a normal's median, sqrt(pi / 2 / n) in standard deviations of the logarithms.
+    assert np.log(high / low) == pytest.approx(2 * 1.96 * np.sqrt(np.pi / 2 / 400), rel=0.3)
+    assert numbers.median_interval(norms, 1) == numbers.median_interval(norms, 1)
+    assert numbers.median_interval(np.full(9, np.inf)) == [np.inf, np.inf]
+    assert np.isnan(numbers.median_interval(np.zeros(3))).all()
 
 
 def test_candidates_are_chosen_by_the_validation_split_alone(monkeypatch):

@@ -1,8 +1,7 @@
-"""The report: `results.json`, `results.csv`, `results.md`, and one self-contained page."""
+"""The report: `results.json`, tables in `results.csv`, `results.md` and `numbers.md`, and one page of all."""
 
 import base64
 import csv
-import json
 import platform
 from dataclasses import asdict
 from html import escape
@@ -13,17 +12,10 @@ import torch
 import sklearn_brm
 
 from . import measure
+from . import numbers as paper_numbers
 from .figures import TITLES
 from .models import SCHEDULED_EPOCHS, TITLE
-from .settings import ALLOWED, ALLOWED_SHARE, ATTACKS, MODELS, PAPER
-
-COLUMNS = {
-    "accuracy": "test accuracy",
-    "gaussian": "critical norm, random",
-    "pgd": "critical norm, PGD",
-    "exponent": "exponent, images",
-    "noise_exponent": "exponent, white noise",
-}
+from .settings import ATTACKS, COLUMNS, MODELS, PAPER
 
 STYLE = """
 :root { color-scheme: light; --ink: #1b1b1b; --soft: #5a5a5a; --line: #d8d8d8;
@@ -52,18 +44,22 @@ code { background: #f3f3f3; padding: .05em .3em; overflow-wrap: anywhere; }
 """
 
 
-def write(results, past, reproduction, preset, command):
-    """Write all of them into the folder of the figures; `command` is how the page says that it was made."""
+def write(results, past, reproduction, preset, command, beside=()):
+    """Write all of them into the folder of the figures; `command` is how the page says that it was made.
+
+    `beside` are the results of runs with other settings, for the table of numbers.
+    """
     folder, settings = reproduction.folder, reproduction.settings
     numbers = collect(results)
     everything = {
         "settings": asdict(settings) | {"preset": preset},
         "versions": versions(),
         "models": numbers,
+        "intervals": intervals(results, settings.seed),
         "paper": PAPER if settings.data == "cifar10" else None,
         "past": summary(past),
     }
-    (folder / "results.json").write_text(json.dumps(everything, indent=1, default=_plain))
+    judged = paper_numbers.write(everything, folder, beside)
     with open(folder / "results.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["model", *COLUMNS, *(f"paper_{column}" for column in COLUMNS), "training_seconds"])
@@ -72,7 +68,7 @@ def write(results, past, reproduction, preset, command):
             cells = [row.get(column) for column in COLUMNS] + [paper.get(column) for column in COLUMNS]
             writer.writerow([name, *("" if cell is None else cell for cell in cells), row.get("seconds", "")])
     (folder / "results.md").write_text(markdown(numbers, settings, preset, command))
-    (folder / "report.html").write_text(html(numbers, past, reproduction, command))
+    (folder / "report.html").write_text(html(numbers, judged, past, reproduction, command))
 
 
 def markdown(numbers, settings, preset, command):
@@ -138,6 +134,17 @@ def collect(results):
     return numbers
 
 
+def intervals(results, seed):
+    """Return the intervals of the median critical norms by model."""
+    return {
+        name: {
+            attack: paper_numbers.median_interval(results[name]["critical"][f"{attack}_norm"], seed)
+            for attack in ATTACKS
+        }
+        for name in MODELS
+    }
+
+
 def _exponents(found, layer="pre-activation"):
     return {
         "exponent": measure.exponent(found, "data", layer),
@@ -162,20 +169,13 @@ def summary(past):
     return {"worst_case": worst} | others
 
 
-def _plain(value):
-    return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
 def is_near(name, column, value):
     """Whether a number is as near to the paper's as was asked for."""
-    paper = PAPER[name][column]
-    if column in ALLOWED:
-        return abs(value - paper) <= ALLOWED[column]
-    return abs(value / paper - 1) <= ALLOWED_SHARE[name]
+    return abs(value - PAPER[name][column]) <= paper_numbers.allowed(name, column)
 
 
-def html(numbers, past, reproduction, command):
-    """Return the page."""
+def html(numbers, judged, past, reproduction, command):
+    """Return the page; `judged` are the numbers of the paper, none on digits."""
     settings = reproduction.settings
     parts = [
         f"<h1>Biologically inspired robustness on {escape(TITLE[settings.data])}</h1>",
@@ -183,6 +183,7 @@ def html(numbers, past, reproduction, command):
         "<h2>The five models</h2>",
         main_table(numbers, settings.data == "cifar10"),
         order_note(numbers) if settings.data == "cifar10" else "",
+        numbers_table(judged) if judged else "",
         *(figure(reproduction.folder, name) for name in TITLES if name.startswith("figure")),
     ]
     if past:
@@ -267,6 +268,18 @@ def order_note(numbers):
         verdict = "as in the paper" if ours == paper else f"the paper has {paper}"
         lines.append(f"<li>{COLUMNS[column]}: {ours} ({verdict})</li>")
     return f"<p>Order of the models:</p><ul>{''.join(lines)}</ul>"
+
+
+def numbers_table(judged):
+    """Return every number of the paper with its verdict."""
+    header, *rows = paper_numbers.rows(judged)
+    place = header.index("verdict")
+    for number, row in zip(judged, rows):
+        state, mark = ("good", "✓") if number.is_within else ("bad", "✗")
+        row[place] = f'class="{state}"', f"<small><b>{mark} {escape(row[place])}</b></small>"
+    notes = "".join(f"<p>{escape(note).replace('*', '')}</p>" for note in paper_numbers.notes(judged))
+    table = html_table(header, rows, wide=[len(header) - 1])
+    return f"<h2>All numbers of the paper</h2><p>{paper_numbers.count(judged)}</p>{table}{notes}"
 
 
 def by_size(values):

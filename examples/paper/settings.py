@@ -8,6 +8,15 @@ MECHANISMS = (
     *("small_adversarial", "mirrored_local"),
 )
 ATTACKS = {"gaussian": "random", "fgsm": "FGSM", "pgd": "PGD"}
+COLUMNS = {
+    "accuracy": "test accuracy",
+    "gaussian": "critical norm, random",
+    "pgd": "critical norm, PGD",
+    "exponent": "exponent, images",
+    "noise_exponent": "exponent, white noise",
+}
+# Test images of CIFAR-10, over all of which accuracies are taken.
+N_TEST = 10_000
 
 # Section 4 of the paper, CIFAR-10, 2000 hidden units: test accuracy, median critical norm under random noise
 # and under PGD, exponent on test images (ranks 10 to 500) and on white noise (ranks 10 to 100).
@@ -145,6 +154,9 @@ TRAINING = {
     **dict.fromkeys(("BP", "L2", "JReg"), ("epochs", "batch_size")),
     "SpecReg": ("spectral_epochs", "large_batch_size"),
 }
+
+# And those that critical norms depend on besides.
+ATTACKED = ("n_attacked", "grid")
 
 
 @dataclass(frozen=True)
