@@ -16,6 +16,7 @@ PLACES = {
     "functional": (0, "functional"),
     "_base": (0, "base"),
     "_memory": (0, "base"),
+    "_checkpoints": (0, "base"),
     "_sharing": (0, "sharing"),
     "datasets": (1, "datasets"),
     "_encoder": (1, "learning"),

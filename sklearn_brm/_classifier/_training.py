@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import minimize
 
 from .._base import as_tensor, check_factor, parameter_error, progress
+from .._checkpoints import Checkpoint, checkpoint_of
 from .._device import compute_dtype, fits_beside_the_work
 from .._memory import with_smaller_batches
 from ..functional.adam import Adam
@@ -29,6 +30,9 @@ _MAX_EPOCHS = 200
 # benchmarks/bench_defaults.py.
 _PLANNED_EPOCHS, _PLANNED_BATCHES, _PLANNED_UPDATES, _WAY = 30, 16, 480, 4.8
 _LOW_RATE, _LOWEST_RATE = 4e-3, 1e-3
+
+# Of a training, besides the network, the optimizer and the generators: what the next epoch depends on.
+_KEPT = ("losses", "penalties", "validation_scores", "finished", "best_score", "best_weights", "n_stale")
 
 _GATHERED_ROWS = 2048
 _ROWS_AT_A_TIME = 8192
@@ -243,6 +247,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.X)
 
+    def arrays(self) -> list[np.ndarray]:
+        """Return rows, codes and, where there are any, weights."""
+        parts = [part for part in (self.X, self.y, self.weight) if part is not None]
+        return [part.cpu().numpy() for part in parts]
+
     def batches(
         self,
         batch_size: int,
@@ -335,7 +344,7 @@ class Training:
         self.penalties: list[dict[str, float]] = []
         self.validation_scores: list[float] = []
         self.finished = self.stopped = self.interrupted = False
-        self.best_score, self._n_stale = -math.inf, 0
+        self.best_score, self.n_stale = -math.inf, 0
         self.best_weights: dict[str, Any] | None = None
         # torch's lists of parameters take as long to walk through as a small step takes to compute.
         self._weights, self._biases = list(network.weights), list(network.biases)
@@ -379,19 +388,63 @@ class Training:
         return self.optimizer
 
     def _train(self) -> None:
+        checkpoint = self._checkpoint()
         self.begin()
         try:
-            for _ in range(self.settings.n_epochs):
-                self.begin_epoch()
-                loss = self._learn()
-                self.end_epoch(loss, self._watch())
-                if self.finished:
-                    self.stopped = True
-                    break
+            with checkpoint:
+                while len(self.losses) < self.settings.n_epochs and not self.finished:
+                    self.begin_epoch()
+                    loss = self._learn()
+                    self.end_epoch(loss, self._watch())
+                    checkpoint.keep(self._state)
+            self.stopped = self.finished
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
             self.end()
+
+    def _checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of this training, and go on from it where there is one."""
+        if not self.settings.knows_all_rows:
+            return Checkpoint()
+        checkpoint = checkpoint_of(self.settings.name, self._identity)
+        if checkpoint.state is not None:
+            self._go_on_from(checkpoint.state)
+        return checkpoint
+
+    @property
+    def _generators(self) -> tuple[torch.Generator, torch.Generator]:
+        return self.generator, self.regularizer.generator
+
+    def _state(self) -> dict[str, Any]:
+        """Return what the next epoch depends on, and what is told of those before, not copied."""
+        return {name: getattr(self, name) for name in _KEPT} | {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": [generator.get_state() for generator in self._generators],
+        }
+
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Take over what `_state` returned."""
+        for name in _KEPT:
+            setattr(self, name, state[name])
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for generator, words in zip(self._generators, state["generators"]):
+            generator.set_state(words)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return everything that this training depends on, by what the user calls it."""
+        settings = vars(self.settings).copy()
+        for name in ("name", "callbacks", "verbose"):
+            del settings[name]
+        return settings | {
+            "batch_size": self.batch_size,
+            "device": self.settings.device.type,
+            "X, y or sample_weight": [rows.arrays() for rows in (self.train, self.valid) if rows is not None],
+            "first weights": as_arrays(self.network.state_dict()),
+            "random_state": [generator.get_state().numpy() for generator in self._generators],
+        }
 
     def _solve_convex(self) -> None:
         """Go to the optimum of a loss that has one, which steps by batches only come near."""
@@ -473,7 +526,8 @@ class Training:
     def begin(self) -> None:
         """Open the progress bar."""
         name, n_epochs = self.settings.name, self.settings.max_iter
-        self._bar: Any = progress(None, verbose=self.settings.verbose, description=name, total=n_epochs)
+        bar = {"total": n_epochs, "initial": len(self.losses)}
+        self._bar: Any = progress(None, verbose=self.settings.verbose, description=name, **bar)
 
     def end(self) -> None:
         """Go back to the weights that were best on the rows to watch."""
@@ -568,8 +622,8 @@ class Training:
 
     def _judge(self, score: float) -> bool:
         if self.settings.tol is not None:
-            self._n_stale = self._n_stale + 1 if score < self.best_score + self.settings.tol else 0
-            self.finished = self._n_stale > self.settings.n_iter_no_change
+            self.n_stale = self.n_stale + 1 if score < self.best_score + self.settings.tol else 0
+            self.finished = self.n_stale > self.settings.n_iter_no_change
         is_best = score > self.best_score
         self.best_score = max(score, self.best_score)
         return is_best

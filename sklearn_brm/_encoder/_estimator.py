@@ -30,6 +30,7 @@ from .._base import (
     resolve_device,
     seeded_generator,
 )
+from .._checkpoints import checkpoint_of, state_of
 from .._device import compute_dtype
 from .._memory import apply_in_batches, with_smaller_batches
 from ..functional.layers import Affine, Append, Rectifier, RowNorm, sequence
@@ -521,17 +522,45 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         W = self._learned_weights(feed) if again else self._starting_weights(feed, random_state)
         updates_per_epoch = math.ceil(len(feed) / batch_size)
         n_epochs = self._n_epochs(updates_per_epoch)
-        epochs = progress(range(n_epochs), verbose=self.verbose, description="WTAEncoder")
         learner = self._learner(W, batch_size, n_updates=n_epochs * updates_per_epoch)
-        learner.train(
-            feed,
-            (random_state.permutation(len(feed)) for _ in epochs),
-            tol=float(self.tol),
-            patience=self.n_iter_no_change,
-            last_revival=n_epochs // 2 if self.revive and self.rule != "soft" else 0,
-            random_state=random_state,
-        )
+
+        def state() -> dict[str, Any]:
+            return {"learner": learner.state(), "random_state": state_of(random_state)}
+
+        identity = partial(self._identity, X, learner, random_state)
+        with checkpoint_of(type(self).__name__, identity) as checkpoint:
+            if checkpoint.state is not None:
+                learner.go_on_from(checkpoint.state["learner"])
+                random_state.set_state(checkpoint.state["random_state"])
+            done = n_epochs if learner.is_over else learner.n_epochs
+            bar = {"initial": done, "total": n_epochs}
+            epochs = progress(range(done, n_epochs), verbose=self.verbose, description="WTAEncoder", **bar)
+            learner.train(
+                feed,
+                (random_state.permutation(len(feed)) for _ in epochs),
+                tol=float(self.tol),
+                patience=self.n_iter_no_change,
+                last_revival=n_epochs // 2 if self.revive and self.rule != "soft" else 0,
+                random_state=random_state,
+                after_epoch=lambda: checkpoint.keep(state),
+            )
         return learner, random_state
+
+    def _identity(
+        self, X: np.ndarray, learner: Learner, random_state: np.random.RandomState
+    ) -> dict[str, Any]:
+        """Return everything that learning in epochs depends on, by what the user calls it."""
+        settings = self.get_params(deep=False)
+        for name in ("verbose", "warm_start", "random_state", "init", "device"):
+            del settings[name]
+        W = learner.layer.W
+        return settings | {
+            "batch_size": learner.batch_size,
+            "device": W.device.type,
+            "X": X,
+            "first weights": W.cpu().numpy(),
+            "random_state": state_of(random_state),
+        }
 
     def _learn_as_they_come(self, X: np.ndarray, again: bool, batch_size: int) -> tuple[Learner, int]:
         """Learn once from each row; return the learner, and how many units have a place."""

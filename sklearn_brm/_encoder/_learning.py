@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # The largest change per epoch is measured on at most this many units, to spare a second copy of the weights.
 _WATCHED_UNITS = 256
+# Of a learner, besides tensors: what the next epoch depends on.
+_KEPT = ("n_updates", "history", "n_quiet_epochs", "is_over")
 
 
 class Step(Protocol):
@@ -48,6 +50,10 @@ class Learner:
     history : dict of list
         Per epoch of `train`: the share of units that are converged, the largest change of a unit and the
         number of units that won an example.
+    n_quiet_epochs : int
+        For how many epochs in a row no live unit has changed any more.
+    is_over : bool
+        Whether `train` has ended by that.
     """
 
     def __init__(
@@ -67,6 +73,25 @@ class Learner:
         self.n_updates = 0
         self.wins = torch.zeros(len(layer.W), dtype=torch.int64, device=layer.W.device)
         self.history: dict[str, list[Any]] = {"converged": [], "largest_change": [], "winners": []}
+        self.n_quiet_epochs = 0
+        self.is_over = False
+
+    @property
+    def n_epochs(self) -> int:
+        """Number of epochs that `train` has gone through."""
+        return len(self.history["converged"])
+
+    def state(self) -> dict[str, Any]:
+        """Return what another learner like this one goes on from, not copied."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        return kept | {"layer": self.layer.state(), "wins": self.wins}
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.layer.go_on_from(state["layer"])
+        self.wins.copy_(state["wins"])
+        for name in _KEPT:
+            setattr(self, name, state[name])
 
     def learn(self, feed: Feed, order: np.ndarray) -> Tensor:
         """Learn once from the examples of `feed` in `order`; return the overlap of each with its winner.
@@ -98,6 +123,7 @@ class Learner:
         patience: int | None = None,
         last_revival: int = 0,
         random_state: np.random.RandomState | None = None,
+        after_epoch: Callable[[], object] = lambda: None,
     ) -> None:
         """Let `learn` pass over the examples in each of `orders`, until no live unit changes any more.
 
@@ -115,19 +141,22 @@ class Learner:
             Units that won nothing in an epoch before this one start anew from poorly represented examples.
         random_state : RandomState or None
             Draws these; needed where there are any.
+        after_epoch : callable
+            Called when an epoch is over.
         """
         watched = slice(None, None, -(-len(self.layer.W) // _WATCHED_UNITS))
-        quiet_epochs = 0
-        for epoch, order in enumerate(orders):
+        for epoch, order in enumerate(orders, start=self.n_epochs):
             moves = self.layer.W[watched].clone()
             self.wins.zero_()
             overlaps = self.learn(feed, order)
             moves -= self.layer.W[watched]
-            quiet_epochs = quiet_epochs + 1 if self._close_epoch(moves, tol) else 0
-            if patience is not None and quiet_epochs >= patience:
-                break
-            if epoch < last_revival:
+            self.n_quiet_epochs = self.n_quiet_epochs + 1 if self._close_epoch(moves, tol) else 0
+            self.is_over = patience is not None and self.n_quiet_epochs >= patience
+            if epoch < last_revival and not self.is_over:
                 self._revive(feed, order, overlaps, cast(np.random.RandomState, random_state))
+            after_epoch()
+            if self.is_over:
+                break
 
     def _close_epoch(self, moves: Tensor, tol: float) -> bool:
         """Add to the history; return whether all live units have come to rest."""

@@ -5,8 +5,9 @@ Symbols are those of Krotov & Hopfield (2019), doi 10.1073/pnas.1820458116: weig
 ``delta``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -158,6 +159,17 @@ class PlasticLayer:
         self.A = torch.empty_like(self.W, dtype=self.product_dtype)
         for W, A in _blocks(self.W, self.A):
             A.copy_(power_weights(W, self.p))
+
+    def state(self) -> dict[str, Tensor | None]:
+        """Return the weights and what is kept in step with them, not copied."""
+        return {"W": self.W, "A": self.A, "inverse_norms": self._inverse_norms}
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned: powers and norms computed anew might differ in their last bit."""
+        self.W.copy_(state["W"])
+        self.A.copy_(state["A"])
+        norms = state["inverse_norms"]
+        self._inverse_norms = None if norms is None else norms.to(self.W)
 
     @property
     def inverse_norms(self) -> Tensor:
