@@ -4,7 +4,8 @@ Trains the five models (local learning KH, perceptrons BP, L2, JReg and SpecReg)
 does, measures their spectra and the planes around an image, and writes a folder with the figures 1, 2, 3, 4,
 A1 and A2, `results.json`, `results.csv`, one page, `report.html`, and on CIFAR-10 `numbers.md`: each number
 of the paper beside ours, how near it shall be, and whether it is. Interrupted and called again, it goes on
-from what is done. Two processes may train different models into one folder with `--only train --models`.
+from what is done, inside a model from its last checkpoint, and ends with the same bits. Two processes may
+train different models into one folder with `--only train --models`.
 
     python examples/reproduce_paper.py                                         # digits, in minutes
     python examples/reproduce_paper.py --preset laptop --data folder/of/cifar  # CIFAR-10, within an hour
@@ -27,9 +28,9 @@ from tqdm.auto import tqdm
 class Reproduction:
     """One run: the data, the folder, and every result, computed when first asked for."""
 
-    def __init__(self, settings, folder, path=None, verbose=1):
+    def __init__(self, settings, folder, path=None, verbose=1, checkpoint_minutes=5.0):
         self.settings, self.verbose = settings, verbose
-        self.store = Store(folder / "work", settings)
+        self.store = Store(folder / "work", settings, checkpoint_minutes)
         self.folder = folder
         X_train, y_train, X_test, y_test = load_images(settings.data, path)
         self.train, self.test = (X_train, y_train), (X_test, y_test)
@@ -122,6 +123,13 @@ def at_least_zero(text):
     return 0 if int(text) == 0 else at_least_one(text)
 
 
+def minutes(text):
+    """Read a time of the command line, of 0 minutes or more."""
+    if not 0 <= float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 0 or more. Got {text} instead.")
+    return float(text)
+
+
 def parse(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -165,6 +173,13 @@ def parse(arguments=None):
     parser.add_argument(
         "--mechanisms", nargs="+", choices=MECHANISMS, help="what to search among; else all there is"
     )
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=minutes,
+        default=5.0,
+        metavar="N",
+        help="how often a model in training saves where it is; 5 if not given, and after every epoch with 0",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser.parse_args(arguments)
 
@@ -201,7 +216,13 @@ def main(arguments=None):
     if missing := set(searched).difference(beyond.GRIDS[settings.data]):
         sys.exit(f"{TITLE[settings.data]} has no search among the mechanisms {', '.join(sorted(missing))}.")
     try:
-        reproduction = Reproduction(settings, options.output, options.data, verbose=int(not options.quiet))
+        reproduction = Reproduction(
+            settings,
+            options.output,
+            options.data,
+            verbose=int(not options.quiet),
+            checkpoint_minutes=options.checkpoint_minutes,
+        )
     except (ValueError, OSError) as error:
         sys.exit(f"The images of --preset {options.preset} could not be loaded. {error}")
     print(f"{TITLE[settings.data]}, preset {options.preset}: {asdict(settings)}", flush=True)

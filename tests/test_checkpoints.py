@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -250,3 +251,29 @@ def test_random_numbers_of_the_caller_go_on_where_they_were(interruption, tmp_pa
         run(tmp_path / "this")
     interruption.strikes_in = None
     assert run(tmp_path / "this") == expected
+
+
+@pytest.mark.parametrize("name", ["KH", "BP", "L2", "JReg", "SpecReg"])
+def test_the_models_of_the_paper_are_reproduced_in_pieces(name, interruption, tmp_path, monkeypatch):
+    pytest.importorskip("skops")
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "examples")
+    from paper import settings
+    from reproduce_paper import Reproduction
+
+    # The preset "paper", but for its size.
+    small = {"data": "digits", "n_units": 15, "batch_size": 300, "large_batch_size": 300}
+    epochs = dict.fromkeys(("epochs", "spectral_epochs", "encoder_epochs", "head_epochs"), 4)
+    chosen = replace(settings.PRESETS["paper"], **small, **epochs)
+    expected = Reproduction(chosen, tmp_path / "whole", verbose=0).model(name)
+    n_epochs = interruption.epochs
+    reproduction = Reproduction(chosen, tmp_path / "pieces", verbose=0)
+    for epoch in (2, n_epochs - 1):
+        interruption.epochs, interruption.strikes_in = 0, epoch
+        with pytest.raises(KeyboardInterrupt):
+            reproduction.model(name)
+    interruption.epochs, interruption.strikes_in = 0, None
+    assert learned(reproduction.model(name)) == learned(expected)
+    assert interruption.epochs == 1
+    left = {path.name.split("-")[0] for path in (tmp_path / "pieces" / "work").iterdir()}
+    assert left == {name}
+    assert not list((tmp_path / "pieces").rglob("*.checkpoint*"))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,6 +124,39 @@ def test_the_paper_is_reproduced_resumed_and_reported(tmp_path):
     assert {name: row["pgd"] for name, row in again.items() if "pgd" in row} == {
         name: row["pgd"] for name, row in found.items() if "pgd" in row
     }
+
+
+def killed_while_training(*arguments, folder):
+    """Start the reproduction, and kill it once it has left a checkpoint."""
+    command = [sys.executable, str(EXAMPLES / "reproduce_paper.py"), *map(str, arguments)]
+    with subprocess.Popen(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
+        give_up = time.monotonic() + 120
+        while process.poll() is None and not list(folder.rglob("*.checkpoint")):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        process.kill()
+    assert not list(folder.rglob("*.skops"))
+
+
+def test_a_killed_training_is_gone_on_with(tmp_path, monkeypatch):
+    pytest.importorskip("skops")
+    arguments = ["--only", "train", "--models", "SpecReg", "--units", 20, "--epochs", 400]
+    arguments += ["--checkpoint-minutes", 0, "--quiet"]
+    killed_while_training(*arguments, folder=tmp_path)
+    run_example("reproduce_paper.py", *arguments, folder=tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper import models, settings
+    from reproduce_paper import Reproduction
+
+    chosen = replace(settings.PRESETS["quick"], n_units=20, epochs=400, spectral_epochs=400)
+    reproduction = Reproduction(chosen, tmp_path / "report", verbose=0)
+    whole = models.fit(models.make_model("SpecReg", chosen), *reproduction.train)
+    monkeypatch.setattr(models, "fit", None)
+    found = reproduction.model("SpecReg")
+    assert found.loss_curve_ == whole.loss_curve_
+    for ours, theirs in zip([*found.coefs_, *found.intercepts_], [*whole.coefs_, *whole.intercepts_]):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(list((tmp_path / "report" / "work").iterdir())) == 2, "the model and its seconds"
 
 
 def test_the_reproduction_refuses_what_it_cannot_use(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import skops.io
 
 import sklearn_brm
+from sklearn_brm._checkpoints import Checkpoints
 
 # What a saved model may hold besides NumPy arrays and scikit-learn's estimators. Nothing else is loaded.
 TRUSTED = [
@@ -32,11 +34,14 @@ class Store:
         Created where it is missing.
     settings : Settings
         Results that were computed with other settings, or by another version, are computed anew.
+    checkpoint_minutes : float
+        How often a model in training leaves its state, from which an interrupted run goes on.
     """
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder, settings, checkpoint_minutes=5.0):
         self.folder = Path(folder)
         self.settings = settings
+        self.checkpoint_minutes = checkpoint_minutes
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def arrays(self, name, compute, *, depends_on, also=None):
@@ -63,16 +68,21 @@ class Store:
     def model(self, name, train, *, depends_on):
         """Return a fitted estimator from disk, or train and save it; loading runs no code from the file.
 
-        How long the training took is kept beside it, see `seconds`.
+        An interrupted training goes on from its last checkpoint. How long it took, all pieces together, is
+        kept beside the model, see `seconds`.
         """
         path = self._path(name, depends_on, "skops")
         if not path.exists():
-            start = time.perf_counter()
+            self._train(path, name, train, depends_on)
+        return skops.io.load(path, trusted=TRUSTED)
+
+    def _train(self, path, name, train, depends_on):
+        start, every = time.perf_counter(), 60 * self.checkpoint_minutes
+        with Checkpoints(path.with_suffix(".checkpoints"), every=every) as kept:
             model = train()
-            seconds = time.perf_counter() - start
+            seconds = kept.seconds + time.perf_counter() - start
             self.arrays(f"{name}-seconds", lambda: {"seconds": seconds}, depends_on=depends_on)
             _write(path, lambda file: file.write(skops.io.dumps(model)))
-        return skops.io.load(path, trusted=TRUSTED)
 
     def seconds(self, name, *, depends_on):
         """Return how long the training of a model took, as `arrays` does; NaN where that is not known."""
@@ -92,4 +102,6 @@ def _write(path, write):
     partial = path.with_suffix(".partial")
     with open(partial, "wb") as file:
         write(file)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
