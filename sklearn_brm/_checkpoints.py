@@ -202,11 +202,11 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """Return what a file holds, running no code from it, or None with a warning."""
-    content = path.read_bytes()
-    is_whole = hashlib.sha256(content[_DIGEST_BYTES:]).digest() == content[:_DIGEST_BYTES]
+    with open(path, "rb") as file:
+        digest, content = file.read(_DIGEST_BYTES), file.read()
     try:
-        if is_whole:
-            return torch.load(io.BytesIO(content[_DIGEST_BYTES:]), map_location="cpu", weights_only=True)
+        if hashlib.sha256(content).digest() == digest:
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         pass
     warnings.warn(

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
+from skorch.callbacks import Callback
 
 from sklearn_brm import RegularizedClassifier, WTAEncoder, paper_recipe
 from sklearn_brm._checkpoints import Checkpoints
@@ -221,13 +222,23 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path):
         checkpointed(model, tmp_path)
 
 
-def test_without_a_block_and_in_chunks_nothing_is_written(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["BP", "noise"])
+def test_without_a_block_nothing_is_written(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit(MODELS["BP"])
-    with Checkpoints(tmp_path / "here", every=0):
-        clone(MODELS["BP"]).partial_fit(X, y, classes=np.arange(10))
-        assert not list((tmp_path / "here").iterdir())
+    fit(MODELS[name])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["chunk", "L-BFGS", "callbacks"])
+def test_other_ways_to_train_leave_no_checkpoint(kind, tmp_path):
+    with Checkpoints(tmp_path, every=0):
+        if kind == "chunk":
+            clone(MODELS["BP"]).partial_fit(X, y, classes=np.arange(10))
+        elif kind == "L-BFGS":
+            RegularizedClassifier((), penalty="l2", alpha=1e-3).fit(X, y)
+        else:
+            clone(MODELS["BP"]).set_params(callbacks=[Callback()]).fit(X, y)
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_training_leaves_what_it_had(monkeypatch, tmp_path):
