@@ -20,6 +20,7 @@ from sklearn_brm._checkpoints import Checkpoints
 from sklearn_brm._classifier._training import Training
 from sklearn_brm._encoder._learning import Learner
 from sklearn_brm.functional.schedules import StepSchedule
+from sklearn_brm.penalties import Jacobian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -29,7 +30,7 @@ X, y = X[:120] / 16, y[:120]
 STEPS = StepSchedule(shares=(0.3, 0.7), factors=(0.5, 0.1))
 COMMON = {"max_iter": N_EPOCHS, "batch_size": 20, "random_state": 0}
 PERCEPTRON = COMMON | {"hidden_layer_sizes": (12,), "schedule": STEPS}
-ENCODER = partial(WTAEncoder, 12, **COMMON)
+ENCODER = partial(WTAEncoder, n_components=12, **COMMON)
 # Every kind of state that an epoch may depend on: the paper's models, and what else trains in epochs.
 MODELS = {
     "BP": paper_recipe("BP", **PERCEPTRON),
@@ -37,11 +38,12 @@ MODELS = {
     "JReg": paper_recipe("JReg", **PERCEPTRON),
     "SpecReg": paper_recipe("SpecReg", **PERCEPTRON),
     "head": paper_recipe("KH", **COMMON, standardize=False),
-    "projected": RegularizedClassifier((12,), penalty="adversarial", **COMMON),
+    "projected": RegularizedClassifier((12,), penalty=Jacobian("logits", n_projections=1), **COMMON),
     "sgd, watched": RegularizedClassifier((12,), optimizer="sgd", early_stopping=True, **COMMON),
     "torch's Adam": RegularizedClassifier((12,), optimizer=torch.optim.Adam, learning_rate=0.01, **COMMON),
     "at rest": RegularizedClassifier((12,), tol=1.0, n_iter_no_change=3, **COMMON),
     "noise": ENCODER(init="normal", norm=3, n_iter_no_change=None, revive=False, prune="mixture"),
+    "revived": ENCODER(n_components=150, norm=3, n_iter_no_change=None),
     "rows": ENCODER(norm=3),
     "norm 2.5": ENCODER(norm=2.5),
     "soft": ENCODER(norm=2, normalize=False, rule="soft"),
@@ -131,10 +133,14 @@ def test_a_training_in_many_pieces_ends_with_the_same_bits(interruption, tmp_pat
     assert interruption.epochs == 1
 
 
-def test_a_pipeline_goes_on_in_its_head_without_learning_its_encoder_again(interruption, tmp_path):
-    model = Pipeline([("encode", MODELS["noise"]), ("classify", MODELS["head"])])
+@pytest.mark.parametrize(("encoder", "n_epochs"), [("noise", N_EPOCHS), ("quiet", 3)])
+def test_a_pipeline_goes_on_in_its_head_without_learning_its_encoder_again(
+    encoder, n_epochs, interruption, tmp_path
+):
+    model = Pipeline([("encode", MODELS[encoder]), ("classify", MODELS["head"])])
     expected = fit(model)
-    interruption.interrupt(model, tmp_path, N_EPOCHS + 3)
+    assert model.named_steps["encode"].prune
+    interruption.interrupt(model, tmp_path, n_epochs + 3)
     found = checkpointed(model, tmp_path)
     assert interruption.epochs == N_EPOCHS - 2
     assert learned(found) == learned(expected)
