@@ -88,6 +88,76 @@ def gram_error(classifier):
     return ((W.T @ W - np.eye(W.shape[1])) ** 2).sum()
 
 
+class Halved(L2):
+    def value(self, batch):
+        return super().value(batch) / 2
+
+
+class Sum(Penalty):
+    def __init__(self, alpha=0.01):
+        self.alpha = alpha
+
+    def needs(self, network):
+        return "weights"
+
+    def value(self, batch):
+        return sum(weight.sum() for weight in batch.weights)
+
+
+class SumInClosedForm(Sum):
+    def gradients(self, batch):
+        return self.value(batch), [torch.ones_like(weight) for weight in batch.weights]
+
+
+class SumOfOneLayer(Sum):
+    def value(self, batch):
+        return batch.weights[1].sum()
+
+    def gradients(self, batch):
+        return self.value(batch), [None, torch.ones_like(batch.weights[1])]
+
+
+def test_gradients_are_not_inherited_by_another_value(table):
+    halved = quick((4,), penalty=Halved(0.02)).fit(*table)
+    whole = quick((4,), penalty=L2(0.01)).fit(*table)
+    for found, expected in zip(halved.coefs_, whole.coefs_):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("others", [[], ["l2"], [Orthogonality()]])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_gradients_of_the_user_are_those_of_torch(table, others, standardize):
+    X, y = table
+    given, found = (
+        quick((4,), penalty=[penalty, *others], standardize=standardize).fit(X, y)
+        for penalty in (SumInClosedForm(), Sum())
+    )
+    for one, other in zip(given.coefs_, found.coefs_):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    assert given.penalties_["sum_in_closed_form"] == pytest.approx(found.penalties_["sum"], rel=1e-9)
+
+
+@pytest.mark.parametrize("change", [lambda weights: weights[:1], lambda weights: [weights[0].T, weights[1]]])
+def test_gradients_of_other_shapes_are_refused(table, change):
+    class Wrong(Sum):
+        def value(self, batch):
+            return batch.weights[0].sum()
+
+        def gradients(self, batch):
+            return self.value(batch), change([torch.ones_like(weight) for weight in batch.weights])
+
+    with pytest.raises(ValueError, match=r"Wrong.gradients must .* of shapes \[\(6, 4\), \(4, 3\)\]. Got"):
+        quick((4,), penalty=Wrong()).fit(*table)
+
+
+def test_a_layer_without_gradient_stays_out_of_it(table):
+    one = quick((4,), penalty=SumOfOneLayer(0.5)).fit(*table)
+    none = quick((4,), penalty=[SumOfOneLayer(0.5), Sum(0.0)]).fit(*table)
+    plain = quick((4,)).fit(*table)
+    np.testing.assert_array_equal(one.coefs_[0], none.coefs_[0])
+    assert one.coefs_[1].sum() < plain.coefs_[1].sum()
+
+
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_a_penalty_of_the_user_is_one_small_class(table, batch_norm):
     X, y = table

@@ -82,11 +82,54 @@ class Regularizer:
         """Return the weighted sum of all penalties on `batch`, and note down what each contributed."""
         total: Any = 0.0
         for label, term in self._terms.items():
-            value = self.penalties[label].alpha * _scalar(self.penalties[label], term(batch))
-            self._sums[label] += value.detach() * len(batch.rows)
-            total = total + value
+            total = total + self._noted(label, term(batch), batch)
         self._n_rows += len(batch.rows)
         return total
+
+    def add_gradients(self, batch: Batch, slopes: Sequence[Tensor]) -> Tensor:
+        """Add those of the weighted sum to the gradients of the weights, and return the sum.
+
+        In closed form where a penalty knows it, and by torch for all others, none of which looks inside.
+
+        Parameters
+        ----------
+        batch : Batch
+        slopes : sequence of tensors
+            The gradients of the weights of each layer, which are those of the network's parameters.
+        """
+        total: Any = 0.0
+        others: Any = 0.0
+        for label, term in self._terms.items():
+            with torch.no_grad():
+                found = self.penalties[label].gradients(batch)
+            if found is None:
+                others = others + self._noted(label, term(batch), batch)
+                continue
+            value, gradients = found
+            total = total + self._noted(label, value, batch)
+            _check_gradients(self.penalties[label], gradients, slopes)
+            for i, (slope, gradient) in enumerate(zip(slopes, gradients)):
+                if gradient is not None:
+                    self._add(slope, gradient, self.penalties[label].alpha, is_first=i == 0)
+        if isinstance(others, Tensor):
+            others.backward()
+            total = total + others.detach()
+        self._n_rows += len(batch.rows)
+        return total
+
+    def _add(self, slope: Tensor, gradient: Tensor, alpha: float, *, is_first: bool) -> None:
+        """Add a gradient by the weights for features in the user's units to that by the network's."""
+        scale = self.network.inverse_scale if is_first else None
+        if scale is None:
+            slope.add_(gradient, alpha=alpha)
+        else:
+            slope.addcmul_(gradient, scale[:, None], value=alpha)
+
+    def _noted(self, label: str, value: object, batch: Batch) -> Tensor:
+        """Return a value times its strength, and write it down."""
+        found = self.penalties[label].alpha * _scalar(self.penalties[label], value)
+        self._sums[label] += found.detach() * len(batch.rows)
+        return found
 
     def end_epoch(self) -> dict[str, float]:
         """Return each penalty's mean contribution to the loss since the last call."""
@@ -112,3 +155,13 @@ def _scalar(penalty: Penalty, value: object) -> Tensor:
     if isinstance(value, torch.Tensor) and value.ndim == 0:
         return value
     raise TypeError(f"{type(penalty).__name__}.value must return a tensor without dimensions. Got {value!r}.")
+
+
+def _check_gradients(penalty: Penalty, gradients: Sequence[Tensor | None], slopes: Sequence[Tensor]) -> None:
+    found = [None if gradient is None else tuple(gradient.shape) for gradient in gradients]
+    expected = [tuple(slope.shape) for slope in slopes]
+    if len(found) != len(expected) or any(a not in (None, b) for a, b in zip(found, expected)):
+        raise ValueError(
+            f"{type(penalty).__name__}.gradients must return, beside the value, a tensor or None for each of "
+            f"batch.weights, of shapes {expected}. Got {found}."
+        )

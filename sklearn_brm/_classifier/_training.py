@@ -581,9 +581,7 @@ class Training:
         if self.regularizer.penalties:
             scaled = network.inverse_scale is not None
             batch = self.regularizer.batch(X, y, weight, scores, preactivations, scaled=scaled)
-            penalty = self.regularizer(batch)
-            penalty.backward()
-            loss = loss + penalty.detach()
+            loss = loss + self.regularizer.add_gradients(batch, self._out[: len(self._weights)])
         return loss, scores
 
     @torch.enable_grad()

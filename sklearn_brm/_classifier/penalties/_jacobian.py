@@ -1,5 +1,6 @@
 """The penalty on the Jacobian of a representation or of the logits."""
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 from torch import Tensor
@@ -73,6 +74,27 @@ class Jacobian(Penalty):
         if self.of == "hidden":
             return penalties.jacobian_hidden(W, slope, batch.weight)
         return penalties.jacobian_logits(W, slope, network.last_weight().T, batch.weight)
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """Return the mean squared norm, and its gradients where slopes are constants."""
+        W, *others = batch.weights
+        if not others:
+            return penalties.l2([W]), [2 * W]
+        if self.of == "preactivation":
+            return penalties.l2([W]), [2 * W, None]
+        slope = rectifier_slope(batch.preactivations[0], 1)
+        weighted = slope if batch.weight is None else slope * batch.weight[:, None]
+        if self.of == "hidden":
+            # Of slopes of 0 and 1 the square is the slope.
+            share = weighted.mean(dim=0)
+            return share @ W.square().sum(dim=0), [2 * share * W, None]
+        (V,) = others
+        moment = weighted.T @ slope / len(slope)
+        gram, gram_last = W.T @ W, V @ V.T
+        gram *= moment
+        value = (gram * gram_last).sum()
+        gram_last *= moment
+        return value, [2 * (W @ gram_last), 2 * (gram @ V)]
 
     def _is_projected(self, network: Perceptron) -> bool:
         return self.n_projections != "auto" or network.n_hidden > 1

@@ -1,5 +1,6 @@
 """Penalties of the weights alone."""
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 from torch import Tensor
@@ -40,6 +41,13 @@ class L1(Penalty):
         """Return the sum of absolute values."""
         return penalties.l1(_counted(batch, self.intercepts))
 
+    def gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor | None]] | None:
+        """Return the sum of absolute values, and the signs of the weights."""
+        if self.intercepts:
+            return None
+        weights = batch.weights
+        return penalties.l1(weights), [weight.sign() for weight in weights]
+
 
 class L2(Penalty):
     """The sum of the squares of all weights, not halved, and not divided by the number of rows.
@@ -68,6 +76,13 @@ class L2(Penalty):
     def value(self, batch: Batch) -> Tensor:
         """Return the sum of squares."""
         return penalties.l2(_counted(batch, self.intercepts))
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor | None]] | None:
+        """Return the sum of squares, and twice the weights."""
+        if self.intercepts:
+            return None
+        weights = batch.weights
+        return penalties.l2(weights), [2 * weight for weight in weights]
 
 
 def _counted(batch: Batch, intercepts: bool) -> list[Tensor]:
