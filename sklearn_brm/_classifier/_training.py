@@ -458,13 +458,22 @@ class Training:
                 "gtol": (self.settings.tol or 0.0) / 10,
                 "ftol": _NO_PROGRESS,
             }
+            latest = math.nan
+
+            def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
+                nonlocal latest
+                latest, gradient = self._loss_and_gradient(values)
+                return latest, gradient
+
+            # What was evaluated last is what an iteration ends with. The argument has a name of ours, since
+            # scipy before 1.11 has the weights for it, and none the loss.
             found = minimize(
-                self._loss_and_gradient,
+                evaluate,
                 start,
                 jac=True,
                 method="L-BFGS-B",
                 options=options,
-                callback=lambda intermediate_result: self.end_epoch(float(intermediate_result.fun)),
+                callback=lambda weights: self.end_epoch(latest),
             )
             self._loss_and_gradient(found.x)
             self.stopped = found.status != _AT_MAX_ITER

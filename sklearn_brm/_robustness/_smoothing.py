@@ -12,12 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state, get_tags
+from sklearn.utils import assert_all_finite, check_consistent_length, get_tags
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
 from torch import Tensor
 
-from .._base import DocLinkMixin, check_parameters, integer, number, parameter_error
+from .._base import (
+    DocLinkMixin,
+    any_seed,
+    check_parameters,
+    integer,
+    number,
+    parameter_error,
+    seeded_generator,
+)
 from ..functional.attacks import noise
 from ._intervals import lowest_share
 from ._polars import is_polars, to_pandas
@@ -144,6 +152,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             "n_copies": integer("[0, inf)"),
             "n_selection": integer("[1, inf)"),
             "batch_size": integer("[1, inf)"),
+            "random_state": any_seed,
         }
     )
 
@@ -202,7 +211,7 @@ class SmoothedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             table = Table(self, table.restore(table.matrix[used], used))
             y, weight = y[used], weight[used]
         self.scale_ = self._learned_scale(table, weight)
-        seed, self.noise_seed_ = check_random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+        seed, self.noise_seed_ = seeded_generator(self, self.random_state).randint(2**31 - 1, size=2).tolist()
         self.estimator_ = self._fit_estimator(table, y, weight, seed)
         labels = getattr(self.estimator_, "classes_", None)
         self.classes_ = np.unique(y if labels is None else labels)
