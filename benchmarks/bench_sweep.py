@@ -6,12 +6,11 @@ fold 200 rows are attacked. Run ``python benchmarks/bench_sweep.py [1] [2]`` for
 """
 
 import sys
-import time
 import warnings
-from statistics import median
+from functools import partial
 
 import numpy as np
-from _common import write_table
+from _common import median_times, write_table
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
@@ -60,13 +59,8 @@ def sweep(name, load, n_jobs):
     contestants = searches(n_jobs)
     for search in contestants.values():  # the processes start and import
         search.fit(X[:200], y[:200])
-    seconds = {key: [] for key in contestants}
-    for _ in range(N_ROUNDS):
-        for key, search in contestants.items():
-            start = time.perf_counter()
-            search.fit(X, y)
-            seconds[key].append(time.perf_counter() - start)
-    times = {key: median(values) for key, values in seconds.items()}
+    runs = {key: partial(search.fit, X, y) for key, search in contestants.items()}
+    times = median_times(runs, n_rounds=N_ROUNDS, warm_up=0)
     reference = times["MLPClassifier, accuracy"]
     rows = []
     for key, value in times.items():

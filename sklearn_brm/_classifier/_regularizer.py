@@ -158,9 +158,11 @@ def _scalar(penalty: Penalty, value: object) -> Tensor:
 
 
 def _check_gradients(penalty: Penalty, gradients: Sequence[Tensor | None], slopes: Sequence[Tensor]) -> None:
-    found = [None if gradient is None else tuple(gradient.shape) for gradient in gradients]
-    expected = [tuple(slope.shape) for slope in slopes]
-    if len(found) != len(expected) or any(a not in (None, b) for a, b in zip(found, expected)):
+    pairs = zip(gradients, slopes)
+    fit = all(gradient is None or gradient.shape == slope.shape for gradient, slope in pairs)
+    if len(gradients) != len(slopes) or not fit:
+        expected = [tuple(slope.shape) for slope in slopes]
+        found = [None if gradient is None else tuple(gradient.shape) for gradient in gradients]
         raise ValueError(
             f"{type(penalty).__name__}.gradients must return, beside the value, a tensor or None for each of "
             f"batch.weights, of shapes {expected}. Got {found}."
