@@ -3,7 +3,7 @@
 __version__ = "0.2.0.dev0"
 
 from ._bridge import NotConvertibleError, register_converter, register_torch_function, to_torch
-from ._classifier import RegularizedClassifier, paper_recipe
+from ._classifier import RegularizedClassifier, RegularizedClassifierCV, paper_recipe
 from ._displays import (
     AttackProfileDisplay,
     DecisionPlaneDisplay,
@@ -49,6 +49,7 @@ __all__ = [
     "PowerLawSpectrum",
     "ReceptiveFieldDisplay",
     "RegularizedClassifier",
+    "RegularizedClassifierCV",
     "RobustnessCurve",
     "RobustnessCurveDisplay",
     "RobustnessWarning",

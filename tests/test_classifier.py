@@ -24,8 +24,9 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from sklearn_brm import RegularizedClassifier, _device, paper_recipe
 from sklearn_brm._classifier import _training
+from sklearn_brm._classifier._batches import Rows
 from sklearn_brm._classifier._network import Perceptron
-from sklearn_brm._classifier._training import Rows, automatic_rate, planned, rows_per_batch
+from sklearn_brm._classifier._plan import automatic_rate, planned, rows_per_batch
 from sklearn_brm.functional.adam import Adam
 from sklearn_brm.functional.rectifier import rectify
 from sklearn_brm.functional.schedules import StepSchedule
@@ -811,7 +812,7 @@ def callback_after_two_epochs(event, action):
     """Return a callback that does something at an event once two epochs are behind."""
 
     def act(self, net, **kwargs):
-        if len(net.training.losses) >= 2:
+        if len(net.training.course.losses) >= 2:
             action()
 
     return type("Acting", (Callback,), {event: act})()

@@ -39,6 +39,7 @@ from sklearn_brm import (
     PowerLawSpectrum,
     ReceptiveFieldDisplay,
     RegularizedClassifier,
+    RegularizedClassifierCV,
     RobustnessCurveDisplay,
     SharedArray,
     SmoothedClassifier,
@@ -523,6 +524,7 @@ TINY = {"n_steps": 2, "max_queries": 4, "random_state": 0}
 ENCODER = {"n_components": 4, "max_iter": 2, "random_state": 0}
 PATCHES = {"encoder": WTAEncoder(**ENCODER), "patch_size": (1, 2), "random_state": 0}
 CLASSIFIER = {"hidden_layer_sizes": (3,), "max_iter": 2, "tol": None, "random_state": 0}
+SEARCH = CLASSIFIER | {"alphas": [0.1, 1.0], "cv": 2}
 PENALTY_NAMES = [name for name in penalties.__all__ if name not in ("Batch", "Penalty")]
 PENALTIES = ["l1", "jacobian", "spectral", "adversarial", "input_gradient", "interval", "linear_relaxation"]
 
@@ -599,6 +601,7 @@ CALLS = {
         *fit(RegularizedClassifier, X=X, y=y),
         CLASSIFIER | {"early_stopping": True, "tol": 1e-4},
     ),
+    "RegularizedClassifierCV": lambda: (*fit(RegularizedClassifierCV, X=X, y=y), SEARCH),
     **{name: partial(fit_under, getattr(penalties, name)) for name in PENALTY_NAMES},
     "PowerLawSpectrum": lambda: (*fit(PowerLawSpectrum, X=X), {"random_state": 0}),
     "PowerLawSpectrum, resampled": lambda: (
@@ -629,6 +632,7 @@ CALLS = {
     "RegularizedClassifier.predict": lambda: method(new_classifier, "predict", "X"),
     "RegularizedClassifier.hidden": lambda: method(new_classifier, "hidden", "X"),
     "RegularizedClassifier.score": lambda: method(new_classifier, "score", "X", "y"),
+    "RegularizedClassifierCV.fit": lambda: method(lambda: RegularizedClassifierCV(**SEARCH), "fit", "X", "y"),
     "PowerLawSpectrum.fit": lambda: method(PowerLawSpectrum, "fit", "X"),
     "PowerLawSpectrum.partial_fit": lambda: method(new_spectrum, "partial_fit", "X"),
     "PowerLawSpectrum.transform": lambda: method(new_spectrum, "transform", "X"),

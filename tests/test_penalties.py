@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.autograd.functional import jacobian
 
+from sklearn_brm._classifier.penalties import _jacobian
 from sklearn_brm.functional import penalties
 from sklearn_brm.functional.attacks import Ball
 from sklearn_brm.functional.backpropagation import backpropagate
@@ -551,3 +552,25 @@ def test_gradients_of_the_loss_at_worst_agree_with_finite_differences(sizes, pow
     for parameter in parameters:
         expected = central_differences(loss, parameter)
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("way", [_jacobian._of_paths, _jacobian._of_moment])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sizes", [(9, 2, 8, 1), (9, 2, 8, 3), (3, 8, 4, 5)])
+def test_both_closed_forms_of_the_jacobian_of_the_logits_are_differentiated(way, weighted, sizes):
+    n_rows, n_features, n_hidden, n_outputs = sizes
+    generator = torch.Generator().manual_seed(0)
+    shapes = (4, n_features, n_hidden), (4, n_hidden, n_outputs), (4, n_rows, n_hidden), (n_rows,)
+    W, V, u, w = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    slope, weight = (u > 0).double(), w.abs() if weighted else None
+    values, gradients = way(W, V, slope, weight)
+    for i in range(len(W)):
+        w, v = W[i].clone().requires_grad_(), V[i].clone().requires_grad_()
+        value = penalties.jacobian_logits(w.T, slope[i], v.T, weight)
+        torch.testing.assert_close(values[i], value.detach())
+        for found, expected in zip(gradients, torch.autograd.grad(value, [w, v]), strict=True):
+            torch.testing.assert_close(found[i], expected)
+        # And of one network alone.
+        alone, slopes = way(W[i], V[i], slope[i], weight)
+        torch.testing.assert_close(alone, values[i])
+        torch.testing.assert_close(slopes, [gradient[i] for gradient in gradients])

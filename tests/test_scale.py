@@ -16,8 +16,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from sklearn_brm import AdversarialScorer, PowerLawSpectrum, RegularizedClassifier, WTAEncoder
 from sklearn_brm._base import resolve_device
-from sklearn_brm._classifier import _estimator as classifier_module
-from sklearn_brm._classifier import _training
+from sklearn_brm._classifier import _perceptron, _training
 from sklearn_brm._encoder import _estimator as encoder_module
 from sklearn_brm._memory import with_smaller_batches
 from sklearn_brm.functional.layers import Affine
@@ -143,7 +142,7 @@ def test_a_classifier_out_of_memory_in_a_stream_and_in_predict(digits, monkeypat
     monkeypatch.setattr(_training, "backpropagate", limited(_training.backpropagate, 40))
     forward = limited(Affine.forward, 200, rows=lambda layer, rows: len(rows))
     monkeypatch.setattr(Affine, "forward", forward)
-    monkeypatch.setattr(classifier_module, "_PREDICTION_ROWS", 256)
+    monkeypatch.setattr(_perceptron, "_PREDICTION_ROWS", 256)
     found = classifier(batch_size=64)
     for rows in (slice(100), slice(100, None)):
         with pytest.warns(RuntimeWarning, match=OUT_OF_MEMORY.format(32)):

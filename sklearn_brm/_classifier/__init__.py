@@ -2,5 +2,6 @@
 
 from ._estimator import RegularizedClassifier
 from ._recipes import paper_recipe
+from ._search import RegularizedClassifierCV
 
-__all__ = ["RegularizedClassifier", "paper_recipe"]
+__all__ = ["RegularizedClassifier", "RegularizedClassifierCV", "paper_recipe"]

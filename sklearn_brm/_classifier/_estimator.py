@@ -7,28 +7,22 @@ import inspect
 import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
-from torch import Tensor, nn
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from .._base import (
-    DocLinkMixin,
     SparseMatrix,
     any_device,
     any_seed,
-    as_tensor,
     callable_or,
-    check_choice,
     check_number,
     check_parameters,
     integer,
@@ -40,29 +34,22 @@ from .._base import (
     torch_generator,
     with_plain_numbers,
 )
-from .._device import compute_dtype
-from .._memory import apply_in_batches, dense, with_smaller_batches
-from ..functional.layers import Affine, Rectifier, TwoColumns, sequence
+from .._memory import dense
 from ..functional.schedules import SCHEDULES
+from ._course import Course, DivergedError, Outcome, diverged, joined_penalties
 from ._network import fold
+from ._optimizers import OPTIMIZERS, as_arrays
+from ._perceptron import PerceptronClassifier
+from ._plan import Settings, planned
 from ._rows import keep_weighted, row_weights, split_rows, update_scaler
-from ._training import (
-    OPTIMIZERS,
-    Settings,
-    State,
-    as_arrays,
-    joined_penalties,
-    non_finite_error,
-    train_network,
-)
+from ._stack import stackable, train_stack
+from ._training import State, Task, train_network
 from .penalties import L2, any_penalty, penalties_by_label
 
 if TYPE_CHECKING:
     from ._rows import Arrays
-    from ._training import Training
     from .penalties._base import Penalty
 
-_PREDICTION_ROWS = 8192
 _WITHOUT_OPTIMUM = (
     " Without a penalty, the loss of a linear classifier may fall for ever; under penalty='l2' alone it has "
     "an optimum, which optimizer='auto' goes to."
@@ -102,7 +89,7 @@ def class_weights(owner: object, name: str, value: Any) -> None:
 
 def skorch_callbacks(owner: object, name: str, value: Any) -> None:
     """Check a list of skorch callbacks or None."""
-    if not value and (value is None or isinstance(value, (list, tuple))):
+    if value is None:
         return
     rule = "a list of skorch callbacks or None"
     if not isinstance(value, (list, tuple)):
@@ -127,7 +114,7 @@ def _is_callback(item: Any) -> bool:
     return all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in required)
 
 
-class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
+class RegularizedClassifier(PerceptronClassifier):
     """A perceptron, or a linear classifier, trained under penalties that buy robustness.
 
     The loss is the cross-entropy plus any sum of penalties: on the weights, on the Jacobian of the
@@ -293,16 +280,11 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
     ['jacobian', 'l2']
     """
 
-    classes_: np.ndarray
-    coefs_: list[NDArray[np.floating]]
-    intercepts_: list[NDArray[np.floating]]
     loss_curve_: list[float]
     penalties_: dict[str, list[float]]
     validation_scores_: list[float]
     loss_: float
     n_iter_: int
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
     _scaler: Any
 
     _parameter_rules = MappingProxyType(
@@ -462,159 +444,6 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         weight = row_weights(sample_weight, self.class_weight, X, y)
         return self._train(settings, X, y, weight, resumes=resumes)
 
-    def decision_function(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
-        """Return the scores of the classes before the softmax (logits).
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes the score of ``classes_[1]`` against ``classes_[0]``.
-        """
-        scores = self._apply(X)
-        return scores[:, 0] if scores.shape[1] == 1 else scores
-
-    def predict_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
-        """Return the probabilities of the classes, in float64.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; every row sums to one.
-        """
-        return softmax(self._scores(X), axis=1)
-
-    def predict_log_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[np.floating]:
-        """Return the logarithms of the probabilities of the classes, in float64.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; finite, however small a probability is.
-        """
-        return log_softmax(self._scores(X), axis=1)
-
-    def predict(self, X: ArrayLike | SparseMatrix) -> np.ndarray:
-        """Return the most probable label of every row.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to label.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-            Members of `classes_`.
-        """
-        scores = self._apply(X)
-        codes = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(axis=1)
-        return self.classes_[codes]
-
-    def hidden(
-        self, X: ArrayLike | SparseMatrix, layer: int = -1, *, activation: bool = True
-    ) -> NDArray[np.floating]:
-        """Return what a hidden layer makes of the rows, for a look at its spectrum.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to pass through the network.
-        layer : int, default=-1
-            Which hidden layer, counted from 0, or from the end if negative.
-        activation : bool, default=True
-            Whether to return ``max(0, u) ** power`` or the pre-activation ``u``.
-
-        Returns
-        -------
-        representation : ndarray of shape (n_samples, n_units)
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer.
-        """
-        check_is_fitted(self)
-        n_hidden = len(self.coefs_) - 1
-        if n_hidden == 0:
-            raise ValueError(f"This {type(self).__name__} is linear: it has no hidden layer.")
-        check_choice(self, "activation", activation, (True, False))
-        check_number(self, "layer", layer, f"[{-n_hidden}, {n_hidden - 1}]", kind=numbers.Integral)
-        return self._apply(X, n_layers=layer % n_hidden + 1, activation=activation)
-
-    def _as_torch(self, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
-        """Return the network as a module of its own weights, with one column of scores per class."""
-        check_is_fitted(self)
-        return copy.deepcopy(sequence(*self._layers(device, dtype), TwoColumns()))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def _scores(self, X: ArrayLike | SparseMatrix) -> NDArray[np.float64]:
-        """Return the scores in float64, a column for each class."""
-        scores = self._apply(X).astype(np.float64)
-        return scores if scores.shape[1] > 1 else np.hstack([np.zeros_like(scores), scores])
-
-    def _linear(self, name: str) -> NDArray[np.floating]:
-        """Return the attribute of the only layer, for what asks linear models for it."""
-        arrays = getattr(self, name)
-        if len(arrays) > 1:
-            raise AttributeError(
-                f"This {type(self).__name__} has hidden layers: see `coefs_` and `intercepts_`."
-            )
-        return arrays[0]
-
-    @property
-    def coef_(self) -> NDArray[np.floating]:
-        """Weights of a linear classifier, (1, n_features) for two classes, else (n_classes, n_features)."""
-        return self._linear("coefs_").T
-
-    @property
-    def intercept_(self) -> NDArray[np.floating]:
-        """Intercepts of a linear classifier, of shape (1,) or (n_classes,)."""
-        return self._linear("intercepts_")
-
-    def _apply(
-        self, X: ArrayLike | SparseMatrix, n_layers: int | None = None, activation: bool = False
-    ) -> np.ndarray:
-        check_is_fitted(self)
-        n_layers = len(self.coefs_) if n_layers is None else n_layers
-        rows: Any = validate_data(self, X, dtype=[np.float64, np.float32], accept_sparse="csr", reset=False)
-        device = resolve_device(self, self.device)
-        dtype = compute_dtype(rows.dtype, device)
-        network = sequence(*self._layers(device, dtype)[: 2 * n_layers - 1 + activation])
-        n_columns = len(self.intercepts_[n_layers - 1])
-
-        def write(batch: Tensor, out: Tensor) -> None:
-            out.copy_(network(batch))
-
-        in_batches = partial(apply_in_batches, write, rows, n_columns, device=device, dtype=dtype)
-        return with_smaller_batches(self, in_batches, _PREDICTION_ROWS)
-
-    def _layers(self, device: torch.device, dtype: torch.dtype) -> list[nn.Module]:
-        """Return layers on the fitted weights, which they may share, with rectifiers between them."""
-        layers: list[nn.Module] = []
-        for arrays in zip(self.coefs_, self.intercepts_):
-            weight, bias = (as_tensor(a, device=device, dtype=dtype) for a in arrays)
-            layers += [Affine(weight, bias), Rectifier(float(self.power))]
-        return layers[:-1]
-
     def _settings(self) -> Settings:
         """Check all parameters, and return what they say as plain values."""
         check_parameters(self)
@@ -700,6 +529,14 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
         self, settings: Settings, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, *, resumes: bool
     ) -> Self:
         """Train on the rows that have weight, then store the result: the path of `fit` and `partial_fit`."""
+        outcome = train_network(self._task(settings, X, y, weight, resumes=resumes))
+        self._store(outcome, X.dtype, resumes)
+        return self
+
+    def _task(
+        self, settings: Settings, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, *, resumes: bool
+    ) -> Task:
+        """Return what there is to learn from the rows that have weight."""
         codes, is_chunk = self._encode(y), not settings.knows_all_rows
         rows: Arrays = X, codes, None
         if weight is not None:
@@ -714,39 +551,75 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
             known = self._scaler if resumes and is_chunk else None
             scaler = update_scaler(settings.name, known, train[0], train[2])
         self._scaler = scaler
-        state, n_classes = self._state(is_chunk) if resumes else None, len(self.classes_)
-        training = train_network(
-            settings, train, valid, generators, n_classes=n_classes, scaler=scaler, state=state
-        )
-        self._store(training, X.dtype, resumes, is_chunk)
-        return self
+        state = self._state(is_chunk) if resumes else None
+        settings = planned(settings, *train[0].shape, begins=state is None and valid is None)
+        return Task(settings, train, valid, generators, len(self.classes_), scaler, state)
 
     def _state(self, is_chunk: bool) -> State:
         optimizer_state = self._optimizer_state if is_chunk else None
         return State(self.coefs_, self.intercepts_, self._norm, optimizer_state, self.n_iter_)
 
-    def _store(self, training: Training, dtype: np.dtype, resumes: bool, is_chunk: bool) -> None:
+    def _fit_each(
+        self, strengths: Sequence[float], X: Any, y: Any, sample_weight: Any
+    ) -> list[Self | DivergedError]:
+        """Return copies of this classifier, each fitted under another strength of its penalty.
+
+        All at once where `stackable` says so, up to rounding as one by one.
+        """
+        # A strength of zero would be no penalty.
+        first = clone(self).set_params(alpha=max(strengths))
+        settings = first._settings()
+        X, y = first._check_X_y(X, y, reset=True)
+        first.classes_ = first._check_classes(np.unique(y), resumes=False)
+        weight = row_weights(sample_weight, first.class_weight, X, y)
+        if not stackable(settings):
+            return [self._fit_or_diverge(strength, X, y, sample_weight) for strength in strengths]
+        task = first._task(settings, X, y, weight, resumes=False)
+        found: list[Self | DivergedError] = []
+        for strength, outcome in zip(strengths, train_stack(task, strengths)):
+            fitted = copy.copy(first).set_params(alpha=strength)
+            found.append(fitted._stored(outcome, X.dtype))
+        return found
+
+    def _stored(self, outcome: Outcome | DivergedError, dtype: np.dtype) -> Self | DivergedError:
+        if isinstance(outcome, DivergedError):
+            return outcome
+        try:
+            self._store(outcome, dtype, resumes=False)
+        except DivergedError as error:
+            return error
+        return self
+
+    def _fit_or_diverge(self, strength: float, X: Any, y: Any, sample_weight: Any) -> Self | DivergedError:
+        try:
+            return clone(self).set_params(alpha=strength).fit(X, y, sample_weight)
+        except DivergedError as error:
+            return error
+
+    def _store(self, outcome: Outcome, dtype: np.dtype, resumes: bool) -> None:
         """Keep what training found, as NumPy arrays, and say how it ended."""
-        if training.losses:
-            coefs, intercepts, norm = fold(training.network)
+        course, is_chunk = outcome.course, not outcome.settings.knows_all_rows
+        if course.losses:
+            coefs, intercepts, norm = fold(outcome.network)
             if not all(np.isfinite(array).all() for array in [*coefs, *intercepts]):
-                raise non_finite_error(type(self).__name__, training.epoch)
+                raise diverged(type(self).__name__, course.epoch)
             self._norm = norm
             self.coefs_ = [coef.astype(dtype) for coef in coefs]
             self.intercepts_ = [intercept.astype(dtype) for intercept in intercepts]
-            self._optimizer_state = as_arrays(training.optimizer.state_dict()) if is_chunk else None
-            self._store_curves(training, resumes)
-        if training.interrupted:
+            optimizer = outcome.optimizer if is_chunk else None
+            self._optimizer_state = None if optimizer is None else as_arrays(optimizer.state_dict())
+            self._store_curves(course, resumes)
+        if outcome.interrupted:
             raise KeyboardInterrupt
-        if not (training.losses or resumes):
+        if not (course.losses or resumes):
             raise ValueError(
                 f"A callback stopped the training of {type(self).__name__} before the end of the first "
                 "epoch, so that there is nothing to keep. Let it wait for an epoch."
             )
-        ends = self.tol is None or training.stopped or training.settings.ends_by_plan
+        ends = self.tol is None or outcome.stopped or outcome.settings.ends_by_plan
         if not (is_chunk or ends):
             warnings.warn(
-                f"{type(self).__name__} stopped at max_iter={training.settings.max_iter} epochs while the "
+                f"{type(self).__name__} stopped at max_iter={outcome.settings.max_iter} epochs while the "
                 f"{'validation accuracy' if self.early_stopping else 'loss'} was still improving "
                 f"(tol={self.tol}, n_iter_no_change={self.n_iter_no_change}). Increase max_iter or "
                 "learning_rate, or set tol=None if max_iter is the number of epochs you want."
@@ -755,12 +628,12 @@ class RegularizedClassifier(ClassifierMixin, DocLinkMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _store_curves(self, training: Training, resumes: bool) -> None:
+    def _store_curves(self, course: Course, resumes: bool) -> None:
         if not resumes:
             self.loss_curve_, self.penalties_, self.validation_scores_ = [], {}, []
         n_before = len(self.loss_curve_)
-        self.penalties_ = joined_penalties(self.penalties_, n_before, training.penalties)
-        self.loss_curve_ = self.loss_curve_ + training.losses
-        self.validation_scores_ = self.validation_scores_ + training.validation_scores
+        self.penalties_ = joined_penalties(self.penalties_, n_before, course.penalties)
+        self.loss_curve_ = self.loss_curve_ + course.losses
+        self.validation_scores_ = self.validation_scores_ + course.validation_scores
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_)

@@ -100,22 +100,30 @@ class Regularizer:
         total: Any = 0.0
         others: Any = 0.0
         for label, term in self._terms.items():
-            with torch.no_grad():
-                found = self.penalties[label].gradients(batch)
-            if found is None:
+            value = self._add_closed_form(label, batch, slopes)
+            if value is None:
                 others = others + self._noted(label, term(batch), batch)
-                continue
-            value, gradients = found
-            total = total + self._noted(label, value, batch)
-            _check_gradients(self.penalties[label], gradients, slopes)
-            for i, (slope, gradient) in enumerate(zip(slopes, gradients)):
-                if gradient is not None:
-                    self._add(slope, gradient, self.penalties[label].alpha, is_first=i == 0)
+            else:
+                total = total + value
         if isinstance(others, Tensor):
             others.backward()
             total = total + others.detach()
         self._n_rows += len(batch.rows)
         return total
+
+    @torch.no_grad()
+    def _add_closed_form(self, label: str, batch: Batch, slopes: Sequence[Tensor]) -> Tensor | None:
+        """Add the gradients of a penalty that knows them, and return its share in the sum; else None."""
+        penalty = self.penalties[label]
+        found = penalty.gradients(batch)
+        if found is None:
+            return None
+        value, gradients = found
+        _check_gradients(penalty, gradients, slopes)
+        for i, (slope, gradient) in enumerate(zip(slopes, gradients)):
+            if gradient is not None:
+                self._add(slope, gradient, penalty.alpha, is_first=i == 0)
+        return self._noted(label, value, batch)
 
     def _add(self, slope: Tensor, gradient: Tensor, alpha: float, *, is_first: bool) -> None:
         """Add a gradient by the weights for features in the user's units to that by the network's."""

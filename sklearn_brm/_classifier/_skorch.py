@@ -15,7 +15,8 @@ from skorch.dataset import Dataset
 from torch import Tensor
 
 from ..functional.penalties import weighted_mean
-from ._training import RightAnswers, Rows, Training
+from ._batches import RightAnswers, Rows
+from ._training import Training
 
 
 def train_with_skorch(training: Training) -> None:
@@ -120,7 +121,7 @@ class DrivingNet(NeuralNetClassifier):
             if came_from_outside(error):
                 raise
             raise TrainingStopped from error
-        if method_name == "on_epoch_end" and self.training.finished:
+        if method_name == "on_epoch_end" and self.training.course.finished:
             raise TrainingStopped
 
     def partial_fit(self, *args: Any, **kwargs: Any) -> Self:

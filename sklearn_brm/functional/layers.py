@@ -647,9 +647,9 @@ def _bent(
 
 def two_columns(scores: Tensor) -> Tensor:
     """Return scores with one column per class: a single column is the score of the second class against 0."""
-    if scores.shape[1] > 1:
+    if scores.shape[-1] > 1:
         return scores
-    return torch.cat([torch.zeros_like(scores), scores], dim=1)
+    return torch.cat([torch.zeros_like(scores), scores], dim=-1)
 
 
 def sequence(*modules: nn.Module | Callable[..., Tensor] | None) -> nn.Module:

@@ -54,6 +54,8 @@ class Penalty(DocLinkMixin, BaseEstimator):
         # Inherited gradients are those of the inherited value.
         if "gradients" not in vars(cls) and {"value", "start_epoch"} & vars(cls).keys():
             cls.gradients = Penalty.gradients  # type: ignore[method-assign]
+        if "gradients" in vars(cls) and "_stacks" not in vars(cls):
+            cls._stacks = Penalty._stacks  # type: ignore[method-assign]
 
     def check(self, hidden_layer_sizes: list[int]) -> None:
         """Raise TypeError or ValueError where a parameter is not what it may be, before any work.
@@ -143,3 +145,11 @@ class Penalty(DocLinkMixin, BaseEstimator):
             By each of `batch.weights`, or None where a layer has none.
         """
         return None
+
+    def _stacks(self, network: Perceptron) -> bool:
+        """Return whether `gradients` also serves several networks such as this one at once.
+
+        Weights, scores and pre-activations then have one more axis in front, and the value one entry for each
+        network.
+        """
+        return False

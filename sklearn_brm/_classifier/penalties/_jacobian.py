@@ -11,8 +11,11 @@ from ...functional.rectifier import rectifier_slope
 from .._network import Perceptron
 from ._base import Penalty
 from ._batch import Batch
+from ._weights import sum_of_squares
 
 HOFFMAN_PROJECTIONS = 3
+# Passes over a matrix, in terms of its products with a row.
+_ELEMENTWISE = 8
 
 
 class Jacobian(Penalty):
@@ -79,22 +82,53 @@ class Jacobian(Penalty):
         """Return the mean squared norm, and its gradients where slopes are constants."""
         W, *others = batch.weights
         if not others:
-            return penalties.l2([W]), [2 * W]
+            return sum_of_squares(W), [2 * W]
         if self.of == "preactivation":
-            return penalties.l2([W]), [2 * W, None]
-        slope = rectifier_slope(batch.preactivations[0], 1)
-        weighted = slope if batch.weight is None else slope * batch.weight[:, None]
+            return sum_of_squares(W), [2 * W, None]
+        slope, weight = rectifier_slope(batch.preactivations[0], 1), batch.weight
         if self.of == "hidden":
             # Of slopes of 0 and 1 the square is the slope.
-            share = weighted.mean(dim=0)
-            return share @ W.square().sum(dim=0), [2 * share * W, None]
+            share = _weighted(slope, weight).mean(dim=-2, keepdim=True)
+            return (share * W.square()).sum(dim=(-2, -1)), [2 * share * W, None]
         (V,) = others
-        moment = weighted.T @ slope / len(slope)
-        gram, gram_last = W.T @ W, V @ V.T
-        gram *= moment
-        value = (gram * gram_last).sum()
-        gram_last *= moment
-        return value, [2 * (W @ gram_last), 2 * (gram @ V)]
+        (n_features, n_hidden), n_outputs, n_rows = W.shape[-2:], V.shape[-1], slope.shape[-2]
+        by_paths = n_outputs * n_features * (2 * n_rows + _ELEMENTWISE)
+        by_moment = n_hidden * (n_rows + 2 * (n_features + n_outputs) + _ELEMENTWISE)
+        return (_of_paths if by_paths < by_moment else _of_moment)(W, V, slope, weight)
+
+    def _stacks(self, network: Perceptron) -> bool:
+        return not self._is_projected(network)
 
     def _is_projected(self, network: Perceptron) -> bool:
         return self.n_projections != "auto" or network.n_hidden > 1
+
+
+def _weighted(values: Tensor, weight: Tensor | None) -> Tensor:
+    return values if weight is None else values * weight[:, None]
+
+
+def _of_moment(W: Tensor, V: Tensor, slope: Tensor, weight: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Return the mean for the logits and its gradients from the second moment of the slopes.
+
+    Its cost hardly depends on the number of outputs; see `functional.penalties.jacobian_logits`.
+    """
+    moment = _weighted(slope, weight).mT @ slope / slope.shape[-2]
+    gram, gram_last = W.mT @ W, V @ V.mT
+    gram *= moment
+    value = (gram * gram_last).sum(dim=(-2, -1))
+    gram_last *= moment
+    return value, [2 * (W @ gram_last), 2 * (gram @ V)]
+
+
+def _of_paths(W: Tensor, V: Tensor, slope: Tensor, weight: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Return the same from the Jacobian of every row, for few features and outputs.
+
+    An entry of it is the sum of the paths from a feature to an output over the units that are active.
+    """
+    paths = V[..., None] * W.mT[..., None, :]
+    J = slope @ paths.flatten(-2)
+    weighted, n_rows = _weighted(J, weight), slope.shape[-2]
+    value = (J * weighted).sum(dim=(-2, -1)) / n_rows
+    by_path = (slope.mT @ weighted).unflatten(-1, paths.shape[-2:]) * (2 / n_rows)
+    by_W = (by_path * V[..., None]).sum(dim=-2).mT
+    return value, [by_W, (by_path * W.mT[..., None, :]).sum(dim=-1)]

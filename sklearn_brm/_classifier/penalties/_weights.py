@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import cast
 
 from torch import Tensor
 
@@ -46,7 +47,11 @@ class L1(Penalty):
         if self.intercepts:
             return None
         weights = batch.weights
-        return penalties.l1(weights), [weight.sign() for weight in weights]
+        total = cast(Tensor, sum(weight.abs().sum(dim=(-2, -1)) for weight in weights))
+        return total, [weight.sign() for weight in weights]
+
+    def _stacks(self, network: Perceptron) -> bool:
+        return not self.intercepts
 
 
 class L2(Penalty):
@@ -82,7 +87,15 @@ class L2(Penalty):
         if self.intercepts:
             return None
         weights = batch.weights
-        return penalties.l2(weights), [2 * weight for weight in weights]
+        return cast(Tensor, sum(map(sum_of_squares, weights))), [2 * weight for weight in weights]
+
+    def _stacks(self, network: Perceptron) -> bool:
+        return not self.intercepts
+
+
+def sum_of_squares(weight: Tensor) -> Tensor:
+    """Return the sum of the squares of a matrix, or of each of several."""
+    return weight.square().sum(dim=(-2, -1))
 
 
 def _counted(batch: Batch, intercepts: bool) -> list[Tensor]:
