@@ -44,6 +44,7 @@ from .penalties._base import Penalty
 
 # Of RegularizedClassifier, what a search chooses itself, and what makes no sense in one.
 _NOT_SHARED = {"alpha", "warm_start"}
+_CV_RULE = "an int in [2, inf), an object with split, an iterable of pairs of indices, or None"
 # Networks in a batch, so that it does not depend on how many processes there are.
 _AT_ONCE = 16
 
@@ -71,6 +72,15 @@ def _any_strengths(owner: object, name: str, value: Any) -> None:
 def _any_refit(owner: object, name: str, value: Any) -> None:
     if not (value is True or isinstance(value, str) or callable(value)):
         raise parameter_error(owner, name, "True, the name of a score or a callable", value, TypeError)
+
+
+def _any_cv(owner: object, name: str, value: Any) -> None:
+    is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if is_number and value < 2:
+        raise parameter_error(owner, name, _CV_RULE, value, ValueError)
+    splits = isinstance(value, Iterable) or hasattr(value, "split")
+    if isinstance(value, (str, bytes, type, Mapping)) or not (value is None or is_number or splits):
+        raise parameter_error(owner, name, _CV_RULE, value)
 
 
 def _any_scoring(owner: object, name: str, value: Any) -> None:
@@ -234,6 +244,7 @@ class RegularizedClassifierCV(PerceptronClassifier):
         | {
             "alphas": _any_strengths,
             "penalty": _one_penalty,
+            "cv": _any_cv,
             "scoring": _any_scoring,
             "refit": _any_refit,
             "n_jobs": integer("(-inf, inf)", None),
@@ -345,7 +356,7 @@ class RegularizedClassifierCV(PerceptronClassifier):
         rows = X if hasattr(X, "columns") else checked
         self.scorer_ = check_scoring(base, self.scoring)
         routed = self._routed(weight, params)
-        splits = list(check_cv(self.cv, labels, classifier=True).split(rows, labels, **routed.splitter.split))
+        splits = self._splits(rows, labels, routed.splitter.split)
         strengths = [float(alpha) for alpha in np.asarray(self.alphas)]
         n_parts = math.ceil(len(strengths) / _AT_ONCE) if stackable(settings) else len(strengths)
         parts = [part.tolist() for part in np.array_split(strengths, n_parts)]
@@ -393,6 +404,22 @@ class RegularizedClassifierCV(PerceptronClassifier):
         weighs = weight is not None and _takes_weights(self.scorer_)
         score_params = {"sample_weight": weight} if weighs else {}
         return Bunch(splitter=Bunch(split=params), scorer=Bunch(score=score_params))
+
+    def _splits(
+        self, rows: Any, labels: np.ndarray, params: dict[str, Any]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the places of the rows to learn from, and of those to judge by, of each fold."""
+        try:
+            found = check_cv(self.cv, labels, classifier=True).split(rows, labels, **params)
+            splits = [(np.asarray(train), np.asarray(test)) for train, test in found]
+            places = [np.arange(len(labels))[side] for split in splits for side in split]
+        except (TypeError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"The 'cv' parameter of {type(self).__name__} does not fit the {len(labels)} rows: {error}"
+            ) from error
+        if not places or not all(len(side) for side in places):
+            raise parameter_error(self, "cv", f"{_CV_RULE}, with rows on both sides", self.cv, ValueError)
+        return splits
 
     def _run(self, calls: Iterable[Any]) -> Iterable[Any]:
         """Return the results of delayed calls, in order, with a progress bar if asked for."""
