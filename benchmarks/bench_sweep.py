@@ -99,7 +99,7 @@ if __name__ == "__main__":
         notes=[
             "Accuracy alone, or accuracy and the worst case within 0.2 standard deviations on 200 rows of",
             'each fold ("both"). "CV" is RegularizedClassifierCV, all others are GridSearchCV without a last',
-            f"fit. Defaults throughout; medians of {N_ROUNDS} rounds, turn by turn. Fit and score in seconds, of",
-            "the last round.",
+            f"fit. Defaults throughout; medians of {N_ROUNDS} rounds, turn by turn. Fit and score: seconds,",
+            "of the last round.",
         ],
     )

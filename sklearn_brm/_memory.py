@@ -37,7 +37,7 @@ def with_smaller_batches(owner: object, run: Callable[[int], _Result], batch_siz
         try:
             return run(batch_size)
         except (RuntimeError, MemoryError) as error:
-            if batch_size == 1 or not _is_out_of_memory(error):
+            if batch_size == 1 or not is_out_of_memory(error):
                 raise
         # Past the handler: the traceback, which keeps the tensors of the failed try, is gone.
         batch_size //= 2
@@ -100,7 +100,8 @@ def dense(X: Any) -> np.ndarray:
     return X.toarray() if sparse.issparse(X) else X
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator says that there is no room."""
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     return any(words in str(error) for words in _OUT_OF_MEMORY)

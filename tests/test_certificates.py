@@ -505,3 +505,16 @@ class TestEverywhere:
             function(model, *cancer[2:], certify=True)
         with pytest.raises(TypeError, match=r"'certify' parameter of .* must be True or False"):
             function(model, *cancer[2:], certify=1)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("options", [{"tol": 1e-300}, {"max_eps": 5e-324}, {"max_eps": 1e-320, "tol": 0.5}])
+def test_radii_are_found_however_fine_or_short_they_are_asked_for(options):
+    X, y = load_iris(return_X_y=True)
+    X, y = X[:100:10], y[:100:10]
+    model = LogisticRegression().fit(X, y)
+    exact = np.abs(model.decision_function(X)) / np.linalg.norm(model.coef_)
+    radii = certified_radii(model, X, y, threat=ThreatModel(norm=2), **options)
+    assert (radii <= exact).all()
+    exact = np.minimum(exact, options.get("max_eps", np.inf))
+    np.testing.assert_allclose(radii, exact, rtol=1e-3, atol=5e-324)

@@ -9,7 +9,7 @@ import torch
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, make_classification
-from sklearn.exceptions import FitFailedWarning, UnsetMetadataPassedError
+from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -359,8 +359,6 @@ def test_weights_reach_training_and_scores_that_take_them(three_classes):
     assert 0 <= search(lambda estimator, X, y: 0.5).fit(X, y, weight).best_score_ <= 1
     with config_context(enable_metadata_routing=True):
         del seen[:]
-        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
-            search(scorer).fit(X, y, sample_weight=weight)
         scorer.set_score_request(sample_weight=False)
         search(scorer).set_fit_request(sample_weight=True).fit(X, y, sample_weight=weight)
         assert seen == [None] * 3
@@ -477,3 +475,28 @@ def test_rows_that_are_sparse_are_split_as_others():
     dense_scores = search.fit(X, y).cv_results_["mean_test_score"]
     sparse_scores = search.fit(sparse.coo_matrix(X), y).cv_results_["mean_test_score"]
     np.testing.assert_array_equal(dense_scores, sparse_scores)
+
+
+def test_where_memory_runs_out_networks_learn_one_by_one(three_classes, monkeypatch):
+    search = RegularizedClassifierCV((4,), alphas=[0.1, 1.0], cv=2, max_iter=2, tol=None, random_state=0)
+    expected = clone(search).fit(*three_classes).cv_results_["mean_test_score"]
+
+    def full(*args, **kwargs):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(_stack, "backpropagate_stack", full)
+    np.testing.assert_array_equal(search.fit(*three_classes).cv_results_["mean_test_score"], expected)
+
+    def wrong(*args, **kwargs):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(_stack, "backpropagate_stack", wrong)
+    with pytest.raises(RuntimeError, match="something else"):
+        search.fit(*three_classes)
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy", ["accuracy", "f1_macro"], {"right": "accuracy"}])
+def test_a_wrong_name_of_a_score_is_found_before_any_work(three_classes, scoring, monkeypatch):
+    monkeypatch.setattr(RegularizedClassifier, "_fit_each", None)
+    with pytest.raises(ValueError, match=r"'refit'.*one of"):
+        RegularizedClassifierCV(scoring=scoring, refit="robust").fit(*three_classes)

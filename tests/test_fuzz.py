@@ -65,6 +65,9 @@ from sklearn_brm import (
 
 pytestmark = [
     pytest.mark.slow,
+    # What hangs here is called again and again, to find the shortest call that does; only the end of the
+    # process ends that.
+    pytest.mark.timeout(300, method="thread"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore::sklearn_brm.RobustnessWarning"),
     pytest.mark.filterwarnings("ignore::sklearn_brm.SpectrumWarning"),

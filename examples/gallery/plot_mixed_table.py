@@ -18,7 +18,7 @@ from sklearn.datasets import load_diabetes
 data = load_diabetes(as_frame=True, scaled=False)
 X = data.data[["age", "sex", "bmi", "bp", "s5"]].rename(columns={"s5": "log triglycerides"})
 X["sex"] = X["sex"].map({1.0: "one", 2.0: "other"})
-X["bp"] = pd.cut(X["bp"], [0, 85, 105, 200], labels=["low", "normal", "high"]).astype(str)
+X["bp"] = pd.cut(X["bp"], [0, 85, 105, 200], labels=["low", "normal", "high"]).astype(object)
 rng = np.random.default_rng(0)
 X["bmi"] = X["bmi"].mask(rng.random(len(X)) < 0.05)
 y = np.where(data.target > data.target.median(), "worse", "better")

@@ -1,5 +1,6 @@
 """Where trees split: only just past these values can the answer change, so a black box looks there."""
 
+from collections import UserList
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +187,8 @@ def _positions(transformer: BaseEstimator, columns: Any) -> Any:
         if any(isinstance(end, str) for end in (columns.start, columns.stop)):
             return None
         return np.arange(len(names))[columns]
-    columns = np.atleast_1d(np.asarray(columns))
+    # Before scikit-learn 1.7 the columns of the remainder warn when they are looked at, but not as a list.
+    columns = np.atleast_1d(np.asarray(columns.data if isinstance(columns, UserList) else columns))
     if columns.dtype.kind in "OU":
         return np.array([names.index(column) for column in columns.tolist()], dtype=int)
     return np.arange(len(names))[columns] if columns.size else np.empty(0, dtype=int)

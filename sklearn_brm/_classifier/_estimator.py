@@ -572,14 +572,13 @@ class RegularizedClassifier(PerceptronClassifier):
         X, y = first._check_X_y(X, y, reset=True)
         first.classes_ = first._check_classes(np.unique(y), resumes=False)
         weight = row_weights(sample_weight, first.class_weight, X, y)
-        if not stackable(settings):
+        outcomes = None
+        if stackable(settings):
+            outcomes = train_stack(first._task(settings, X, y, weight, resumes=False), strengths)
+        if outcomes is None:
             return [self._fit_or_diverge(strength, X, y, sample_weight) for strength in strengths]
-        task = first._task(settings, X, y, weight, resumes=False)
-        found: list[Self | DivergedError] = []
-        for strength, outcome in zip(strengths, train_stack(task, strengths)):
-            fitted = copy.copy(first).set_params(alpha=strength)
-            found.append(fitted._stored(outcome, X.dtype))
-        return found
+        copies = [copy.copy(first).set_params(alpha=strength) for strength in strengths]
+        return [fitted._stored(outcome, X.dtype) for fitted, outcome in zip(copies, outcomes)]
 
     def _stored(self, outcome: Outcome | DivergedError, dtype: np.dtype) -> Self | DivergedError:
         if isinstance(outcome, DivergedError):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -213,14 +213,14 @@ class RegularizedClassifierCV(PerceptronClassifier):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_breast_cancer
-    >>> from sklearn.preprocessing import scale
-    >>> from sklearn_brm import AdversarialScorer, RegularizedClassifierCV
-    >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> robust = AdversarialScorer(eps=0.2, max_samples=50, random_state=0)
-    >>> classifier = RegularizedClassifierCV(alphas=[1e-4, 1e-2, 1], cv=3, scoring=robust, random_state=0)
-    >>> classifier.fit(scale(X), y).alpha_
-    0.01
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_brm import RegularizedClassifierCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = RegularizedClassifierCV((20,), alphas=[1e-3, 100], random_state=0).fit(X, y)
+    >>> classifier.alpha_
+    0.001
+    >>> classifier.cv_results_["rank_test_score"].tolist()
+    [1, 2]
     """
 
     alpha_: float
@@ -347,6 +347,8 @@ class RegularizedClassifierCV(PerceptronClassifier):
             If every strength diverged in some fold, or `refit` does not say which of several scores decides.
         """
         check_parameters(self)
+        if not callable(self.scoring):
+            self._deciding_score(_names_of_scores(self.scoring))
         base = self._base()
         settings = base._settings()
         checked, labels = base._check_X_y(X, y, reset=True)
@@ -439,10 +441,7 @@ class RegularizedClassifierCV(PerceptronClassifier):
                 raise parameter_error(self, "refit", rule, index, ValueError)
             self.__dict__.pop("best_score_", None)
         else:
-            name = names[0] if self.refit is True and len(names) == 1 else self.refit
-            if name not in names:
-                rule = f"one of {names} or a callable, where these are the scores"
-                raise parameter_error(self, "refit", rule, self.refit, ValueError)
+            name = self._deciding_score(names)
             means = self.cv_results_[f"mean_test_{name}"]
             if np.isnan(means).all():
                 raise ValueError(
@@ -452,6 +451,21 @@ class RegularizedClassifierCV(PerceptronClassifier):
             index = int(np.nanargmax(means))
             self.best_score_ = float(means[index])
         self.best_index_, self.alpha_ = int(index), strengths[int(index)]
+
+    def _deciding_score(self, names: list[str]) -> str | None:
+        """Return by which of the scores `refit` wants to choose, None where it is a callable."""
+        if callable(self.refit):
+            return None
+        name = names[0] if self.refit is True and len(names) == 1 else self.refit
+        if name not in names:
+            rule = f"one of {names} or a callable, where these are the scores"
+            raise parameter_error(self, "refit", rule, self.refit, ValueError)
+        return cast(str, name)
+
+
+def _names_of_scores(scoring: Any) -> list[str]:
+    """Return what scores will be called, of a `scoring` that is no callable."""
+    return ["score"] if scoring is None or isinstance(scoring, str) else [str(name) for name in scoring]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._memory import is_out_of_memory
 from ..functional.adam import Adam
 from ..functional.backpropagation import backpropagate_stack, forward_stack
 from ._batches import RightAnswers, Rows, mean_over_rows
@@ -39,17 +40,24 @@ def stackable(settings: Settings) -> bool:
 
 
 @torch.no_grad()
-def train_stack(task: Task, strengths: Sequence[float]) -> list[Outcome | DivergedError]:
+def train_stack(task: Task, strengths: Sequence[float]) -> list[Outcome | DivergedError] | None:
     """Return what comes out of a training for each strength of the penalty, as one by one up to rounding.
+
+    None where memory runs out, of which one network at a time needs less.
 
     Parameters
     ----------
     task : Task
-        That is `stackable`.
+        With settings that are `stackable`, and without a state to go on from.
     strengths : sequence of float
         In place of the strength of its only penalty.
     """
-    return _StackTraining(task, strengths).run()
+    try:
+        return _StackTraining(task, strengths).run()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
 
 
 class NetworkStack:

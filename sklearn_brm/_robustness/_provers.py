@@ -227,7 +227,8 @@ class Prover:
     def radii(self, largest: float, tol: float) -> np.ndarray:
         """Return the largest radius that is proven, row by row."""
         low, high = np.zeros(len(self.rows)), np.full(len(self.rows), np.inf)
-        eps = np.full(len(self.rows), largest / 64)
+        # A largest radius near the smallest number has no 64th.
+        eps = np.full(len(self.rows), largest / 64 or largest)
         open_ = np.arange(len(self.rows))
         while len(open_):
             lead, slack = self._margins(self.rows[open_], eps[open_])
@@ -235,6 +236,8 @@ class Prover:
             low[open_[proven]], high[open_[~proven]] = eps[open_[proven]], eps[open_[~proven]]
             eps = np.where(np.isinf(high), np.minimum(2 * eps, largest), (low + high) / 2)
             done = (low >= largest) | (high - low <= tol * low) | (high <= tol * largest * 1e-3)
+            # Nor is there a number between neighbours, however small `tol` is.
+            done |= (eps <= low) | (eps >= high)
             open_ = open_[~done[open_]]
         radii = np.zeros(len(self.attacked.y))
         radii[self.rows] = low
