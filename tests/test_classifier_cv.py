@@ -500,3 +500,24 @@ def test_a_wrong_name_of_a_score_is_found_before_any_work(three_classes, scoring
     monkeypatch.setattr(RegularizedClassifier, "_fit_each", None)
     with pytest.raises(ValueError, match=r"'refit'.*one of"):
         RegularizedClassifierCV(scoring=scoring, refit="robust").fit(*three_classes)
+
+
+@pytest.mark.parametrize(("n_units", "sizes"), [(50, [8]), (200, [3, 3, 2]), (240, [2, 2, 2, 2]), (300, [])])
+def test_large_networks_learn_in_smaller_batches_and_one_by_one(three_classes, monkeypatch, n_units, sizes):
+    seen = []
+    start = _stack.NetworkStack.__init__
+
+    def counted(self, network, n_networks):
+        seen.append(n_networks)
+        start(self, network, n_networks)
+
+    monkeypatch.setattr(_stack.NetworkStack, "__init__", counted)
+    monkeypatch.setattr(_stack, "_ENTRIES", (3 * 200**2, 0))
+    strengths = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 2.0, 3.0, 4.0]
+    settings = {"max_iter": 2, "tol": None, "random_state": 0, "device": "cpu"}
+    classifier = RegularizedClassifier((n_units,), penalty="l2", **settings)
+    found = classifier._fit_each(strengths, *three_classes, None)
+    assert seen == sizes
+    assert [fitted.alpha for fitted in found] == strengths
+    alone = clone(classifier).set_params(alpha=3.0).fit(*three_classes)
+    np.testing.assert_allclose(found[6].coefs_[0], alone.coefs_[0], rtol=1e-6, atol=1e-9)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -460,7 +460,7 @@ class RegularizedClassifierCV(PerceptronClassifier):
         if name not in names:
             rule = f"one of {names} or a callable, where these are the scores"
             raise parameter_error(self, "refit", rule, self.refit, ValueError)
-        return cast(str, name)
+        return name
 
 
 def _names_of_scores(scoring: Any) -> list[str]:
