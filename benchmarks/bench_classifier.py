@@ -78,7 +78,7 @@ class NetworkClassifier:
 def tabular():
     """Wall time of as many epochs and as large batches on three tables, and of fits with default settings.
 
-    On one thread: the threads of torch and those of NumPy, which spin while they wait, take the cores from each
+    On one thread: those of torch and those of NumPy, which spin while they wait, take the cores from each
     other in one process, and small networks gain nothing from a second one.
     """
     n_threads = torch.get_num_threads()
