@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
@@ -280,6 +280,10 @@ class RegularizedClassifier(PerceptronClassifier):
     ['jacobian', 'l2']
     """
 
+    # Once more, since it is here that they are set.
+    classes_: np.ndarray
+    coefs_: list[NDArray[np.floating]]
+    intercepts_: list[NDArray[np.floating]]
     loss_curve_: list[float]
     penalties_: dict[str, list[float]]
     validation_scores_: list[float]
