@@ -133,7 +133,11 @@ def test_a_network_of_two_hidden_layers_is_decided_row_by_row(cancer):
     found = adversarial_examples(model, *cancer[2:], eps=0.3, random_state=0)
     assert proven.complete.all()
     assert "branch_and_bound" in proven.method
-    np.testing.assert_array_equal(proven.certified, found.outcome == "standing")
+    standing = found.outcome == "standing"
+    assert standing[proven.certified].all()
+    # What a complete search breaks, an attack may miss: which row that is, if any, depends on the kernels that
+    # the network was trained with.
+    assert (standing & ~proven.certified).sum() <= 1
 
 
 def test_closer_bounds_prove_more_where_nothing_is_searched(cancer):
