@@ -135,8 +135,8 @@ def test_a_network_of_two_hidden_layers_is_decided_row_by_row(cancer):
     assert "branch_and_bound" in proven.method
     standing = found.outcome == "standing"
     assert standing[proven.certified].all()
-    # What a complete search breaks, an attack may miss: which row that is, if any, depends on the kernels that
-    # the network was trained with.
+    # What a complete search breaks, an attack may miss: which row that is, if any, depends on the kernels
+    # that the network was trained with.
     assert (standing & ~proven.certified).sum() <= 1
 
 
