@@ -307,7 +307,8 @@ def test_a_strength_that_diverges_is_not_chosen(three_classes, penalty):
         search.set_params(alphas=[1e308, 1e307]).fit(X, y)
 
 
-def test_a_table_reaches_the_scorer_with_its_names(two_classes):
+@pytest.mark.parametrize("penalty", ["jacobian", Spectral("preactivation")])
+def test_a_table_reaches_the_scorer_with_its_names(two_classes, penalty):
     X, y = two_classes
     frame = pd.DataFrame(X, columns=[f"column {j}" for j in range(X.shape[1])])
     seen = []
@@ -317,7 +318,7 @@ def test_a_table_reaches_the_scorer_with_its_names(two_classes):
         return estimator.score(X, y)
 
     search = RegularizedClassifierCV(
-        (4,), alphas=[0.1, 1.0], cv=2, max_iter=2, tol=None, scoring=score, random_state=0
+        (4,), penalty=penalty, alphas=[0.1, 1.0], cv=2, max_iter=2, tol=None, scoring=score, random_state=0
     )
     search.fit(frame, pd.Series(y))
     assert seen == [list(frame.columns)] * 4

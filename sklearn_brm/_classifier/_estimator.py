@@ -7,8 +7,9 @@ import inspect
 import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -50,10 +51,19 @@ if TYPE_CHECKING:
     from ._rows import Arrays
     from .penalties._base import Penalty
 
+_Fitted = TypeVar("_Fitted")
 _WITHOUT_OPTIMUM = (
     " Without a penalty, the loss of a linear classifier may fall for ever; under penalty='l2' alone it has "
     "an optimum, which optimizer='auto' goes to."
 )
+
+
+def _or_diverged(fit: Callable[[], _Fitted]) -> _Fitted | DivergedError:
+    """Return what a training gives, or the error of one that diverged."""
+    try:
+        return fit()
+    except DivergedError as error:
+        return error
 
 
 def layer_sizes(owner: object, name: str, value: Any) -> list[int]:
@@ -403,10 +413,8 @@ class RegularizedClassifier(PerceptronClassifier):
         """
         settings = self._settings()
         resumes = bool(self.warm_start) and hasattr(self, "coefs_")
-        X, y = self._check_X_y(X, y, reset=not resumes)
-        self.classes_ = self._check_classes(np.unique(y), resumes)
-        weight = row_weights(sample_weight, self.class_weight, X, y)
-        return self._train(settings, X, y, weight, resumes=resumes)
+        task = self._task_of_all_rows(settings, X, y, sample_weight, resumes=resumes)
+        return self._train(task, resumes=resumes)
 
     def partial_fit(
         self,
@@ -446,7 +454,7 @@ class RegularizedClassifier(PerceptronClassifier):
         if classes is not None:
             self.classes_ = self._check_classes(np.unique(classes), resumes)
         weight = row_weights(sample_weight, self.class_weight, X, y)
-        return self._train(settings, X, y, weight, resumes=resumes)
+        return self._train(self._task(settings, X, y, weight, resumes=resumes), resumes=resumes)
 
     def _settings(self) -> Settings:
         """Check all parameters, and return what they say as plain values."""
@@ -529,13 +537,18 @@ class RegularizedClassifier(PerceptronClassifier):
             raise ValueError(f"`y` has labels that are not in `classes_`, {self.classes_}: {unknown}.")
         return np.searchsorted(self.classes_, y)
 
-    def _train(
-        self, settings: Settings, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, *, resumes: bool
-    ) -> Self:
-        """Train on the rows that have weight, then store the result: the path of `fit` and `partial_fit`."""
-        outcome = train_network(self._task(settings, X, y, weight, resumes=resumes))
-        self._store(outcome, X.dtype, resumes)
-        return self
+    def _train(self, task: Task, *, resumes: bool) -> Self:
+        """Train, then store the result: the path of `fit` and `partial_fit`."""
+        return self._store(train_network(task), task, resumes=resumes)
+
+    def _task_of_all_rows(
+        self, settings: Settings, X: Any, y: Any, sample_weight: Any, *, resumes: bool
+    ) -> Task:
+        """Check what `fit` was given, learn the labels, and return what there is to learn."""
+        X, y = self._check_X_y(X, y, reset=not resumes)
+        self.classes_ = self._check_classes(np.unique(y), resumes)
+        weight = row_weights(sample_weight, self.class_weight, X, y)
+        return self._task(settings, X, y, weight, resumes=resumes)
 
     def _task(
         self, settings: Settings, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, *, resumes: bool
@@ -572,35 +585,24 @@ class RegularizedClassifier(PerceptronClassifier):
         """
         # A strength of zero would be no penalty.
         first = clone(self).set_params(alpha=max(strengths))
-        settings = first._settings()
-        X, y = first._check_X_y(X, y, reset=True)
-        first.classes_ = first._check_classes(np.unique(y), resumes=False)
-        weight = row_weights(sample_weight, first.class_weight, X, y)
-        outcomes = None
+        settings, outcomes = first._settings(), None
         if stackable(settings):
-            outcomes = train_stack(first._task(settings, X, y, weight, resumes=False), strengths)
+            task = first._task_of_all_rows(settings, X, y, sample_weight, resumes=False)
+            outcomes = train_stack(task, strengths)
         if outcomes is None:
-            return [self._fit_or_diverge(strength, X, y, sample_weight) for strength in strengths]
+            alone = [clone(self).set_params(alpha=strength) for strength in strengths]
+            return [_or_diverged(partial(fitted.fit, X, y, sample_weight)) for fitted in alone]
         copies = [copy.copy(first).set_params(alpha=strength) for strength in strengths]
-        return [fitted._stored(outcome, X.dtype) for fitted, outcome in zip(copies, outcomes)]
+        return [
+            outcome
+            if isinstance(outcome, DivergedError)
+            else _or_diverged(partial(fitted._store, outcome, task, resumes=False))
+            for fitted, outcome in zip(copies, outcomes)
+        ]
 
-    def _stored(self, outcome: Outcome | DivergedError, dtype: np.dtype) -> Self | DivergedError:
-        if isinstance(outcome, DivergedError):
-            return outcome
-        try:
-            self._store(outcome, dtype, resumes=False)
-        except DivergedError as error:
-            return error
-        return self
-
-    def _fit_or_diverge(self, strength: float, X: Any, y: Any, sample_weight: Any) -> Self | DivergedError:
-        try:
-            return clone(self).set_params(alpha=strength).fit(X, y, sample_weight)
-        except DivergedError as error:
-            return error
-
-    def _store(self, outcome: Outcome, dtype: np.dtype, resumes: bool) -> None:
+    def _store(self, outcome: Outcome, task: Task, *, resumes: bool) -> Self:
         """Keep what training found, as NumPy arrays, and say how it ended."""
+        dtype = task.train[0].dtype
         course, is_chunk = outcome.course, not outcome.settings.knows_all_rows
         if course.losses:
             coefs, intercepts, norm = fold(outcome.network)
@@ -630,6 +632,7 @@ class RegularizedClassifier(PerceptronClassifier):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+        return self
 
     def _store_curves(self, course: Course, resumes: bool) -> None:
         if not resumes:
