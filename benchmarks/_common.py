@@ -49,8 +49,9 @@ def processor():
 
 def machine():
     """One line that says where the numbers come from."""
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     return (
-        f"{processor()}, "
+        f"{gpu}{processor()}, "
         f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__} with "
         f"{torch.get_num_threads()} threads, Python {platform.python_version()}, NumPy {np.__version__}"
     )

@@ -1,12 +1,17 @@
 """The networks that `bench_images.py` compares: layers that learn from patches, and a head on their maps."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_brm import PatchEncoder, RegularizedClassifier, WTAEncoder
+from sklearn_brm import PatchEncoder, RegularizedClassifier, WTAEncoder, to_torch
+from sklearn_brm.functional.convolutions import PerPatch
+from sklearn_brm.functional.layers import Affine
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def soft_layers(image_shape, settings=SOFTHEBB, *, updates=5000, rule="soft", **
 def networks(image_shape):
     """Return by the name of a row its title and its layers; none are the bare pixels.
 
-    A tuple of names in the place of layers are the features of these rows side by side.
+    A tuple of names in the place of layers are the features of these rows side by side, and None is
+    back-propagation in the network of the three soft layers.
     """
     found = {"pixels": ("raw pixels", [])}
     for n in (400, 1600):
@@ -96,44 +102,164 @@ def networks(image_shape):
             found[f"{name}_{n}"] = f"{title}, {n:,} units", one_layer(encoder, image_shape)
     title = "local learning, 200 units, 4 x 4 cells"
     found["grid_200"] = title, one_layer(WTAEncoder(200, norm=2), image_shape, grid=4)
+    encoder = WTAEncoder(4000, norm=2, precision="bfloat16")
+    found["local_4000"] = "local learning, 4,000 units", one_layer(encoder, image_shape)
+    encoder = WTAEncoder(1600, norm=2, precision="bfloat16")
+    title = "local learning, 1,600 units, 4 x 4 cells"
+    found["grid_1600"] = title, one_layer(encoder, image_shape, grid=4)
     found["soft_3"] = "soft rule, three layers", soft_layers(image_shape)
     found["random_3"] = "Gaussian filters, no learning, three layers", soft_layers(image_shape, updates=0)
     found["both"] = "three soft layers beside one of 1,600 units", ("soft_3", "local_1600")
+    parts = "soft_3", "local_4000"
+    found["wide"] = "three soft layers beside one of 4,000 units", parts
+    found["wide_mirrored"] = "the same, head learns mirror images too", parts
+    found["backpropagation_3"] = "back-propagation, three layers, mirror images at random", None
     return found
+
+
+class Backpropagation:
+    """The filters and the head of a fitted pipeline of patch layers, trained on together, without penalty.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Layers of `PatchEncoder`, then a linear classifier.
+    device : str
+    learning_rate : float
+        Of Adam; it falls in a line to zero.
+
+    Attributes
+    ----------
+    filters : list of modules
+        One for each layer, whose `weight` learns.
+    head : module
+        With `weight` and `bias`.
+    """
+
+    def __init__(self, pipeline, *, device, learning_rate=1e-3):
+        self.device = device
+        self.learning_rate = learning_rate
+        self.module = to_torch(pipeline, dtype=torch.float32).to(device)
+        self.filters = [layer.layer for layer in self.module if isinstance(layer, PerPatch)]
+        self.head = next(layer for layer in self.module if isinstance(layer, Affine))
+        trained = [*((layer, "weight") for layer in self.filters), (self.head, "weight"), (self.head, "bias")]
+        for layer, name in trained:
+            layer.register_parameter(name, torch.nn.Parameter(layer._buffers.pop(name)))
+
+    def steps(self, X, y, *, epochs, batch_size, reports_per_epoch=1, mirror=None):
+        """Train, and yield so many times in an epoch.
+
+        `mirror` exchanges left and right of rows; it is applied to each row of a batch with probability 1/2.
+        """
+        rate = self.learning_rate
+        optimizer = torch.optim.Adam(self.module.parameters(), lr=rate)
+        generator = torch.Generator().manual_seed(0)
+        X, y = (torch.as_tensor(array).to(self.device) for array in (X, y))
+        per_epoch = len(X) // batch_size
+        n_steps = epochs * per_epoch
+        for step in range(n_steps):
+            if step % per_epoch == 0:
+                order = torch.randperm(len(X), generator=generator).to(self.device)
+            part = order[step % per_epoch * batch_size :][:batch_size]
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1 - step / n_steps)
+            rows = X[part]
+            if mirror is not None:
+                is_mirrored = torch.rand(len(rows), generator=generator).to(self.device) < 0.5
+                rows = torch.where(is_mirrored[:, None], mirror(rows), rows)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(self.module(rows), y[part]).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for layer in self.filters:
+                    # What the units have in common is taken from their answers: it is nothing to learn.
+                    layer.weight -= layer.weight.mean(dim=1, keepdim=True)
+            if step % (per_epoch // reports_per_epoch) == 0 or step == n_steps - 1:
+                yield step
+
+    @torch.no_grad()
+    def accuracy(self, X, y):
+        """Return the share of right answers."""
+        answers = [self.module(part.to(self.device)).argmax(dim=1) for part in torch.as_tensor(X).split(250)]
+        return float((torch.cat(answers).cpu() == torch.as_tensor(y)).float().mean())
+
+
+def backpropagation_result(image_shape, train, test, *, epochs=20):
+    """Return what a row of the table says of back-propagation in the network of the three soft layers.
+
+    Filters are Gaussian to begin with, rectifiers are plain (a power below 1 has no slope at 0), and half of
+    the rows of each batch are mirrored.
+    """
+    layers = soft_layers(image_shape, updates=0)
+    for layer in layers:
+        # Gaussian weights start at 25 times the radius; of norm one they suit back-propagation.
+        layer.encoder.set_params(radius=0.04)
+        layer.set_params(power=1.0, precision="float32", output_dtype="float32")
+    head = RegularizedClassifier((), penalty="l2", max_iter=20, random_state=0)
+    pipeline = Pipeline([*((f"layer_{i}", layer) for i, layer in enumerate(layers)), ("head", head)])
+    X, y = train
+    pipeline.fit(X[:2000], y[:2000])
+    network = Backpropagation(pipeline, device="cuda" if torch.cuda.is_available() else "cpu")
+    for _ in network.steps(X, y, epochs=epochs, batch_size=100, mirror=partial(mirrored, shape=image_shape)):
+        pass
+    return {
+        "accuracy": network.accuracy(*test),
+        "training_accuracy": network.accuracy(X[:5000], y[:5000]),
+        "alpha": 0.0,
+        "n_features": network.head.weight.shape[0],
+        "learn": [],
+        "map": [],
+    }
+
+
+def mirrored(X, shape):
+    """Return images in rows with left and right exchanged; arrays of NumPy and of torch."""
+    images = X.reshape(-1, *shape)
+    images = images.flip(2) if isinstance(images, torch.Tensor) else images[:, :, ::-1]
+    return images.reshape(X.shape)
 
 
 class Head:
     """A linear classifier on standardised features, whose strength is chosen on the last rows.
 
+    It goes to the optimum of the cross-entropy under an L2 penalty, by L-BFGS.
+
     Parameters
     ----------
     alphas : tuple of float
         Strengths of the L2 penalty, in units of standardised features.
-    epochs : int
+    max_iter : int
+        Of the solver.
     n_validation : int
         Rows set aside to choose the strength, at most a fifth of all; the chosen classifier then learns from
         all rows.
-    learning_rate : float
     """
 
-    def __init__(self, alphas, *, epochs, n_validation=5000, learning_rate=1e-3):
+    def __init__(self, alphas, *, max_iter=300, n_validation=5000):
         self.alphas = alphas
-        self.epochs = epochs
+        self.max_iter = max_iter
         self.n_validation = n_validation
-        self.learning_rate = learning_rate
 
     def measure(self, parts, y, test_parts, y_test):
         """Return a dict of the accuracy on the test rows, the strength and how it was chosen.
 
-        `parts` and `test_parts` are lists of features that stand side by side.
+        `parts` and `test_parts` are lists of features that stand side by side. Where there are more rows than
+        labels, they are the mirror images of the first, in the same order.
         """
         F, F_test = standardized(parts, test_parts)
-        n = len(F) - min(self.n_validation, len(F) // 5)
+        n = len(y) - min(self.n_validation, len(y) // 5)
+        n_copies = len(F) // len(y)
+        chosen = np.concatenate([np.arange(n) + i * len(y) for i in range(n_copies)])
+        labels = np.tile(y, n_copies)
         validation = {}
-        for alpha in self.alphas if len(self.alphas) > 1 else ():
-            validation[alpha] = float(self._fitted(alpha, F[:n], y[:n]).score(F[n:], y[n:]))
+        if len(self.alphas) > 1:
+            train, held_out = F[:n] if n_copies == 1 else F[chosen], slice(n, len(y))
+            for alpha in self.alphas:
+                model = self._fitted(alpha, train, labels[chosen])
+                validation[alpha] = float(model.score(F[held_out], y[held_out]))
+            del train
         alpha = max(validation, key=validation.get, default=self.alphas[0])
-        model = self._fitted(alpha, F, y)
+        model = self._fitted(alpha, F, labels)
         return {
             "accuracy": float(model.score(F_test, y_test)),
             "training_accuracy": float(model.score(F[:n], y[:n])),
@@ -144,16 +270,7 @@ class Head:
 
     def _fitted(self, alpha, F, y):
         return RegularizedClassifier(
-            (),
-            penalty="l2",
-            alpha=alpha,
-            standardize=False,
-            learning_rate=self.learning_rate,
-            schedule="cosine",
-            batch_size=200,
-            max_iter=self.epochs,
-            tol=None,
-            random_state=0,
+            (), penalty="l2", alpha=alpha, standardize=False, max_iter=self.max_iter, random_state=0
         ).fit(F, y)
 
 

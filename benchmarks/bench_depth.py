@@ -19,7 +19,6 @@ from pathlib import Path
 
 import _images
 import numpy as np
-import torch
 from _common import load_cifar10, write_table
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -29,10 +28,7 @@ from sklearn_brm import (
     RegularizedClassifier,
     ThreatModel,
     critical_perturbations,
-    to_torch,
 )
-from sklearn_brm.functional.convolutions import PerPatch
-from sklearn_brm.functional.layers import Affine
 
 _LAYERS = (
     _images.SoftLayer(48, 5, 1.0, 1.0, "max", 4, 0.08, 100_000, 500),
@@ -59,52 +55,25 @@ def network(n_layers, updates):
     return Pipeline([*((f"layer_{i}", layer) for i, layer in enumerate(layers)), ("head", head)])
 
 
-def backpropagated(pipeline, X, y, test, *, epochs, equal_to, rate=1e-3):
+def backpropagated(pipeline, X, y, test, *, epochs, equal_to):
     """Return two copies of a fitted pipeline, trained on by back-propagation: its filters and its head.
 
     The first is as it was where its accuracy on the test rows reached `equal_to`, looked at eight times in an
     epoch, or None where it never did; the second is that of the end.
     """
-    module = to_torch(pipeline, dtype=torch.float32)
-    filters = [layer.layer for layer in module if isinstance(layer, PerPatch)]
-    head = next(layer for layer in module if isinstance(layer, Affine))
-    trained = [*((layer, "weight") for layer in filters), (head, "weight"), (head, "bias")]
-    for layer, name in trained:
-        layer.register_parameter(name, torch.nn.Parameter(layer._buffers.pop(name)))
-    optimizer = torch.optim.Adam(module.parameters(), lr=rate)
-    generator, batch, equal = torch.Generator().manual_seed(0), 50, None
-    X, y = torch.as_tensor(X), torch.as_tensor(y)
-    n_steps, per_epoch = epochs * len(X) // batch, len(X) // batch
-    for step in range(n_steps):
-        if step % per_epoch == 0:
-            order = torch.randperm(len(X), generator=generator)
-        part = order[step % per_epoch * batch :][:batch]
-        for group in optimizer.param_groups:
-            group["lr"] = rate * (1 - step / n_steps)
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(module(X[part]), y[part]).backward()
-        optimizer.step()
-        with torch.no_grad():
-            for layer in filters:
-                # What the units have in common is taken from their answers, so that it is nothing to learn.
-                layer.weight -= layer.weight.mean(dim=1, keepdim=True)
-        if equal is None and step % (per_epoch // 8) == 0 and _accuracy(module, *test) >= equal_to:
-            equal = _written_back(pipeline, filters, head)
-    return equal, _written_back(pipeline, filters, head)
+    network, equal = _images.Backpropagation(pipeline, device="cpu"), None
+    for _ in network.steps(X, y, epochs=epochs, batch_size=50, reports_per_epoch=8):
+        if equal is None and network.accuracy(*test) >= equal_to:
+            equal = _written_back(pipeline, network)
+    return equal, _written_back(pipeline, network)
 
 
-@torch.no_grad()
-def _accuracy(module, X, y):
-    answers = [module(part).argmax(dim=1) for part in torch.as_tensor(X).split(250)]
-    return float((torch.cat(answers) == torch.as_tensor(y)).float().mean())
-
-
-def _written_back(pipeline, filters, head):
+def _written_back(pipeline, network):
     copied = pickle.loads(pickle.dumps(pipeline))
-    for (_, step), layer in zip(copied.steps, filters):
+    for (_, step), layer in zip(copied.steps, network.filters):
         step.encoder_.components_ = layer.weight.detach().T.contiguous().numpy().copy()
-    copied[-1].coefs_ = [head.weight.detach().numpy().copy()]
-    copied[-1].intercepts_ = [head.bias.detach().numpy().copy()]
+    copied[-1].coefs_ = [network.head.weight.detach().numpy().copy()]
+    copied[-1].intercepts_ = [network.head.bias.detach().numpy().copy()]
     return copied
 
 

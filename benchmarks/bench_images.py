@@ -26,8 +26,8 @@ _LOADERS = {"cifar10": (load_cifar10, (32, 32, 3)), "mnist": (load_mnist, (28, 2
 _TITLES = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
 # Strengths in units of standardised features: few features are chosen among many, many among few.
 _HEADS = {
-    "small": _images.Head((1e-5, 1e-4), epochs=40, learning_rate=3e-3),
-    "large": _images.Head((1e-2, 3e-2), epochs=10, learning_rate=3e-4),
+    "small": _images.Head((1e-4, 3e-4, 1e-3)),
+    "large": _images.Head((3e-3, 1e-2, 3e-2)),
 }
 _MANY_FEATURES = 10_000
 _NOTES = {
@@ -56,7 +56,7 @@ class Folder:
         return json.loads(path.read_text())
 
     def features(self, name, layers, images):
-        """Return the features of training and test images, with the processor's seconds they took."""
+        """Return the features of training and test images, with the seconds they took."""
         paths = [self.path / f"{name}_{split}.npy" for split in ("train", "test")]
         times = self.path / f"{name}_seconds.json"
         if not times.exists():
@@ -67,17 +67,44 @@ class Folder:
             times.write_text(json.dumps(seconds))
         return [np.load(path, mmap_mode="r") for path in paths], json.loads(times.read_text())
 
+    def mirrored(self, name, X, image_shape):
+        """Return the features of mirrored training images, by the layers of a row that is there."""
+        path = self.path / f"{name}_mirrored.npy"
+        if not path.exists():
+            images = _images.mirrored(X, image_shape)
+            for layer in pickle.loads((self.path / f"{name}.pkl").read_bytes()):
+                images = layer.transform(images)
+            np.save(path, images)
+        return np.load(path, mmap_mode="r")
+
+
+class Stacked:
+    """Two arrays, one below the other, of which rows can be asked for."""
+
+    def __init__(self, *arrays):
+        self.arrays = arrays
+        self.shape = sum(map(len, arrays)), arrays[0].shape[1]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        n = len(self.arrays[0])
+        first, last = rows.start, min(rows.stop, len(self))
+        parts = self.arrays[0][first:last], self.arrays[1][max(first - n, 0) : max(last - n, 0)]
+        return np.concatenate(parts)
+
 
 def learn(layers, images):
     """Fit each layer on the maps of the one before; return the last maps and the seconds of each layer."""
     seconds = {"learn": [], "map": []}
     for layer in layers:
-        start = time.process_time()
+        start = time.perf_counter()
         layer.fit(images[0])
-        learned = time.process_time()
+        learned = time.perf_counter()
         images = [layer.transform(each) for each in images]
         seconds["learn"].append(learned - start)
-        seconds["map"].append(time.process_time() - learned)
+        seconds["map"].append(time.perf_counter() - learned)
         print(f"  {layer.image_shape_out_}: {seconds}", flush=True)
     return images, seconds
 
@@ -93,26 +120,32 @@ def run(data, names, output, n_images):
             continue
         splits = splits or [load("train", n_images), load("test")]
         print(f"{data}, {name}", flush=True)
-        found = folder.result(name, partial(measure, folder, name, networks, splits))
+        found = folder.result(name, partial(measure, folder, name, networks, splits, image_shape))
         print(found, flush=True)
     table(data, folder, networks, n_images)
     picture(folder, data)
 
 
-def measure(folder, name, networks, splits):
+def measure(folder, name, networks, splits, image_shape):
     """Return what a row of the table says."""
     layers = networks[name][1]
+    start = time.perf_counter()
+    if layers is None:
+        found = _images.backpropagation_result(image_shape, *splits)
+        return found | {"head": time.perf_counter() - start}
     (X, y), (X_test, y_test) = splits
     parts, seconds = [], {"learn": [], "map": []}
     for each in layers if isinstance(layers, tuple) else [name]:
-        features, taken = folder.features(each, networks[each][1], [X, X_test])
-        parts.append(features)
+        (train, test), taken = folder.features(each, networks[each][1], [X, X_test])
+        if name.endswith("mirrored"):
+            train = Stacked(train, folder.mirrored(each, X, image_shape))
+        parts.append((train, test))
         seconds = {key: seconds[key] + taken[key] for key in seconds}
-    start = time.process_time()
+    start = time.perf_counter()
     train, test = ([part[i] for part in parts] for i in (0, 1))
     head = _HEADS["large" if sum(part.shape[1] for part in train) > _MANY_FEATURES else "small"]
     found = head.measure(train, y, test, y_test)
-    return found | seconds | {"head": time.process_time() - start}
+    return found | seconds | {"head": time.perf_counter() - start}
 
 
 def table(data, folder, networks, n_images):
@@ -138,7 +171,7 @@ def table(data, folder, networks, n_images):
     train = "All images train" if n_images is None else f"The first {n_images:,} images train"
     notes = [
         f"{train}, all 10,000 test images are tested. {_NOTES[data]}",
-        "Seconds are those of one thread, on a machine shared with other work.",
+        "Seconds are those of the clock, beside other work on the same machine.",
     ]
     title = f"{_TITLES[data]}: local learning on patches"
     write_table(f"images_{folder.path.name}", title, header, rows, notes=notes)
