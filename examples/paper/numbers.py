@@ -78,13 +78,13 @@ def number(found, model, quantity):
     """Return a `Number` without its reason."""
     ours = found["models"][model][quantity]
     known = found.get("intervals", {}).get(model, {}).get(quantity)
-    interval = accuracy_interval(ours) if quantity == "accuracy" else known
+    interval = share_interval(ours) if quantity == "accuracy" else known
     return Number(model, quantity, PAPER[model][quantity], ours, interval, allowed(model, quantity))
 
 
-def accuracy_interval(accuracy):
-    """Return the interval of Clopper and Pearson for a share of the test images."""
-    return list(binomtest(round(accuracy * N_TEST), N_TEST).proportion_ci())
+def share_interval(share, n=N_TEST):
+    """Return the interval of Clopper and Pearson for a share of `n` images, by default the test images."""
+    return list(binomtest(round(share * n), n).proportion_ci())
 
 
 def median_interval(norms, seed=0):
