@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from sklearn.pipeline import Pipeline
 
 from sklearn_brm import RegularizedClassifier
@@ -349,3 +350,44 @@ def test_local_learning_on_digits_goes_on_from_what_is_measured(tmp_path):
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.json")}
     assert run_example("local_learning_on_images.py", *arguments, folder=tmp_path).stdout == first
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_the_estimate_of_the_authors_is_a_share_of_the_jacobian_penalty(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper.variants import PublishedJacobian
+
+    torch.manual_seed(0)
+    n, W = 10, torch.randn(30, 40, dtype=torch.float64)
+    batch = SimpleNamespace(weights=[W], rows=torch.zeros(n, 30), generator=torch.Generator().manual_seed(0))
+    for n_projections in (1, 3):
+        penalty = PublishedJacobian(n_projections=n_projections)
+        mean = torch.stack([penalty.value(batch) for _ in range(300)]).mean()
+        factor = PublishedJacobian.average_factor(n_projections, n)
+        assert float(mean) == pytest.approx(factor * float(W.square().sum()), rel=0.02)
+    assert PublishedJacobian.average_factor(3, 1000) == pytest.approx(0.334)
+
+
+def test_the_spectral_penalty_of_the_authors_looks_at_second_moments(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper.variants import PublishedSpectral
+
+    random = np.random.RandomState(0)
+    u = torch.as_tensor(random.normal(size=(50, 6)) + 1)
+    batch = SimpleNamespace(representation=lambda of: u)
+    S = torch.as_tensor(np.linalg.qr(random.normal(size=(6, 6)))[0])
+    x = u.numpy() - 0.02
+    moments = (x.T @ x - np.outer(x.mean(0), x.mean(0)) / 50) / 49
+    excess = np.diag(S.numpy().T @ moments @ S.numpy()) * np.arange(1, 7) - 1
+    expected = (excess**2 + np.maximum(0, excess)).sum() / 6
+    assert float(PublishedSpectral().value(batch, S)) == pytest.approx(expected)
+
+
+def test_a_frozen_first_layer_stays_as_it_was_drawn(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from paper.variants import all_but_first
+
+    X, y = load_digits(return_X_y=True)
+    options = {"optimizer": all_but_first, "standardize": False, "tol": None, "random_state": 0}
+    weights = [RegularizedClassifier((20,), max_iter=epochs, **options).fit(X, y).coefs_ for epochs in (1, 5)]
+    np.testing.assert_array_equal(weights[0][0], weights[1][0])
+    assert not np.array_equal(weights[0][1], weights[1][1])
