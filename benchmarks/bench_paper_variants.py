@@ -94,8 +94,8 @@ def table():
     notes = [
         "A check mark: as near to the paper as was aimed at. In brackets the 95% interval over images. Norms",
         "are those of the first 1000 test images that are right when clean; accuracy is that of all. All for",
-        "1000 epochs, the spectral models for 300. Trained on one NVIDIA H100, torch 2.11.0+cu130, products in",
-        "TensorFloat-32.",
+        "1000 epochs, the spectral models for 300. Trained on one NVIDIA H100, torch 2.11.0+cu130, with",
+        "products in TensorFloat-32.",
     ]
     if factor is not None:
         rows.append(line(predicted, "JReg", f"factor {factor:.3f}, interpolated", ""))
