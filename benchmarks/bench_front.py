@@ -13,23 +13,19 @@ import argparse
 import json
 import sys
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from _common import HERE, IMAGE_FOLDER, write_table
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid, StratifiedShuffleSplit
 
 sys.path.insert(0, str(HERE.parent / "examples"))
 
 from paper import beyond, measure, numbers
-from paper.models import load_images, mirrored
+from paper.models import fit, load_images, mirrored
 from paper.settings import GOALS, PRESETS
-
-from sklearn_brm import RobustnessWarning, ThreatModel, critical_perturbations
 
 SETTINGS = replace(PRESETS["laptop"], search_epochs=40)
 N_VALIDATION, N_LOOKED_AT = 5000, 5000
@@ -62,76 +58,50 @@ def file_name(name, parameters):
     return f"{name}-{''.join(c if c.isalnum() or c == '.' else '_' for c in said)}.json"
 
 
-def trained(name, parameters, X, y):
-    """Return the candidate, fitted to the training images that are not set aside, and its seconds."""
-    family = beyond.mechanisms(SETTINGS)[name]
+def trained(family, parameters, X, y):
+    """Return a candidate of a family, fitted to X and y, and the seconds it took."""
     model = clone(family.estimator).set_params(**parameters)
     if family.mirrored:
         X, y = np.concatenate([X, mirrored(X)]), np.concatenate([y, y])
     start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X, y)
-    return model, time.perf_counter() - start
-
-
-def norms_of(model, X, y, attack):
-    """Return the critical norms of those rows that are right when clean."""
-    limit = {"n_steps": 20} if attack == "pgd" else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RobustnessWarning)
-        found = critical_perturbations(
-            model,
-            X,
-            y,
-            attack=attack,
-            max_eps=measure.LARGEST_EPS["cifar10"]["pgd"],
-            threat=ThreatModel(bounds=measure.BOUNDS),
-            random_state=0,
-            **limit,
-        )
-    return found.l2_norm[found.l2_norm > 0]
+    return fit(model, X, y), time.perf_counter() - start
 
 
 def measured(name, parameters, train, test):
     """Return everything about a candidate: what chooses it, and what judges it if it is chosen."""
+    family = beyond.mechanisms(SETTINGS)[name]
     X, y = train
     split = StratifiedShuffleSplit(1, test_size=N_VALIDATION, random_state=0)
     ((learned, held_out),) = split.split(X, y)
-    model, seconds = trained(name, parameters, X[learned], y[learned])
+    model, seconds = trained(family, parameters, X[learned], y[learned])
     X, y = X[held_out], y[held_out]
     judge = [part[N_LOOKED_AT:] for part in test]
     found = {
         "mechanism": name,
-        "title": beyond.mechanisms(SETTINGS)[name].title,
+        "title": family.title,
         "parameters": beyond.describe(parameters),
         "seconds": seconds,
         "accuracy": float(model.score(X, y)),
-        "pgd": float(np.median(norms_of(model, X[:N_CHOOSING], y[:N_CHOOSING], "pgd"))),
+        "pgd": beyond.critical_norm(model, X, y, data="cifar10", n_rows=N_CHOOSING),
         "exponent": float(measure.first_exponent(model, test[0], settings=SETTINGS)),
         "test_accuracy": float(model.score(*judge)),
     }
     for attack, n_rows in (("pgd", N_JUDGING), ("worst_case", N_WORST)):
-        norms = norms_of(model, *(part[:n_rows] for part in judge), attack)
-        found[f"test_{attack}"] = float(np.median(norms))
+        rows = (part[:n_rows] for part in judge)
+        norms = beyond.critical_norms(model, *rows, data="cifar10", attack=attack)
+        found[f"test_{attack}"] = measure.median_norm(norms)
         found[f"test_{attack}_interval"] = numbers.median_interval(norms)
     return found
 
 
 def chosen(found):
     """Return pairs of what a candidate was chosen for, by validation alone, and its dict."""
-    pairs = []
-    for name in dict.fromkeys(each["mechanism"] for each in found):
-        family = [each for each in found if each["mechanism"] == name]
-        best = max(each["accuracy"] for each in family)
-        close = [each for each in family if each["accuracy"] >= best - 0.02]
-        pairs.append(("its mechanism", max(close, key=lambda each: each["pgd"])))
-    for letter, goal in GOALS.items():
-        family = [each for each in found if each["mechanism"] in goal.mechanisms]
-        if family:
-            lead = [min(each["accuracy"] / goal.accuracy, each["pgd"] / goal.norm) for each in family]
-            pairs.append((f"goal {letter}", family[int(np.argmax(lead))]))
-    return pairs
+    columns = {key: np.array([each[key] for each in found]) for key in found[0]}
+    goals = beyond.reached(columns, N_VALIDATION, N_CHOOSING)
+    return [
+        *(("its mechanism", best) for best in beyond.chosen(columns).values()),
+        *((f"goal {letter}", best) for letter, best in goals.items()),
+    ]
 
 
 def table(found):

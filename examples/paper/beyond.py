@@ -183,13 +183,12 @@ def local_model(settings, verbose=0):
     )  # fmt: skip
 
 
-def critical_norm(model, X, y, *, data, attack="pgd", n_rows=N_JUDGED):
-    """Score a fitted model by the median critical norm, under the paper's PGD or under the worst case."""
-    X, y = X[:n_rows], y[:n_rows]
+def critical_norms(model, X, y, *, data, attack="pgd"):
+    """Return the critical norm of every row, under the paper's PGD or under the worst case."""
     limit = {"n_steps": 20} if attack == "pgd" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RobustnessWarning)
-        found = critical_perturbations(
+        return critical_perturbations(
             model,
             X,
             y,
@@ -198,8 +197,12 @@ def critical_norm(model, X, y, *, data, attack="pgd", n_rows=N_JUDGED):
             threat=ThreatModel(bounds=measure.BOUNDS),
             random_state=0,
             **limit,
-        )
-    return measure.median_norm(found.l2_norm)
+        ).l2_norm
+
+
+def critical_norm(model, X, y, *, data, attack="pgd", n_rows=N_JUDGED):
+    """Score a fitted model by the median of `critical_norms` over the first rows."""
+    return measure.median_norm(critical_norms(model, X[:n_rows], y[:n_rows], data=data, attack=attack))
 
 
 def search(reproduction, names):
@@ -284,7 +287,7 @@ def chosen(found):
     return best
 
 
-def reached(found, n_validation):
+def reached(found, n_validation, n_judged=N_JUDGED):
     """Return, for every goal, the candidate that most likely meets it, judged by the validation split.
 
     That is the one whose smaller lead over the goal, in accuracy or in critical norm, is largest when each is
@@ -299,7 +302,7 @@ def reached(found, n_validation):
         accuracy, norm = found["accuracy"][places], found["pgd"][places]
         accuracy_error = np.sqrt(goal.accuracy * (1 - goal.accuracy) / n_validation)
         # Of a median, whose logarithms scatter by about 1.
-        norm_error = goal.norm * np.sqrt(np.pi / 2 / (N_JUDGED * goal.accuracy))
+        norm_error = goal.norm * np.sqrt(np.pi / 2 / (n_judged * goal.accuracy))
         lead = np.minimum((accuracy - goal.accuracy) / accuracy_error, (norm - goal.norm) / norm_error)
         nearest[name] = candidate(found, places[lead.argmax()]) | {
             "says": goal.says,
