@@ -84,6 +84,19 @@ def soft_layers(image_shape, settings=SOFTHEBB, *, updates=5000, rule="soft", **
     return layers
 
 
+def in_float32(layers, *, norm_one):
+    """Set soft layers to float32, which attacks and gradients need; return them.
+
+    `norm_one` lets their Gaussian weights, which start at 25 times the radius, have norm one: these suit
+    back-propagation.
+    """
+    for layer in layers:
+        if norm_one:
+            layer.encoder.set_params(radius=0.04)
+        layer.set_params(precision="float32", output_dtype="float32")
+    return layers
+
+
 def networks(image_shape):
     """Return by the name of a row its title and its layers; none are the bare pixels.
 
@@ -174,7 +187,7 @@ class Backpropagation:
                 for layer in self.filters:
                     # What the units have in common is taken from their answers: it is nothing to learn.
                     layer.weight -= layer.weight.mean(dim=1, keepdim=True)
-            if step % (per_epoch // reports_per_epoch) == 0 or step == n_steps - 1:
+            if step % (per_epoch // reports_per_epoch) == 0:
                 yield step
 
     @torch.no_grad()
@@ -190,11 +203,9 @@ def backpropagation_result(image_shape, train, test, *, epochs=20):
     Filters are Gaussian to begin with, rectifiers are plain (a power below 1 has no slope at 0), and half of
     the rows of each batch are mirrored.
     """
-    layers = soft_layers(image_shape, updates=0)
+    layers = in_float32(soft_layers(image_shape, updates=0), norm_one=True)
     for layer in layers:
-        # Gaussian weights start at 25 times the radius; of norm one they suit back-propagation.
-        layer.encoder.set_params(radius=0.04)
-        layer.set_params(power=1.0, precision="float32", output_dtype="float32")
+        layer.set_params(power=1.0)
     head = RegularizedClassifier((), penalty="l2", max_iter=20, random_state=0)
     pipeline = Pipeline([*((f"layer_{i}", layer) for i, layer in enumerate(layers)), ("head", head)])
     X, y = train
@@ -214,9 +225,7 @@ def backpropagation_result(image_shape, train, test, *, epochs=20):
 
 def mirrored(X, shape):
     """Return images in rows with left and right exchanged; arrays of NumPy and of torch."""
-    images = X.reshape(-1, *shape)
-    images = images.flip(2) if isinstance(images, torch.Tensor) else images[:, :, ::-1]
-    return images.reshape(X.shape)
+    return X[:, np.arange(X.shape[1]).reshape(shape)[:, ::-1].ravel()]
 
 
 class Head:

@@ -43,11 +43,7 @@ _WINDOW = (10, 200)
 def network(n_layers, updates):
     """Return an untrained pipeline: layers, their maps pooled into 4 x 4 cells, and a linear head."""
     layers = _images.soft_layers((32, 32, 3), _LAYERS[:n_layers], updates=updates)
-    for layer in layers:
-        if updates == 0:
-            # Gaussian weights start at 25 times the radius; of norm one they suit back-propagation.
-            layer.encoder.set_params(radius=0.04)
-        layer.set_params(precision="float32", output_dtype="float32")
+    _images.in_float32(layers, norm_one=updates == 0)
     layers[-1].set_params(grid=4)
     head = RegularizedClassifier(
         (), penalty="l2", alpha=1e-3, schedule="cosine", max_iter=40, tol=None, random_state=0
