@@ -1,6 +1,6 @@
 """Why a number of ours is not the paper's: its models with one thing changed, or as the authors' code is.
 
-    python benchmarks/bench_paper_variants.py JReg_code JReg_third JReg_0.5 JReg_1 --seeds 0 1
+    python benchmarks/bench_paper_variants.py --variants JReg_code JReg_third JReg_0.5 JReg_1 --seeds 0 1
     python benchmarks/bench_paper_variants.py --only-table
 
 Each variant of `examples/paper/variants.py` learns all of CIFAR-10 for as many epochs as the paper, or for
@@ -15,19 +15,17 @@ import sys
 
 import numpy as np
 import torch
-from _common import HERE, IMAGE_FOLDER, RESULTS, write_table
+from _common import HERE, IMAGE_FOLDER, RESULTS, machine, write_table
 
 sys.path.insert(0, str(HERE.parent / "examples"))
 
 from paper import numbers
 from paper.models import fit, load_images
-from paper.settings import COLUMNS, PAPER
-from paper.variants import VARIANTS, PublishedJacobian, measured
+from paper.settings import COLUMNS, PAPER, TRAINING
+from paper.variants import JREG_FACTORS, VARIANTS, PublishedJacobian, measured
 
 FOLDER = RESULTS / "paper_cifar10" / "variants"
-# The strengths of JReg, and the numbers that one factor on them is fitted to: the others are predictions.
-_STRENGTHS = {"JReg_0.2": 0.2, "JReg_third": PublishedJacobian.average_factor(3, 1000)}
-_STRENGTHS |= {"JReg_0.5": 0.5, "JReg_1": 1.0}
+# The numbers that one factor on the strength of JReg is fitted to: the others are predictions.
 _FITTED = ("exponent", "noise_exponent")
 
 
@@ -45,7 +43,7 @@ def run(names, seeds):
         torch.set_float32_matmul_precision("high")
         model = fit(variant.make(settings), X, y)
         torch.set_float32_matmul_precision("highest")
-        found = measured(variant, model, (X, y), (X_test, y_test), settings)
+        found = measured(variant, model, (X, y), (X_test, y_test), settings) | {"machine": machine()}
         path_of(name, seed).write_text(json.dumps(found, indent=1))
         print(name, seed, found, flush=True)
 
@@ -55,20 +53,16 @@ def path_of(name, seed):
     return FOLDER / f"{name}-{seed}.json"
 
 
-def fitted_factor(found):
+def fitted_factor(known):
     """Return the factor on the strength of JReg that fits two numbers, and what it says of all five.
 
-    Between the strengths that were trained, numbers are taken to be linear in the logarithm of the factor.
+    `known` has a result for every factor that was trained. Between these, numbers are taken to be linear in
+    the logarithm of the factor.
     """
-    known = {
-        _STRENGTHS[name]: each for (name, seed), each in found.items() if name in _STRENGTHS and seed == 0
-    }
-    if len(known) < 2:
-        return None, {}
-    strengths = sorted(known)
-    factors = np.geomspace(strengths[0], strengths[-1], 1001)
+    trained = sorted(known)
+    factors = np.geomspace(trained[0], trained[-1], 1001)
     curves = {
-        quantity: np.interp(np.log(factors), np.log(strengths), [known[s][quantity] for s in strengths])
+        quantity: np.interp(np.log(factors), np.log(trained), [known[factor][quantity] for factor in trained])
         for quantity in COLUMNS
     }
     misfit = sum((curves[quantity] / PAPER["JReg"][quantity] - 1) ** 2 for quantity in _FITTED)
@@ -76,77 +70,65 @@ def fitted_factor(found):
     return float(factors[best]), {quantity: float(curve[best]) for quantity, curve in curves.items()}
 
 
-def _trained_edges(found):
-    strengths = [_STRENGTHS[name] for name, seed in found if name in _STRENGTHS and seed == 0]
-    return min(strengths), max(strengths)
-
-
 def table():
     """Write what is there."""
-    found = {}
-    for path in sorted(FOLDER.glob("*.json")):
-        name, seed = path.stem.rsplit("-", 1)
-        found[name, int(seed)] = json.loads(path.read_text())
-    rows = [line(PAPER[model], model, "paper", "") for model in ("KH", "BP", "L2", "JReg", "SpecReg")]
-    for (_, seed), each in found.items():
-        rows.append(line(each, each["model"], each["says"], seed))
-    factor, predicted = fitted_factor(found)
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+    rows = [[model, "paper", "", *paper_cells(model)] for model in TRAINING]
+    rows += [
+        [each["model"], each["says"], each["seed"], *cells(each, each["model"])] for each in found.values()
+    ]
     notes = [
         "A check mark: as near to the paper as was aimed at. In brackets the 95% interval over images. Norms",
         "are those of the first 1000 test images that are right when clean; accuracy is that of all. All for",
-        "1000 epochs, the spectral models for 300. Trained on one NVIDIA H100, torch 2.11.0+cu130, with",
-        "products in TensorFloat-32.",
+        "1000 epochs, the spectral models for 300. On a GPU, products in training are in TensorFloat-32.",
+        f"Trained on: {'; '.join(sorted({each['machine'] for each in found.values()}))}.",
     ]
-    if factor is not None:
-        rows.append(line(predicted, "JReg", f"factor {factor:.3f}, interpolated", ""))
+    known = {factor: found[f"{name}-0"] for name, factor in JREG_FACTORS.items() if f"{name}-0" in found}
+    if len(known) > 1:
+        factor, predicted = fitted_factor(known)
+        rows.append(["JReg", f"factor {factor:.3f}, interpolated", "", *cells(predicted, "JReg")])
         average = PublishedJacobian.average_factor(3, 1000)
-        at_edge = min(abs(np.log(factor / edge)) for edge in _trained_edges(found)) < 1e-6
+        at_edge = any(np.isclose(factor, edge) for edge in (min(known), max(known)))
         notes += [
             f"One factor on the strength of JReg, fitted to its two exponents, is {factor:.3f}"
             + (", the end of what was trained;" if at_edge else ";"),
-            "the other three numbers follow. The authors' estimate is on average",
-            f"{average:.3f} of the formula.",
+            f"the other three numbers follow. The authors' estimate is on average {average:.3f} of the",
+            "formula.",
         ]
-    order = {model: i for i, model in enumerate(PAPER)}
-    rows.sort(key=lambda row: order[row[0]])
+    rows.sort(key=lambda row: list(TRAINING).index(row[0]))
     header = ["model", "variant", "seed", *COLUMNS.values()]
     write_table("paper_variants", "The paper's models, with one thing changed", header, rows, notes=notes)
 
 
-def line(found, model, says, seed):
-    """Return a line of the table."""
-    cells = []
+def paper_cells(model):
+    """Return the paper's numbers of a model as text."""
+    return [f"{PAPER[model][quantity]:.3f}" for quantity in COLUMNS]
+
+
+def cells(found, model):
+    """Return the numbers of a result as text, with their intervals where it was measured, and verdicts."""
+    texts = []
     for quantity in COLUMNS:
-        cell = f"{found[quantity]:.3f}"
-        if says != "paper":
-            number = numbers.Number(
-                model,
-                quantity,
-                PAPER[model][quantity],
-                found[quantity],
-                None,
-                numbers.allowed(model, quantity),
-            )
-            interval = found.get(f"{quantity}_interval")
-            if quantity == "accuracy" and seed != "":
-                interval = numbers.share_interval(found[quantity])
-            if interval is not None:
-                cell += " ({:.3f} to {:.3f})".format(*interval)
-            cell += " ✓" if number.is_within else " ✗"
-        cells.append(cell)
-    return [model, says, seed, *cells]
+        ours, bar = found[quantity], numbers.allowed(model, quantity)
+        interval = found.get(f"{quantity}_interval")
+        if quantity == "accuracy" and "seed" in found:
+            interval = numbers.share_interval(ours)
+        text = f"{ours:.3f}" if interval is None else "{:.3f} ({:.3f} to {:.3f})".format(ours, *interval)
+        is_within = numbers.Number(model, quantity, PAPER[model][quantity], ours, interval, bar).is_within
+        texts.append(f"{text} {'✓' if is_within else '✗'}")
+    return texts
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("variants", nargs="*", choices=[*VARIANTS, []], help="which; none are all")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--only-table", action="store_true", help="write the table of what is there")
     options = parser.parse_args()
     if not options.only_table:
-        run(options.variants or list(VARIANTS), options.seeds)
+        run(options.variants, options.seeds)
     table()
 
 

@@ -76,7 +76,7 @@ def curve(radii, eps):
     return (radii[right][:, None] > eps).mean(axis=0)
 
 
-def spectra(model, X, settings):
+def spectra(model, X, settings, widths=WIDTHS):
     """Return eigenvalues and exponents of the first layer's pre-activations at several widths."""
     window, noise_window = WINDOWS[settings.data]
     with warnings.catch_warnings():
@@ -84,7 +84,7 @@ def spectra(model, X, settings):
         table = pipeline_spectra(
             model,
             X,
-            widths=list(WIDTHS),
+            widths=list(widths),
             window=window,
             noise_window=noise_window,
             random_state=settings.seed,

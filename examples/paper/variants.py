@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
 
-from sklearn_brm import pipeline_spectra
 from sklearn_brm.functional.adam import Adam
 from sklearn_brm.penalties import Jacobian, Penalty, Spectral
 
@@ -71,9 +70,8 @@ class PublishedSpectral(Penalty):
     the last 1000 are thus arbitrary.
     """
 
-    def __init__(self, *, alpha=1.0, exponent=1.0, first=0):
+    def __init__(self, *, alpha=1.0, first=0):
         self.alpha = alpha
-        self.exponent = exponent
         self.first = first
 
     def start_epoch(self, batches):
@@ -94,7 +92,7 @@ class PublishedSpectral(Penalty):
         n, n_units = u.shape
         moments = (u @ eigenvectors).square().sum(dim=0) - (u.mean(dim=0) @ eigenvectors).square() / n
         ranks = torch.arange(1, n_units + 1, dtype=u.dtype, device=u.device)
-        excess = (moments / (n - 1) * ranks.pow(self.exponent) - 1)[self.first :]
+        excess = (moments / (n - 1) * ranks - 1)[self.first :]
         return (excess.square() + excess.relu()).sum() / n_units
 
 
@@ -132,11 +130,11 @@ class Variant:
     change: Callable | None = None
     epochs: int = 1000
 
-    def settings(self, seed, **changes):
+    def settings(self, seed):
         """Return the settings of the paper with the epochs of the variant."""
         names = ("epochs", "spectral_epochs", "encoder_epochs", "head_epochs")
-        common = {"n_attacked": 1000, "grid": False, "seed": seed}
-        return replace(PRESETS["paper"], **dict.fromkeys(names, self.epochs), **common | changes)
+        epochs = dict.fromkeys(names, self.epochs)
+        return replace(PRESETS["paper"], **epochs, n_attacked=1000, grid=False, seed=seed)
 
     def make(self, settings):
         """Return the unfitted model."""
@@ -163,11 +161,17 @@ def _local(says, epochs=1000, **options):
     return Variant("KH", says, lambda model, settings: kh_model(settings, **options), epochs)
 
 
-_FACTORS = {"0.2": 0.2, "third": PublishedJacobian.average_factor(3, 1000), "0.5": 0.5, "1": 1.0}
+# The strength of JReg in parts of the published one, by variant.
+JREG_FACTORS = {
+    "JReg_0.2": 0.2,
+    "JReg_third": PublishedJacobian.average_factor(3, 1000),
+    "JReg_0.5": 0.5,
+    "JReg_1": 1.0,
+}
 VARIANTS = {
     "BP": Variant("BP", "as published"),
     "L2": Variant("L2", "as published"),
-    **{f"JReg_{name}": _jacobian(factor) for name, factor in _FACTORS.items()},
+    **{name: _jacobian(factor) for name, factor in JREG_FACTORS.items()},
     "JReg_code": Variant("JReg", "the penalty of the authors' code", _with(penalty=PublishedJacobian())),
     **{f"SpecReg_{factor:g}": _spectral(factor) for factor in (0.01, 0.1, 1.0, 10.0)},
     "SpecReg_code": Variant(
@@ -181,12 +185,10 @@ VARIANTS = {
     ),
     "SpecReg_frozen": Variant("SpecReg", "first layer not learned", _with(optimizer=all_but_first), 300),
     **{f"SpecReg_exponent_{exponent:g}": _spectral(1.0, exponent, 160) for exponent in (0.5, 1.5, 2, 2.5, 3)},
-    "KH_normal": _local("N(0, 1) start", init="normal", revive=False),
-    "KH_pruned": _local("N(0, 1) start, pruned", init="normal", revive=False, prune="mixture"),
+    "KH_normal": Variant("KH", "N(0, 1) start"),
+    "KH_pruned": _local("N(0, 1) start, pruned", prune="mixture"),
     "KH_rows": _local("start from rows of the data", init="rows", revive=True),
-    "KH_pruned_100": _local(
-        "N(0, 1) start, pruned, 100 epochs", 100, init="normal", revive=False, prune="mixture"
-    ),
+    "KH_pruned_100": _local("N(0, 1) start, pruned, 100 epochs", 100, prune="mixture"),
 }
 
 
@@ -194,23 +196,15 @@ def measured(variant, model, train, test, settings):
     """Return the five numbers of a trained model, and the 95% intervals of its medians."""
     X, y = (part[: settings.n_attacked] for part in test)
     norms = measure.critical_norms(model, X, y, settings, attacks=numbers.NORMS)
-    window, noise_window = measure.WINDOWS[settings.data]
-    spectra = pipeline_spectra(
-        model, test[0], window=window, noise_window=noise_window, random_state=settings.seed
-    )
-    exponents = {
-        source: float(exponent)
-        for layer, source, exponent in zip(spectra["layer"], spectra["source"], spectra["exponent"])
-        if layer == "pre-activation"
-    }
+    spectra = measure.spectra(model, test[0], settings, widths=())
     found = {
         "model": variant.model,
         "says": variant.says,
         "seed": settings.seed,
         "epochs": variant.epochs,
         **{key: float(value) for key, value in measure.accuracies(model, train, test).items()},
-        "exponent": exponents["data"],
-        "noise_exponent": exponents["white noise"],
+        "exponent": measure.exponent(spectra, "data"),
+        "noise_exponent": measure.exponent(spectra, "noise"),
     }
     for attack in numbers.NORMS:
         found[attack] = measure.median_norm(norms[f"{attack}_norm"])
