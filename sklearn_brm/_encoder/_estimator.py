@@ -31,7 +31,7 @@ from .._base import (
     seeded_generator,
 )
 from .._checkpoints import checkpoint_of, state_of
-from .._device import compute_dtype
+from .._device import PRECISIONS, compute_dtype, product_dtype
 from .._memory import apply_in_batches, with_smaller_batches
 from ..functional.layers import Affine, Append, Rectifier, RowNorm, sequence
 from ..functional.plasticity import (
@@ -54,7 +54,6 @@ from ._pruning import noise_cut
 from ._troubles import check_features, check_radius, warn_of_dead, warn_of_diverged, warn_of_open
 
 _STEPS = {"minibatch": minibatch_step, "sample": sample_step, "soft": soft_step}
-_PRODUCT_DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 _INITS = ("rows", "normal", "spread")
 _DTYPES = [np.float64, np.float32]
 
@@ -155,7 +154,8 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         `fit` prunes.
     precision : {"float32", "bfloat16"}, default="float32"
         ``"bfloat16"`` computes the matrix products of training in bfloat16, with the weights in the
-        precision of X. ``"float32"`` uses the precision of X for both.
+        precision of X, on GPUs and on processors with AVX-512. ``"float32"`` uses the precision of X for
+        both, as does ``"bfloat16"`` on other processors, which would be slower by it.
     device : str or torch.device, default="auto"
         Where to compute: ``"auto"`` (CUDA, then MPS, then CPU) or a name such as ``"cpu"`` or ``"cuda:1"``.
     random_state : int, RandomState instance or None, default=None
@@ -281,7 +281,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             "n_iter_no_change": integer("[1, inf)", None),
             "revive": one_of(True, False),
             "prune": one_of(False, "mixture"),
-            "precision": one_of(*_PRODUCT_DTYPES),
+            "precision": one_of(*PRECISIONS),
             "device": any_device,
             "random_state": any_seed,
             "verbose": integer("[0, inf)", True, False),
@@ -583,7 +583,7 @@ class WTAEncoder(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )
 
         return Learner(
-            PlasticLayer(W, self._order(), product_dtype=_PRODUCT_DTYPES[self.precision]),
+            PlasticLayer(W, self._order(), product_dtype=product_dtype(self.precision, W.device)),
             Rule(R=R, k=int(self.rank), all_ranks=self.inhibited == "all", **strengths),
             step=_STEPS[self.rule],
             rate=rate,
