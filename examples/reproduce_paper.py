@@ -18,7 +18,7 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from paper import beyond, figures, measure, numbers, page
+from paper import beyond, figures, measure, numbers, page, variants
 from paper.models import TITLE, fit, initial_perceptron, load_images, make_model
 from paper.settings import ATTACKED, MECHANISMS, MODELS, PRESETS, TRAINING
 from paper.store import Store
@@ -164,8 +164,8 @@ def parse(arguments=None):
         type=Path,
         default=[],
         metavar="FILE",
-        help="results.json of runs with other settings: where a number is missed, the table says which of "
-        "them came nearer",
+        help="results.json of runs with other settings, or files of bench_paper_variants.py: where a number "
+        "is missed, the table says which of them came nearer",
     )
     parser.add_argument(
         "--models", nargs="+", choices=MODELS, default=MODELS, help="with --only train: which models"
@@ -203,7 +203,7 @@ def chosen_settings(options):
 def main(arguments=None):
     options = parse(arguments)
     try:
-        beside = [numbers.read(path) for path in options.beside]
+        beside = [variants.read(path) for path in options.beside]
         if options.only == "table":
             numbers.write(numbers.read(options.output / "results.json"), options.output, beside)
             return

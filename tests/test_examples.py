@@ -246,7 +246,7 @@ def parsed(path):
 def test_the_table_of_numbers_is_what_the_committed_results_say(tmp_path):
     pytest.importorskip("skops")
     shutil.copy(RESULTS / "results.json", tmp_path)
-    beside = sorted((RESULTS / "beside").glob("*.json"))
+    beside = sorted((RESULTS / "beside").glob("*.json")) + sorted((RESULTS / "variants").glob("*.json"))
     assert written_table(tmp_path, *beside) == (RESULTS / "numbers.md").read_text()
     # The last digits of an interval differ between versions of scipy.
     (written, exact), (committed, expected) = (
@@ -272,6 +272,7 @@ def test_the_guide_says_of_the_numbers_what_the_table_says():
             "BP at initialisation",
         )
     assert f"{sum(map(sum, within.values()))} of 29 numbers are within their bar" in guide
+    assert f"{sum(number['is_explained'] for number in numbers)} are within in another run" in guide
     for model in ("KH", "BP", "L2", "JReg", "SpecReg"):
         assert re.search(rf"^\| {model}: .* \| {sum(within[model])} of 5: ", guide, flags=re.M)
 
@@ -285,13 +286,17 @@ def test_a_number_is_missed_by_what_is_left_beyond_its_bar(monkeypatch):
     found["models"]["JReg"] |= {"pgd": 0.065 * 1.3, "accuracy": 0.558 - 0.019, "exponent": 3.9}
     nearer = {"settings": found["settings"] | {"epochs": 7}, "models": {"JReg": {"pgd": 0.07, "exponent": 4}}}
     same = {"settings": found["settings"], "models": {"JReg": {"pgd": 0.065, "exponent": 3.5}}}
-    table = {(n.model, n.quantity): n for n in numbers.table(found, [nearer, same])}
+    changed = {"settings": found["settings"], "variant": "a twist", "models": {"JReg": {"exponent": 3.86}}}
+    table = {(n.model, n.quantity): n for n in numbers.table(found, [nearer, same, changed])}
     missed = {key: n for key, n in table.items() if not n.is_within}
     assert set(missed) == {("JReg", "pgd"), ("JReg", "exponent")}
     assert missed["JReg", "pgd"].excess == pytest.approx(0.065 * 0.05)
     assert missed["JReg", "pgd"].reason == "with epochs 7: 0.070, within"
     assert missed["JReg", "exponent"].verdict == "missed by 0.060"
-    assert missed["JReg", "exponent"].reason == "not measured"
+    assert missed["JReg", "exponent"].reason == "with a twist: 3.860, missed by 0.020"
+    assert [missed["JReg", quantity].is_explained for quantity in ("pgd", "exponent")] == [True, False]
+    alone = {(n.model, n.quantity): n for n in numbers.table(found, [nearer, same])}
+    assert alone["JReg", "exponent"].reason == "not measured"
     low, high = table["JReg", "accuracy"].interval
     assert low < 0.539 < high < low + 0.021
     html = page.numbers_table(list(table.values()))

@@ -1,7 +1,7 @@
 """The 29 numbers of the paper in one table: ours, how near they shall be, whether they are, and why not."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy.stats import binomtest
@@ -29,6 +29,8 @@ class Number:
         How far ours may be from the paper's.
     reason : str
         For a number that is missed: which other settings come nearer; else empty.
+    is_explained : bool
+        Whether with one of these it is within.
     """
 
     model: str
@@ -38,6 +40,7 @@ class Number:
     interval: list | None
     bar: float
     reason: str = ""
+    is_explained: bool = False
 
     @property
     def excess(self):
@@ -68,7 +71,7 @@ def table(found, beside=()):
     found : dict
         What `results.json` holds.
     beside : list of dicts
-        The same of runs with other settings.
+        The same of runs with other settings. Where such a run has a "variant", it says what else is changed.
     """
     numbers = [number(found, model, quantity) for model in PAPER for quantity in PAPER[model]]
     return [with_reason(each, found["settings"], beside) for each in numbers]
@@ -99,26 +102,32 @@ def median_interval(norms, seed=0):
 def with_reason(missed, settings, beside):
     """Return a number with the runs beside it that come nearer to the paper, and the settings they differ in.
 
-    Nothing else is a measured reason.
+    Nothing else is a measured reason. Where the number is within in some of these runs, only they are named,
+    the nearest first; where it is in none, the nearest is.
     """
     if missed.is_within:
         return missed
     nearer = []
     for run in beside:
-        changed = changes(missed, settings, run["settings"])
+        changed = changes(missed, settings, run)
         value = run["models"].get(missed.model, {}).get(missed.quantity)
         if not changed or value is None:
             continue
         there = Number(missed.model, missed.quantity, missed.paper, value, None, missed.bar)
         if there.excess < missed.excess:
-            nearer.append(f"with {changed}: {value:.3f}, {there.verdict}")
-    return Number(**asdict(missed) | {"reason": "; ".join(nearer) or NOT_MEASURED})
+            nearer.append((there, f"with {changed}: {value:.3f}, {there.verdict}"))
+    nearer.sort(key=lambda pair: pair[0].excess)
+    within = [text for there, text in nearer if there.is_within]
+    texts = within or [text for _, text in nearer[:1]] or [NOT_MEASURED]
+    return replace(missed, reason="; ".join(texts), is_explained=bool(within))
 
 
-def changes(of, settings, others):
+def changes(of, settings, run):
     """Write those settings of another run that a number depends on and that are different there."""
+    others = run["settings"]
     names = ["n_units", "seed", *TRAINING.get(of.model, ()), *(ATTACKED if of.quantity in NORMS else ())]
-    return ", ".join(f"{name} {others[name]}" for name in names if others[name] != settings[name])
+    changed = [f"{name} {others[name]}" for name in names if others[name] != settings[name]]
+    return ", ".join([run["variant"], *changed] if "variant" in run else changed)
 
 
 def rows(numbers):
@@ -137,8 +146,12 @@ def cells(of):
 
 
 def count(numbers):
-    """Say how many are within."""
-    return f"{sum(each.is_within for each in numbers)} of {len(numbers)} numbers are within their bar."
+    """Say how many are within, and how many of the others are so in a run that is named."""
+    n_within, n_explained = (
+        sum(getattr(each, key) for each in numbers) for key in ("is_within", "is_explained")
+    )
+    said = f"{n_within} of {len(numbers)} numbers are within their bar."
+    return f"{said} Of the others, {n_explained} are in a run that its reason names." if n_explained else said
 
 
 def notes(numbers):
@@ -155,8 +168,9 @@ def notes(numbers):
     if any(each.quantity in NORMS and each.interval is None for each in numbers):
         intervals += " The norms of single images are not kept for this run: its medians have none either."
     reasons = (
-        "A reason is given where another run, with the settings that it names, came nearer to the paper; "
-        "*not measured* where none did. All are single runs of one seed."
+        "A reason is given where another run, with what it names changed, came nearer to the paper: every "
+        "run where the number is within, or else the nearest; *not measured* where none did. All are single "
+        "runs of one seed."
     )
     return [bars, intervals, reasons]
 

@@ -4,8 +4,9 @@ The authors' code (github.com/holzhauk/LocalLearning, commit e1b82cd) departs in
 the paper. What it computes is restated here, for this comparison only: the package follows the formulas.
 """
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from sklearn_brm.penalties import Jacobian, Penalty, Spectral
 
 from . import measure, numbers
 from .models import kh_model, make_model
-from .settings import PRESETS
+from .settings import PRESETS, TRAINING
 
 # Rows whose second moments the authors' spectral penalty takes the directions from: one batch.
 _N_DIRECTION_ROWS = 1000
@@ -212,3 +213,19 @@ def measured(variant, model, train, test, settings):
     if isinstance(model, Pipeline):
         found["pruned"] = int(np.sum(model[0].pruned_))
     return found
+
+
+def read(path):
+    """Return a run to hold beside another: what a `results.json` holds, or what `measured` has returned.
+
+    A variant is brought into the form of the others; what is changed stands under "variant".
+    """
+    found = json.loads(path.read_text())
+    if found.get("model") not in TRAINING:
+        return numbers.read(path)
+    variant = Variant(found["model"], found["says"], epochs=found["epochs"])
+    return {
+        "settings": asdict(variant.settings(found["seed"])),
+        "variant": variant.says,
+        "models": {variant.model: found},
+    }
