@@ -242,12 +242,15 @@ class Head:
     n_validation : int
         Rows set aside to choose the strength, at most a fifth of all; the chosen classifier then learns from
         all rows.
+    n_choosing : int
+        Of the other rows, how many the strengths are tried on: choosing shall not take longer than learning.
     """
 
-    def __init__(self, alphas, *, max_iter=300, n_validation=5000):
+    def __init__(self, alphas, *, max_iter=300, n_validation=5000, n_choosing=20_000):
         self.alphas = alphas
         self.max_iter = max_iter
         self.n_validation = n_validation
+        self.n_choosing = n_choosing
 
     def measure(self, parts, y, test_parts, y_test):
         """Return a dict of the accuracy on the test rows, the strength and how it was chosen.
@@ -258,14 +261,15 @@ class Head:
         F, F_test = standardized(parts, test_parts)
         n = len(y) - min(self.n_validation, len(y) // 5)
         n_copies = len(F) // len(y)
-        chosen = np.concatenate([np.arange(n) + i * len(y) for i in range(n_copies)])
+        n_choosing = min(n, self.n_choosing)
+        choosing = np.concatenate([np.arange(n_choosing) + i * len(y) for i in range(n_copies)])
         labels = np.tile(y, n_copies)
         validation = {}
         if len(self.alphas) > 1:
-            train, held_out = F[:n] if n_copies == 1 else F[chosen], slice(n, len(y))
+            train = F[:n_choosing] if n_copies == 1 else F[choosing]
             for alpha in self.alphas:
-                model = self._fitted(alpha, train, labels[chosen])
-                validation[alpha] = float(model.score(F[held_out], y[held_out]))
+                model = self._fitted(alpha, train, labels[choosing])
+                validation[alpha] = float(model.score(F[n : len(y)], y[n:]))
             del train
         alpha = max(validation, key=validation.get, default=self.alphas[0])
         model = self._fitted(alpha, F, labels)

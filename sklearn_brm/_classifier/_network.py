@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional.layers import two_columns
+from ..functional.products import affine
 from ..functional.rectifier import rectify
 
 
@@ -122,11 +123,11 @@ class Perceptron(nn.Module):
         activation = self.scaled(X)
         *hidden, (last_weight, last_bias) = zip(self.weights, self.biases)
         for weight, bias in hidden:
-            preactivations.append(torch.addmm(bias, activation, weight))
+            preactivations.append(affine(activation, weight, bias))
             activation = rectify(preactivations[-1], self.power)
         if self.norm is not None:
             activation = _normalized(self.norm, activation)
-        return two_columns(torch.addmm(last_bias, activation, last_weight)), preactivations
+        return two_columns(affine(activation, last_weight, last_bias)), preactivations
 
 
 def _gain(norm: nn.BatchNorm1d) -> Tensor:

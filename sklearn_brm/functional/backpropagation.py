@@ -7,10 +7,8 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, nll_loss
 
 from .layers import two_columns
+from .products import affine, sum_of_outer
 from .rectifier import rectifier_slope, rectify
-
-# Products of many inputs with fewer outputs than this run faster if the outputs are the outer dimension.
-_FEW_OUTPUTS, _MANY_INPUTS = 32, 512
 
 
 @torch.no_grad()
@@ -56,9 +54,9 @@ def backpropagate(
     weight_gradients, bias_gradients = list(out[:n_layers]), list(out[n_layers:])
     inputs, preactivations = [X], []
     for weight, bias in zip(weights[:-1], biases[:-1]):
-        preactivations.append(torch.addmm(bias, inputs[-1], weight))
+        preactivations.append(affine(inputs[-1], weight, bias))
         inputs.append(rectify(preactivations[-1], power))
-    scores = two_columns(torch.addmm(biases[-1], inputs[-1], weights[-1]))
+    scores = two_columns(affine(inputs[-1], weights[-1], biases[-1]))
     log_probabilities = log_softmax(scores, dim=1)
     loss = _cross_entropy(log_probabilities, y, sample_weight)
     delta = log_probabilities.exp_()
@@ -66,7 +64,7 @@ def backpropagate(
     delta *= 1 / n_rows if sample_weight is None else sample_weight[:, None] / n_rows
     delta = delta[:, -weights[-1].shape[1] :]
     for i in range(n_layers - 1, -1, -1):
-        _outer(inputs[i], delta, weight_gradients[i])
+        sum_of_outer(inputs[i], delta, weight_gradients[i])
         torch.sum(delta, dim=0, out=bias_gradients[i])
         if i > 0:
             delta = torch.mm(delta, weights[i].T)
@@ -119,7 +117,7 @@ def backpropagate_stack(
     delta *= shares[:, None]
     delta = delta[..., -weights[-1].shape[-1] :]
     for i in range(n_layers - 1, -1, -1):
-        torch.bmm(inputs[i].mT, delta, out=out[i])
+        sum_of_outer(inputs[i], delta, out[i])
         torch.sum(delta, dim=-2, keepdim=True, out=out[n_layers + i])
         if i > 0:
             delta = torch.bmm(delta, weights[i].mT)
@@ -139,19 +137,12 @@ def forward_stack(
     """
     inputs, preactivations = [X.expand(len(weights[0]), -1, -1)], []
     for weight, bias in zip(weights[:-1], biases[:-1]):
-        preactivations.append(torch.baddbmm(bias, inputs[-1], weight))
+        preactivations.append(affine(inputs[-1], weight, bias))
         inputs.append(rectify(preactivations[-1], power))
-    return two_columns(torch.baddbmm(biases[-1], inputs[-1], weights[-1])), inputs, preactivations
+    return two_columns(affine(inputs[-1], weights[-1], biases[-1])), inputs, preactivations
 
 
 def _cross_entropy(log_probabilities: Tensor, y: Tensor, sample_weight: Tensor | None) -> Tensor:
     if sample_weight is None:
         return nll_loss(log_probabilities, y)
     return nll_loss(log_probabilities, y, reduction="none") @ sample_weight / len(y)
-
-
-def _outer(inputs: Tensor, delta: Tensor, out: Tensor) -> None:
-    if delta.shape[1] < _FEW_OUTPUTS and inputs.shape[1] >= _MANY_INPUTS:
-        out.copy_((delta.T @ inputs).T)
-    else:
-        torch.mm(inputs.T, delta, out=out)

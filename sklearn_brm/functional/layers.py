@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .products import affine
 from .rectifier import rectifier_slope, rectify
 
 __all__ = [
@@ -178,7 +179,7 @@ class Affine(Linear):
     def forward(self, X: Tensor) -> Tensor:
         """Return the products, of shape (n, n_outputs)."""
         X = X if self.shift is None else X - self.shift
-        return X @ self.weight if self.bias is None else torch.addmm(self.bias, X, self.weight)
+        return X @ self.weight if self.bias is None else affine(X, self.weight, self.bias)
 
     def relax(self, A: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Return the function itself."""
