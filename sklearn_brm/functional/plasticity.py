@@ -198,11 +198,11 @@ class PlasticLayer:
             room = self._memory[name] = self.W.new_empty(at_most, n_columns, dtype=dtype)
         return room[:n_rows]
 
-    def add_(self, rows: Tensor, change: Tensor) -> None:
-        """Add `change` to the distinct `rows` of the weights and compute the powers of these rows only."""
+    def add_(self, rows: Tensor, change: Tensor, factor: Tensor) -> None:
+        """Add `factor` times `change` to distinct `rows` of the weights; compute their powers anew."""
         for step, block in _blocks(change, rows):
             # Several times as fast as indexing with a tensor.
-            W = self.W.index_select(0, block).add_(step)
+            W = self.W.index_select(0, block).addcmul_(step, factor)
             self.W.index_copy_(0, block, W)
             if self.A is not self.W:
                 self.A.index_copy_(0, block, power_weights(W, self.p).to(self.product_dtype))
@@ -234,18 +234,20 @@ def minibatch_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> t
     strengths = rule.strengths(len(layer.W))
     h, units = layer.overlaps(X).topk(len(strengths), dim=1)
     h = h.to(X.dtype)
-    rows, change = _summed_increments(layer, X, h, units, strengths, rule.R)
-    low, high = change.aminmax()
+    rows, change, largest = _summed_increments(layer, X, h, units, strengths, rule.R)
     # Below this floor the increments are rounding noise, which must not be blown up to a full step.
     floor = torch.finfo(change.dtype).eps * rule.R**layer.p * len(X)
-    layer.add_(rows, change.mul_(rate * rule.R / torch.maximum(-low, high).clamp(min=floor)))
+    layer.add_(rows, change, rate * rule.R / largest.clamp(min=floor))
     return h[:, 0], units[:, 0]
 
 
 def _summed_increments(
     layer: PlasticLayer, X: Tensor, h: Tensor, units: Tensor, strengths: list[float], R: float
-) -> tuple[Tensor, Tensor]:
-    """Return the units that a batch changes and their summed increments, shape (n_changed, n_features)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the units that a batch changes, their summed increments, and the largest absolute one of these.
+
+    Increments have the shape (n_changed, n_features).
+    """
     ranks = [rank for rank, g in enumerate(strengths) if g != 0]
     rows, slots = _changed_rows(units[:, ranks], len(layer.W))
     change = layer.zeros(len(rows), at_most=max(len(rows), slots.numel()))
@@ -253,9 +255,11 @@ def _summed_increments(
     for column, rank in enumerate(ranks):
         change.index_add_(0, slots[:, column], X, alpha=strengths[rank] * R**layer.p)
         decay.index_add_(0, slots[:, column], h[:, rank], alpha=strengths[rank])
+    largest = change.new_zeros(())
     for part, block, factor in _blocks(change, rows, decay):
-        part.addcmul_(layer.W.index_select(0, block), factor[:, None], value=-1)
-    return rows, change
+        low, high = part.addcmul_(layer.W.index_select(0, block), factor[:, None], value=-1).aminmax()
+        largest = torch.maximum(largest, torch.maximum(-low, high))
+    return rows, change, largest
 
 
 def _changed_rows(units: Tensor, n_units: int) -> tuple[Tensor, Tensor]:
@@ -289,7 +293,7 @@ def _sample_update(
     Q = h * layer.inverse_norms[:, 0] ** (layer.p - 1)
     units = Q.topk(len(strengths)).indices
     g = strengths[:, None] * inverse_tau
-    layer.add_(units, g * (R**layer.p * row - h[units, None] * layer.W[units]))
+    layer.add_(units, R**layer.p * row - h[units, None] * layer.W[units], g)
     return h[units[:1]], units[:1]
 
 
