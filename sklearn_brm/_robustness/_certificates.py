@@ -184,7 +184,8 @@ def certified_radii(
     Returns
     -------
     radii : ndarray of shape (n_samples,)
-        In units of the threat's `scale`; 0 where the row is wrong when clean or nothing is proven.
+        In units of the threat's `scale`; 0 where the row is wrong when clean or nothing is proven, be it
+        within 1e-12 of the largest radius.
 
     Raises
     ------

@@ -51,6 +51,8 @@ _EFFORT: dict[str, Any] = {"n_steps": 50, "n_restarts": 1, "max_queries": 200}
 _SOLVER_TOLERANCE = 1e-5
 # Rows of its own class that a row is compared with.
 _NEAREST = 64
+# Of the largest radius asked about: no smaller one is looked for.
+_SMALLEST_SHARE = 1e-12
 
 
 # Of (base, rows, eps) the least margins, and what rounding may take of them.
@@ -234,8 +236,9 @@ class Prover:
             lead, slack = self._margins(self.rows[open_], eps[open_])
             proven = lead > slack
             low[open_[proven]], high[open_[~proven]] = eps[open_[proven]], eps[open_[~proven]]
-            eps = np.where(np.isinf(high), np.minimum(2 * eps, largest), (low + high) / 2)
-            done = (low >= largest) | (high - low <= tol * low) | (high <= tol * largest * 1e-3)
+            between = np.where(low > 0, (low + high) / 2, high / 16)
+            eps = np.where(np.isinf(high), np.minimum(2 * eps, largest), between)
+            done = (low >= largest) | (high - low <= tol * low) | (high <= _SMALLEST_SHARE * largest)
             # Nor is there a number between neighbours, however small `tol` is.
             done |= (eps <= low) | (eps >= high)
             open_ = open_[~done[open_]]
