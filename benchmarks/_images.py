@@ -113,8 +113,9 @@ def networks(image_shape):
         }
         for name, (title, encoder) in encoders.items():
             found[f"{name}_{n}"] = f"{title}, {n:,} units", one_layer(encoder, image_shape)
-    title = "local learning, 200 units, 4 x 4 cells"
-    found["grid_200"] = title, one_layer(WTAEncoder(200, norm=2), image_shape, grid=4)
+    for n in (200, 400):
+        title = f"local learning, {n} units, 4 x 4 cells"
+        found[f"grid_{n}"] = title, one_layer(WTAEncoder(n, norm=2), image_shape, grid=4)
     encoder = WTAEncoder(4000, norm=2, precision="bfloat16")
     found["local_4000"] = "local learning, 4,000 units", one_layer(encoder, image_shape)
     encoder = WTAEncoder(1600, norm=2, precision="bfloat16")

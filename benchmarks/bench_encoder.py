@@ -2,19 +2,21 @@
 
 Run from the root of the repository with ``python benchmarks/bench_encoder.py [--scale 0.1]``; everything
 is measured turn by turn in one process, medians are printed and written to
-``benchmarks/results/encoder.md``.
+``benchmarks/results/encoder_*.md``, a table for each kind of processor.
 """
 
 import argparse
 import statistics
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import torch
-from _common import have_images, load_cifar10, median_times, write_table
+from _common import have_images, load_cifar10, machine, median_times, write_table
 
 from sklearn_brm import WTAEncoder
+from sklearn_brm._device import product_dtype
 from sklearn_brm._encoder._feeds import RowFeed
 from sklearn_brm._encoder._learning import Learner
 from sklearn_brm.functional.plasticity import (
@@ -82,14 +84,16 @@ def training_contestants(X, batch_size):
     scaled = scale_to_radius(tensor.clone(), NORM, 1.0)
     feed = RowFeed(X, device=torch.device("cpu"), dtype=torch.float32, norm=NORM)
     order = np.random.default_rng(1).permutation(len(X))
-    ours, coarse = make_learner(W, batch_size), make_learner(W, batch_size, torch.bfloat16)
     W_dense = W.clone()
-    return {
+    contestants = {
         "bare products": lambda: product_epoch(A, scaled, batch_size),
-        "WTAEncoder": lambda: ours.learn(feed, order),
-        "WTAEncoder, bfloat16": lambda: coarse.learn(feed, order),
-        "dense form": lambda: dense_epoch(W_dense, scaled, batch_size),
+        "WTAEncoder": partial(make_learner(W, batch_size).learn, feed, order),
     }
+    # Where the processor would emulate it, the encoder stays with float32.
+    short = product_dtype("bfloat16", "cpu")
+    if short is not None:
+        contestants["WTAEncoder, bfloat16"] = partial(make_learner(W, batch_size, short).learn, feed, order)
+    return contestants | {"dense form": lambda: dense_epoch(W_dense, scaled, batch_size)}
 
 
 def training_rows(X, scale, n_rounds):
@@ -198,15 +202,13 @@ def main():
     rows.append(memory_row())
     if torch.cuda.is_available():
         rows += cuda_rows(X)
-    amx = "with" if torch.cpu._is_amx_tile_supported() else "without"
+    sets = [name for name in ("amx_bf16", "avx512f", "avx2") if name in machine()]
     write_table(
-        "encoder",
+        f"encoder_{sets[0] if sets else 'other'}",
         f"WTAEncoder: speed and memory ({source} rows, {N_FEATURES} features, {N_UNITS} units)",
         ["task", "what", "median seconds", "times the bare products", "times faster than the dense form"],
         rows,
-        notes=[
-            f"A processor {amx} AMX. No CUDA device was at hand." if not torch.cuda.is_available() else ""
-        ],
+        notes=[] if torch.cuda.is_available() else ["No CUDA device was at hand."],
     )
 
 

@@ -44,11 +44,10 @@ PICTURE = HERE.parent / "docs" / "images" / "exponents.png"
 N_RESAMPLES = 2000
 # Test rows under PGD, and under the worst case, which is asked of the first seed alone.
 N_PGD, N_WORST = 300, 60
-# Of a mechanism with fewer networks no correlation inside it is taken.
+# Of a mechanism with fewer networks no correlation inside it is taken, nor an interval over fewer mechanisms.
 N_REPEATED = 4
 KEYS = ("accuracy", "pgd")
 LOCAL, TARGET = "local learning", "spectral, target"
-PREDICTORS = {"exponent": lambda exponent: exponent, "distance from 1": lambda exponent: abs(exponent - 1)}
 MECHANISM_OF = {
     "KH": LOCAL,
     "BP": "no penalty",
@@ -304,12 +303,18 @@ def inside(groups, given):
 
 
 def with_interval(statistic, groups, given):
-    """Write a statistic with its 95% interval over samples of the groups, which are the mechanisms."""
+    """Write a statistic with its 95% interval over samples of the groups, which are the mechanisms.
+
+    Few groups have no interval worth the name.
+    """
+    value = f"{statistic(groups, given):+.2f}" if groups else ""
+    if len(groups) < N_REPEATED:
+        return value
     random = np.random.default_rng(0)
     draws = random.integers(len(groups), size=(N_RESAMPLES, len(groups)))
     values = [statistic([groups[i] for i in draw], given) for draw in draws]
     low, high = np.nanquantile(values, [0.025, 0.975])
-    return f"{statistic(groups, given):+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{value} ({low:+.2f} to {high:+.2f})"
 
 
 def correlations_table(found):
@@ -320,24 +325,23 @@ def correlations_table(found):
         for each in networks:
             if each["mechanism"] != TARGET:
                 by_mechanism.setdefault(each["mechanism"], []).append(each)
-        for says, value in PREDICTORS.items():
-            groups = [
-                np.array([[value(each["exponents"][0]), each["pgd"], each["accuracy"]] for each in group]).T
-                for group in by_mechanism.values()
+        groups = [
+            np.array([[each["exponents"][0], each["pgd"], each["accuracy"]] for each in group]).T
+            for group in by_mechanism.values()
+        ]
+        repeated = [group for group in groups if group.shape[1] >= N_REPEATED]
+        exponents = np.concatenate(groups, axis=1)[0]
+        rows.append(
+            [
+                title,
+                f"{len(exponents)} / {len(groups)}",
+                f"{exponents.min():.2f} to {exponents.max():.2f}",
+                *(with_interval(across, groups, given) for given in (False, True)),
+                len(repeated),
+                *(with_interval(inside, repeated, given) for given in (False, True)),
             ]
-            repeated = [group for group in groups if group.shape[1] >= N_REPEATED]
-            n_networks = sum(group.shape[1] for group in groups)
-            rows.append(
-                [
-                    title,
-                    says,
-                    f"{n_networks} / {len(groups)}",
-                    *(with_interval(across, groups, given) for given in (False, True)),
-                    len(repeated),
-                    *(with_interval(inside, repeated, given) for given in (False, True)),
-                ]
-            )
-    header = ["data", "goes up", "networks / mechanisms", "across", "across, accuracy fixed"]
+        )
+    header = ["data", "networks / mechanisms", "exponents", "across", "across, accuracy fixed"]
     header += ["repeated", "inside mechanisms", "inside, accuracy fixed"]
     worst = [each for networks in found.values() for each in networks if "worst_case" in each]
     notes = [
@@ -345,8 +349,10 @@ def correlations_table(found):
         "first hidden layer's pre-activations on test images. *Accuracy fixed*: partial correlation, given",
         "ranks of test accuracy. *Inside*: the mean over mechanisms of the correlation among the networks of",
         f"one, where there are {N_REPEATED} or more (*repeated* says for how many). In brackets the 95%",
-        f"interval over {N_RESAMPLES} bootstrap samples of mechanisms.",
+        f"interval over {N_RESAMPLES} bootstrap samples of mechanisms, of which there must be {N_REPEATED}.",
     ]
+    if min(each["exponents"][0] for networks in found.values() for each in networks) > 1:
+        notes.append("All exponents are above 1: a larger one is farther from 1.")
     if worst:
         agreement = spearman([each["pgd"] for each in worst], [each["worst_case"] for each in worst])
         notes.append(
@@ -392,7 +398,7 @@ def picture(found):
     )
     names = dict.fromkeys(each["mechanism"] for networks in found.values() for each in networks)
     names.pop(TARGET, None)
-    colours = dict(zip(names, plt.get_cmap("tab20").colors))
+    colours = dict(zip(names, plt.get_cmap("tab10").colors))
     for ax, (title, networks) in zip(axes[0], found.items()):
         for name, colour in colours.items():
             points = [(each["exponents"][0], each["pgd"]) for each in networks if each["mechanism"] == name]
@@ -406,7 +412,7 @@ def picture(found):
             ax.plot(*zip(*points), color="black", marker="o", mfc="none", label="exponent set from 0.5 to 3")
         ax.axvline(1, color="grey", linestyle=":")
         ax.set(title=title, xlabel="exponent of the first hidden layer", ylabel="median critical norm, PGD")
-        ax.set_yscale("log")
+        ax.set_ylim(bottom=0)
     handles = {label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels())}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(PICTURE, dpi=80)

@@ -26,7 +26,7 @@ _LOADERS = {"cifar10": (load_cifar10, (32, 32, 3)), "mnist": (load_mnist, (28, 2
 _TITLES = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
 # Strengths in units of standardised features: few features are chosen among many, many among few.
 _HEADS = {
-    "small": _images.Head((1e-4, 3e-4, 1e-3)),
+    "small": _images.Head((3e-4, 1e-3, 3e-3, 1e-2)),
     "large": _images.Head((3e-3, 1e-2, 3e-2)),
 }
 _MANY_FEATURES = 10_000
