@@ -245,6 +245,7 @@ class Head:
         all rows.
     n_choosing : int
         Of the other rows, how many the strengths are tried on: choosing shall not take longer than learning.
+        The best strength falls with the rows that are learned, in inverse proportion, and so does the chosen.
     """
 
     def __init__(self, alphas, *, max_iter=300, n_validation=5000, n_choosing=20_000):
@@ -273,6 +274,7 @@ class Head:
                 validation[alpha] = float(model.score(F[n : len(y)], y[n:]))
             del train
         alpha = max(validation, key=validation.get, default=self.alphas[0])
+        alpha *= n_choosing / len(y) if validation else 1
         model = self._fitted(alpha, F, labels)
         return {
             "accuracy": float(model.score(F_test, y_test)),
