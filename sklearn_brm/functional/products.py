@@ -7,14 +7,19 @@ has few rows, takes a fraction of the time: on a processor with AVX2 a half to a
 import torch
 from torch import Tensor
 
-# With fewer columns than this, but more than one, and rows of at least so many numbers in all.
-_FEW_COLUMNS, _MANY_NUMBERS = 16, 2**14
+# With fewer columns than this, but more than one.
+_FEW_COLUMNS = 16
+# The rows then have at least so many numbers each, or for a sum over rows so many in all.
+_MANY_INPUTS, _MANY_NUMBERS = 64, 2**14
 # Sums over rows gain by it with more columns, too, where the rows have at least so many numbers each.
 _FEWER_COLUMNS, _LONG_ROWS = 32, 512
 
 
 def affine(X: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return ``X @ weight + bias``.
+
+    The order of factors is that of the weights' shape, so that the answer for a row does not hang on how many
+    rows are asked about with it.
 
     Parameters
     ----------
@@ -23,7 +28,7 @@ def affine(X: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     bias : tensor of shape (n_out,) or (n_networks, 1, n_out)
     """
     multiply = torch.addmm if weight.ndim == 2 else torch.baddbmm
-    if _is_narrow(X, weight):
+    if _has_few_columns(weight) and weight.shape[-2] >= _MANY_INPUTS:
         column = bias[:, None] if bias.ndim == 1 else bias.mT
         return multiply(column, weight.mT, X.mT).mT
     return multiply(bias, X, weight)
@@ -38,11 +43,12 @@ def sum_of_outer(X: Tensor, delta: Tensor, out: Tensor) -> None:
     delta : tensor of shape (n, n_out) or (n_networks, n, n_out)
     out : tensor of shape (n_in, n_out) or (n_networks, n_in, n_out)
     """
-    if _is_narrow(X, delta) or (delta.shape[-1] < _FEWER_COLUMNS and X.shape[-1] >= _LONG_ROWS):
+    is_narrow = _has_few_columns(delta) and X.numel() >= _MANY_NUMBERS
+    if is_narrow or (delta.shape[-1] < _FEWER_COLUMNS and X.shape[-1] >= _LONG_ROWS):
         out.copy_((delta.mT @ X).mT)
     else:
         torch.matmul(X.mT, delta, out=out)
 
 
-def _is_narrow(X: Tensor, other: Tensor) -> bool:
-    return 1 < other.shape[-1] < _FEW_COLUMNS and X.numel() >= _MANY_NUMBERS
+def _has_few_columns(matrix: Tensor) -> bool:
+    return 1 < matrix.shape[-1] < _FEW_COLUMNS
