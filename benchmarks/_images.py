@@ -273,8 +273,9 @@ class Head:
                 model = self._fitted(alpha, train, labels[choosing])
                 validation[alpha] = float(model.score(F[n : len(y)], y[n:]))
             del train
-        alpha = max(validation, key=validation.get, default=self.alphas[0])
-        alpha *= n_choosing / len(y) if validation else 1
+            alpha = max(validation, key=validation.get) * n_choosing / len(y)
+        else:
+            (alpha,) = self.alphas
         model = self._fitted(alpha, F, labels)
         return {
             "accuracy": float(model.score(F_test, y_test)),

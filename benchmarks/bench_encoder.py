@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from _common import have_images, load_cifar10, machine, median_times, write_table
+from _common import have_images, load_cifar10, median_times, processor, write_table
 
 from sklearn_brm import WTAEncoder
 from sklearn_brm._device import product_dtype
@@ -202,7 +202,7 @@ def main():
     rows.append(memory_row())
     if torch.cuda.is_available():
         rows += cuda_rows(X)
-    sets = [name for name in ("amx_bf16", "avx512f", "avx2") if name in machine()]
+    sets = [name for name in ("amx_bf16", "avx512f", "avx2") if name in processor()]
     write_table(
         f"encoder_{sets[0] if sets else 'other'}",
         f"WTAEncoder: speed and memory ({source} rows, {N_FEATURES} features, {N_UNITS} units)",

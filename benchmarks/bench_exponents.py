@@ -1,7 +1,7 @@
 """Does a spectrum near 1 help? Exponents and critical norms of many networks, and the exponent set by hand.
 
-    python benchmarks/bench_exponents.py digits
-    python benchmarks/bench_exponents.py mnist
+    python benchmarks/bench_exponents.py
+    python benchmarks/bench_exponents.py --data digits
     python benchmarks/bench_exponents.py --only-table
 
 Networks differ in mechanism, strength, width, depth and seed. Beside them, networks under the spectral
@@ -26,17 +26,10 @@ from sklearn.pipeline import Pipeline
 
 sys.path.insert(0, str(HERE.parent / "examples"))
 
-from paper import measure
+from paper import beyond
 from paper.models import TITLE, fit, load_images, scaled
 
-from sklearn_brm import (
-    RobustnessWarning,
-    ThreatModel,
-    WTAEncoder,
-    critical_perturbations,
-    paper_recipe,
-    pipeline_spectra,
-)
+from sklearn_brm import WTAEncoder, paper_recipe, pipeline_spectra
 from sklearn_brm.penalties import L2, Adversarial, InputGradient, Jacobian, Spectral
 
 FOLDER = RESULTS / "exponents"
@@ -46,7 +39,6 @@ N_RESAMPLES = 2000
 N_PGD, N_WORST = 300, 60
 # Of a mechanism with fewer networks no correlation inside it is taken, nor an interval over fewer mechanisms.
 N_REPEATED = 4
-KEYS = ("accuracy", "pgd")
 LOCAL, TARGET = "local learning", "spectral, target"
 MECHANISM_OF = {
     "KH": LOCAL,
@@ -86,21 +78,18 @@ class Data:
 
     Attributes
     ----------
-    strengths : dict
-        By mechanism.
-    widths : tuple
-        Of hidden layers.
+    name : str
+        By which `paper.measure` knows how far perturbations may grow.
     seeds, target_seeds : range
         Of the networks of all mechanisms, and of those whose exponent is set.
     window : tuple
         First and last rank of the fits.
     """
 
+    name: str
     title: str
     max_iter: int
     batch_size: int
-    strengths: dict
-    widths: tuple
     seeds: range
     target_seeds: range
     window: tuple
@@ -110,19 +99,21 @@ class Data:
         mixed = [
             Network(mechanism, strength, (width,) * depth, seed)
             for seed in self.seeds
-            for mechanism, strengths in self.strengths.items()
-            for strength, width, depth in product(strengths, self.widths, (1, 2))
+            for mechanism, strengths in STRENGTHS.items()
+            for strength, width, depth in product(strengths, WIDTHS, (1, 2))
             if depth == 1 or mechanism != LOCAL
         ]
-        width = max(self.widths)
         targets = [
-            Network(TARGET, exponent, (width,), seed)
-            for exponent, seed in product((0.5, 1.0, 1.5, 2.0, 2.5, 3.0), self.target_seeds)
+            Network(TARGET, exponent, WIDTHS[-1:], seed)
+            for exponent, seed in product(TARGETS, self.target_seeds)
         ]
         return sorted([*mixed, *targets], key=lambda network: network.seed)
 
 
-_STRENGTHS = {
+# Of hidden layers, one or two of them.
+WIDTHS = (100, 400)
+TARGETS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+STRENGTHS = {
     "no penalty": (0.0,),
     "L2": (1e-4, 1e-3),
     "Jacobian, hidden": (1e-4, 1e-3),
@@ -134,21 +125,19 @@ _STRENGTHS = {
 }
 DATA = {
     "digits": Data(
+        name="digits",
         title=TITLE["digits"],
         max_iter=60,
         batch_size=50,
-        strengths=_STRENGTHS,
-        widths=(100, 400),
         seeds=range(2),
         target_seeds=range(5),
         window=(5, 40),
     ),
     "mnist": Data(
+        name="mnist",
         title="MNIST, 10,000 training images",
         max_iter=20,
         batch_size=100,
-        strengths=_STRENGTHS,
-        widths=(100, 400),
         seeds=range(1),
         target_seeds=range(3),
         window=(10, 100),
@@ -210,24 +199,8 @@ def measured(network, data, train, test):
     found = asdict(network) | {"accuracy": float(model.score(X, y)), "exponents": exponents}
     attacks = {"pgd": N_PGD} | ({"worst_case": N_WORST} if network.seed == 0 else {})
     for attack, n_rows in attacks.items():
-        found[attack] = measure.median_norm(critical_norms(model, X[:n_rows], y[:n_rows], attack))
+        found[attack] = beyond.critical_norm(model, X, y, data=data.name, attack=attack, n_rows=n_rows)
     return found | {"seconds": seconds}
-
-
-def critical_norms(model, X, y, attack):
-    """Return the Euclidean norm of the smallest perturbation found for each row; 0 where it is wrong."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RobustnessWarning)
-        return critical_perturbations(
-            model,
-            X,
-            y,
-            attack=attack,
-            max_eps=1.0,
-            threat=ThreatModel(bounds=measure.BOUNDS),
-            random_state=0,
-            **({"n_steps": 20} if attack == "pgd" else {}),
-        ).l2_norm
 
 
 def run(name):
@@ -317,18 +290,11 @@ def with_interval(statistic, groups, given):
     return f"{value} ({low:+.2f} to {high:+.2f})"
 
 
-def correlations_table(found):
-    """Write how exponents and critical norms go together."""
+def correlations_table(found, targets):
+    """Write how exponents and critical norms go together in `found`; `targets` are asked for notes alone."""
     rows = []
     for title, networks in found.items():
-        by_mechanism = {}
-        for each in networks:
-            if each["mechanism"] != TARGET:
-                by_mechanism.setdefault(each["mechanism"], []).append(each)
-        groups = [
-            np.array([[each["exponents"][0], each["pgd"], each["accuracy"]] for each in group]).T
-            for group in by_mechanism.values()
-        ]
+        groups = [columns(group) for group in grouped(networks, "mechanism").values()]
         repeated = [group for group in groups if group.shape[1] >= N_REPEATED]
         exponents = np.concatenate(groups, axis=1)[0]
         rows.append(
@@ -343,7 +309,8 @@ def correlations_table(found):
         )
     header = ["data", "networks / mechanisms", "exponents", "across", "across, accuracy fixed"]
     header += ["repeated", "inside mechanisms", "inside, accuracy fixed"]
-    worst = [each for networks in found.values() for each in networks if "worst_case" in each]
+    everything = [each for group in (*found.values(), *targets.values()) for each in group]
+    worst = [each for each in everything if "worst_case" in each]
     notes = [
         "Spearman's correlation with the median critical norm under PGD. The exponent is that of the",
         "first hidden layer's pre-activations on test images. *Accuracy fixed*: partial correlation, given",
@@ -351,7 +318,7 @@ def correlations_table(found):
         f"one, where there are {N_REPEATED} or more (*repeated* says for how many). In brackets the 95%",
         f"interval over {N_RESAMPLES} bootstrap samples of mechanisms, of which there must be {N_REPEATED}.",
     ]
-    if min(each["exponents"][0] for networks in found.values() for each in networks) > 1:
+    if columns(everything)[0].min() > 1:
         notes.append("All exponents are above 1: a larger one is farther from 1.")
     if worst:
         agreement = spearman([each["pgd"] for each in worst], [each["worst_case"] for each in worst])
@@ -366,22 +333,25 @@ def targets_table(found):
     """Write what networks are whose exponent is set."""
     rows = []
     for title, networks in found.items():
-        targets = [each for each in networks if each["mechanism"] == TARGET]
-        for target, same in by_target(targets).items():
-            values = (
-                [each["exponents"][0] for each in same],
-                *([each[key] for each in same] for key in KEYS),
-            )
-            rows.append([title, target, len(same), *map(spread, values)])
+        for target, same in grouped(networks, "strength").items():
+            exponent, norm, accuracy = map(spread, columns(same))
+            rows.append([title, target, len(same), exponent, accuracy, norm])
     header = ["data", "target exponent", "seeds", "exponent reached", "test accuracy", "critical norm, PGD"]
     notes = ["Mean and standard deviation over seeds. The penalty is the spectral one of strength 1."]
     write_table("exponents_set", "What a set exponent does", header, rows, notes=notes)
 
 
-def by_target(networks):
-    """Return the networks of each target exponent."""
-    targets = sorted({each["strength"] for each in networks})
-    return {target: [each for each in networks if each["strength"] == target] for target in targets}
+def columns(networks):
+    """Return exponents, critical norms and accuracies, shape (3, n_networks)."""
+    return np.array([[each["exponents"][0], each["pgd"], each["accuracy"]] for each in networks]).T
+
+
+def grouped(networks, key):
+    """Return the networks of each mechanism, or those of each target exponent by "strength"."""
+    groups = {}
+    for each in networks:
+        groups.setdefault(each[key], []).append(each)
+    return groups
 
 
 def spread(values):
@@ -389,7 +359,7 @@ def spread(values):
     return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
 
 
-def picture(found):
+def picture(found, targets):
     """Draw every network, by mechanism, and a line through those whose exponent is set."""
     import matplotlib.pyplot as plt
 
@@ -397,18 +367,12 @@ def picture(found):
         1, len(found), figsize=(5 * len(found), 4.5), squeeze=False, layout="constrained"
     )
     names = dict.fromkeys(each["mechanism"] for networks in found.values() for each in networks)
-    names.pop(TARGET, None)
     colours = dict(zip(names, plt.get_cmap("tab10").colors))
     for ax, (title, networks) in zip(axes[0], found.items()):
-        for name, colour in colours.items():
-            points = [(each["exponents"][0], each["pgd"]) for each in networks if each["mechanism"] == name]
-            ax.scatter(*zip(*points) if points else ((), ()), color=colour, s=22, label=name)
-        targets = [each for each in networks if each["mechanism"] == TARGET]
-        if targets:
-            points = [
-                np.mean([(each["exponents"][0], each["pgd"]) for each in same], axis=0)
-                for same in by_target(targets).values()
-            ]
+        for name, group in grouped(networks, "mechanism").items():
+            ax.scatter(*columns(group)[:2], color=colours[name], s=22, label=name)
+        if targets.get(title):
+            points = [columns(same)[:2].mean(axis=1) for same in grouped(targets[title], "strength").values()]
             ax.plot(*zip(*points), color="black", marker="o", mfc="none", label="exponent set from 0.5 to 3")
         ax.axvline(1, color="grey", linestyle=":")
         ax.set(title=title, xlabel="exponent of the first hidden layer", ylabel="median critical norm, PGD")
@@ -422,16 +386,18 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", nargs="*", choices=[*DATA, []])
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--only-table", action="store_true", help="write the tables of what is there")
     options = parser.parse_args()
-    for name in () if options.only_table else options.data or DATA:
+    for name in () if options.only_table else options.data:
         run(name)
     found = {data.title: results(name) for name, data in DATA.items()} | {TITLE["cifar10"]: published()}
-    found = {title: networks for title, networks in found.items() if networks}
-    correlations_table(found)
-    targets_table(found)
-    picture(found)
+    mixed = {title: [each for each in all_ if each["mechanism"] != TARGET] for title, all_ in found.items()}
+    mixed = {title: networks for title, networks in mixed.items() if networks}
+    targets = {title: [each for each in all_ if each["mechanism"] == TARGET] for title, all_ in found.items()}
+    correlations_table(mixed, targets)
+    targets_table(targets)
+    picture(mixed, targets)
 
 
 if __name__ == "__main__":

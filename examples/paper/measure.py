@@ -25,6 +25,7 @@ BOUNDS = (0, 1)
 LARGEST_EPS = {
     "cifar10": {"gaussian": 8.0, "fgsm": 10**-1.5, "pgd": 10**-1.5},
     "digits": {"gaussian": 8.0, "fgsm": 1.0, "pgd": 1.0},
+    "mnist": {"pgd": 1.0},
 }
 N_RADII, SMALLEST_EPS = 400, 1e-6
 WIDTHS = (10, 50, 100, 500, 1000, 1500)

@@ -147,10 +147,8 @@ def cells(of):
 
 def count(numbers):
     """Say how many are within, and how many of the others are so in a run that is named."""
-    n_within, n_explained = (
-        sum(getattr(each, key) for each in numbers) for key in ("is_within", "is_explained")
-    )
-    said = f"{n_within} of {len(numbers)} numbers are within their bar."
+    n_explained = sum(each.is_explained for each in numbers)
+    said = f"{sum(each.is_within for each in numbers)} of {len(numbers)} numbers are within their bar."
     return f"{said} Of the others, {n_explained} are in a run that its reason names." if n_explained else said
 
 

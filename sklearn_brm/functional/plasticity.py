@@ -235,9 +235,7 @@ def minibatch_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> t
     h, units = layer.overlaps(X).topk(len(strengths), dim=1)
     h = h.to(X.dtype)
     rows, change, largest = _summed_increments(layer, X, h, units, strengths, rule.R)
-    # Below this floor the increments are rounding noise, which must not be blown up to a full step.
-    floor = torch.finfo(change.dtype).eps * rule.R**layer.p * len(X)
-    layer.add_(rows, change, rate * rule.R / largest.clamp(min=floor))
+    layer.add_(rows, change, _step_size(largest, layer, rule, rate, len(X)))
     return h[:, 0], units[:, 0]
 
 
@@ -257,9 +255,21 @@ def _summed_increments(
         decay.index_add_(0, slots[:, column], h[:, rank], alpha=strengths[rank])
     largest = change.new_zeros(())
     for part, block, factor in _blocks(change, rows, decay):
-        low, high = part.addcmul_(layer.W.index_select(0, block), factor[:, None], value=-1).aminmax()
-        largest = torch.maximum(largest, torch.maximum(-low, high))
+        part.addcmul_(layer.W.index_select(0, block), factor[:, None], value=-1)
+        largest = torch.maximum(largest, _largest(part))
     return rows, change, largest
+
+
+def _largest(change: Tensor) -> Tensor:
+    low, high = change.aminmax()
+    return torch.maximum(-low, high)
+
+
+def _step_size(largest: Tensor, layer: PlasticLayer, rule: Rule, rate: float, n_rows: int) -> Tensor:
+    """Return the factor of summed increments that makes the `largest` of them ``rate * R``."""
+    # Below this floor the increments are rounding noise, which must not be blown up to a full step.
+    floor = torch.finfo(largest.dtype).eps * rule.R**layer.p * n_rows
+    return rate * rule.R / largest.clamp(min=floor)
 
 
 def _changed_rows(units: Tensor, n_units: int) -> tuple[Tensor, Tensor]:
@@ -312,10 +322,8 @@ def soft_step(layer: PlasticLayer, X: Tensor, rule: Rule, rate: float) -> tuple[
     y.scatter_(1, winner[:, None], -y.gather(1, winner[:, None]))
     change = (y.T.to(products.dtype) @ X.to(products.dtype)).to(X.dtype).mul_(rule.R**layer.p)
     change.addcmul_(layer.W, (y * h).sum(dim=0)[:, None], value=-1)
-    low, high = change.aminmax()
-    floor = torch.finfo(change.dtype).eps * rule.R**layer.p * len(X)
     distances = (lebesgue_norms(layer.W, layer.p) / rule.R - 1).abs().sqrt()
-    layer.W.add_(change.mul_(distances * (rate * rule.R / torch.maximum(-low, high).clamp(min=floor))))
+    layer.W.add_(change.mul_(distances * _step_size(_largest(change), layer, rule, rate, len(X))))
     layer.refresh()
     return overlap, winner
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .layers import between_lines, rectifier_lines, two_columns
+from .products import affine
 from .rectifier import rectify
 
 __all__ = ["box_around", "relaxed_scores", "worst_scores"]
@@ -65,7 +66,7 @@ def worst_scores(
     between = (weight[:, None, :] - weight[:, :, None]).abs()
     reach = (radius @ between.flatten(1)).unflatten(1, between.shape[1:])
     reach = reach[torch.arange(len(y), device=y.device) if len(reach) > 1 else 0, y]
-    return _leads(torch.addmm(bias, centre, weight), y) + reach
+    return _leads(affine(centre, weight, bias), y) + reach
 
 
 def relaxed_scores(
@@ -126,9 +127,9 @@ def relaxed_scores(
 
 def _scores(X: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], power: float) -> Tensor:
     for weight, bias in list(zip(weights, biases))[:-1]:
-        X = rectify(torch.addmm(bias, X, weight), power)
+        X = rectify(affine(X, weight, bias), power)
     weight, bias = _one_column_per_class(weights[-1], biases[-1])
-    return torch.addmm(bias, X, weight)
+    return affine(X, weight, bias)
 
 
 def _intervals(
@@ -138,7 +139,7 @@ def _intervals(
     ends = None
     for weight, bias in layers:
         centre, radius = (centre, radius) if ends is None else _activations(*ends, power)
-        u, reach = torch.addmm(bias, centre, weight), radius @ weight.abs()
+        u, reach = affine(centre, weight, bias), radius @ weight.abs()
         ends = u - reach, u + reach
         yield ends
 
