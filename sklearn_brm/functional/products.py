@@ -19,7 +19,8 @@ def affine(X: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return ``X @ weight + bias``.
 
     The order of factors is that of the weights' shape, so that the answer for a row does not hang on how many
-    rows are asked about with it.
+    rows are asked about with it. Nor does it hang on how they lie in memory, as it would where rows are the
+    second factor, or where there is one column: they are laid one after another first.
 
     Parameters
     ----------
@@ -27,6 +28,7 @@ def affine(X: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     weight : tensor of shape (n_in, n_out) or (n_networks, n_in, n_out)
     bias : tensor of shape (n_out,) or (n_networks, 1, n_out)
     """
+    X = _one_after_another(X)
     multiply = torch.addmm if weight.ndim == 2 else torch.baddbmm
     if _has_few_columns(weight) and weight.shape[-2] >= _MANY_INPUTS:
         column = bias[:, None] if bias.ndim == 1 else bias.mT
@@ -43,6 +45,7 @@ def sum_of_outer(X: Tensor, delta: Tensor, out: Tensor) -> None:
     delta : tensor of shape (n, n_out) or (n_networks, n, n_out)
     out : tensor of shape (n_in, n_out) or (n_networks, n_in, n_out)
     """
+    X = _one_after_another(X)
     is_narrow = _has_few_columns(delta) and X.numel() >= _MANY_NUMBERS
     if is_narrow or (delta.shape[-1] < _FEWER_COLUMNS and X.shape[-1] >= _LONG_ROWS):
         out.copy_((delta.mT @ X).mT)
@@ -52,3 +55,8 @@ def sum_of_outer(X: Tensor, delta: Tensor, out: Tensor) -> None:
 
 def _has_few_columns(matrix: Tensor) -> bool:
     return 1 < matrix.shape[-1] < _FEW_COLUMNS
+
+
+def _one_after_another(X: Tensor) -> Tensor:
+    """Return rows without gaps between them or between their numbers; networks may share them."""
+    return X if X.stride()[-2:] == (X.shape[-1], 1) else X.contiguous()
