@@ -287,7 +287,7 @@ def chosen(found):
     return best
 
 
-def reached(found, n_validation, n_judged=N_JUDGED):
+def reached(found, n_validation, n_judged=N_JUDGED, goals=GOALS):
     """Return, for every goal, the candidate that most likely meets it, judged by the validation split.
 
     That is the one whose smaller lead over the goal, in accuracy or in critical norm, is largest when each is
@@ -295,7 +295,7 @@ def reached(found, n_validation, n_judged=N_JUDGED):
     from few images.
     """
     nearest = {}
-    for name, goal in GOALS.items():
+    for name, goal in goals.items():
         places = np.flatnonzero(np.isin(found["mechanism"], goal.mechanisms))
         if not len(places):
             continue

@@ -47,8 +47,9 @@ def scaled(X):
 
 
 def mirrored(X):
-    """Return CIFAR-10 images with left and right exchanged."""
-    return X.reshape(-1, *IMAGE_SHAPE["cifar10"])[:, :, ::-1].reshape(X.shape)
+    """Return CIFAR-10 images with left and right exchanged; arrays of NumPy and of torch."""
+    pixels = np.arange(X.shape[1]).reshape(IMAGE_SHAPE["cifar10"])
+    return X[:, pixels[:, ::-1].ravel()]
 
 
 def pooled(X):
@@ -60,6 +61,7 @@ def pooled(X):
     return X.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)).reshape(len(X), -1)
 
 
+register_torch_function(mirrored, mirrored)
 register_torch_function(pooled, pooled)
 
 
