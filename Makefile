@@ -19,11 +19,12 @@ paper: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
-# What is numerically delicate once more, with the simplest kernels that torch has on any processor.
+# What is numerically delicate once more, with the simplest kernels that torch has on any processor; but for the
+# coverage of intervals, which hundreds of fits count, and no last bit decides.
 DELICATE := tests/test_attacks.py tests/test_robustness.py tests/test_rounding.py tests/test_scorer.py \
 	tests/test_plasticity.py tests/test_penalties.py tests/test_spectra.py
 test-kernels: $(STAMP)
-	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 $(DELICATE) $(PYTEST_ARGS)
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n 2 $(DELICATE) -k "not covers_the_true_exponent" $(PYTEST_ARGS)
 
 # At the lower bounds of pyproject.toml. Old neighbours may use what others of them call deprecated.
 test-minimum: $(MINIMUM)/.installed
@@ -40,7 +41,7 @@ release-check: $(STAMP)
 # The site, from nothing and strictly: every warning is an error, every reference and every link inside is checked.
 docs: $(STAMP)
 	rm -rf docs/_build docs/api/generated docs/api/backreferences docs/benchmarks docs/gallery
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -n docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -j 2 -b html -W --keep-going -n docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
 
 lint: $(STAMP)

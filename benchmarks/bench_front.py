@@ -48,7 +48,7 @@ GRIDS = {
     "mixed": {"classify__penalty": [beyond.mixed(0.003, 5e-5)]},
     "small_adversarial": _LARGE_RADII,
     "averaged_adversarial": _LARGE_RADII,
-    "patches": {"classify__alpha": (1e-3, 1e-2)},
+    "patches": {"classify__alpha": (1e-5, 1e-4, 1e-3, 1e-2)},
 }
 # Candidates that are trained ones of another mechanism, asked about an image and its mirror image.
 AVERAGED = {"averaged_adversarial": "small_adversarial"}
@@ -57,7 +57,9 @@ AVERAGED = {"averaged_adversarial": "small_adversarial"}
 def families():
     """Return what is searched, by name."""
     found = beyond.mechanisms(SETTINGS)
-    patches = PatchEncoder(WTAEncoder(100, norm=2), image_shape=(32, 32, 3), patch_size=6, random_state=0)
+    patches = PatchEncoder(
+        WTAEncoder(100, norm=2), image_shape=(32, 32, 3), patch_size=6, stride=2, random_state=0
+    )
     head = RegularizedClassifier((), penalty="l2", random_state=0)
     found["patches"] = beyond.Mechanism(
         "local learning on patches, penalised linear classifier",

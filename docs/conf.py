@@ -90,6 +90,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_\w+\.py$",
     "within_subsection_order": "extension.in_order_of_the_guide",
     "abort_on_example_error": True,
+    "parallel": True,
     "backreferences_dir": "api/backreferences",
     "doc_module": ("sklearn_brm",),
     "reference_url": {"sklearn_brm": None},

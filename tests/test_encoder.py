@@ -40,7 +40,7 @@ def encoder(digits):
     [
         WTAEncoder(),
         WTAEncoder(rule="sample", max_iter=2, power=None),
-        WTAEncoder(init="spread", prune="mixture", precision="bfloat16"),
+        WTAEncoder(init="spread", prune="mixture", precision="bfloat16", max_iter=20),
         WTAEncoder(rule="soft", max_iter=2),
     ]
 )

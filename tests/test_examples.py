@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,13 +31,29 @@ def run_example(name, *arguments, folder):
     return run
 
 
-def refusal(*arguments, folder):
+@pytest.fixture
+def reproduce(tmp_path, monkeypatch):
+    """The reproduction, called in this process, which saves the start of another, from an empty folder."""
+    pytest.importorskip("skops")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.chdir(tmp_path)
+    from matplotlib import pyplot, rc_context
+    from reproduce_paper import main
+
+    def call(*arguments):
+        with warnings.catch_warnings(), rc_context():
+            warnings.simplefilter("default")
+            main(list(map(str, arguments)))
+            pyplot.close("all")
+
+    return call
+
+
+def refusal(reproduce, *arguments):
     """Return what the reproduction says when it ends at once, in words of its own."""
-    command = [sys.executable, str(EXAMPLES / "reproduce_paper.py"), *arguments]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert run.returncode != 0
-    assert "Traceback" not in run.stderr
-    return run.stderr
+    with pytest.raises(SystemExit) as caught:
+        reproduce(*arguments)
+    return str(caught.value)
 
 
 def test_the_sweep_prints_a_table_shows_progress_and_draws_a_picture(tmp_path):
@@ -98,8 +115,7 @@ def test_the_tables_are_those_of_their_descriptions_and_seeds(monkeypatch):
     assert not tables.logins(seed=1)[0].equals(X)
 
 
-def test_the_paper_is_reproduced_resumed_and_reported(tmp_path):
-    pytest.importorskip("skops")
+def test_the_paper_is_reproduced_resumed_and_reported(tmp_path, reproduce):
     settings = {"--epochs": 2, "--encoder-epochs": 2, "--units": 30, "--attacked": 20, "--worst-case": 5}
     arguments = [part for pair in settings.items() for part in pair]
     arguments += ["--output", "report", "--search-epochs", 0, "--only", "paper"]
@@ -118,7 +134,7 @@ def test_the_paper_is_reproduced_resumed_and_reported(tmp_path):
     assert "http" not in page
     times = {path: path.stat().st_mtime_ns for path in report.glob("work/*")}
     models[0].unlink()
-    run_example("reproduce_paper.py", *arguments, "--quiet", folder=tmp_path)
+    reproduce(*arguments, "--quiet")
     trained = {path for path, time in times.items() if path.exists() and path.stat().st_mtime_ns != time}
     assert trained <= {models[0], *report.glob(f"work/*{models[0].stem.split('-')[0]}-seconds*")}
     again = json.loads((report / "results.json").read_text())["models"]
@@ -139,13 +155,11 @@ def killed_while_training(*arguments, folder):
     assert not list(folder.rglob("*.skops"))
 
 
-def test_a_killed_training_is_gone_on_with(tmp_path, monkeypatch):
-    pytest.importorskip("skops")
+def test_a_killed_training_is_gone_on_with(tmp_path, reproduce, monkeypatch):
     arguments = ["--only", "train", "--models", "SpecReg", "--units", 20, "--epochs", 400]
     arguments += ["--checkpoint-minutes", 0, "--quiet"]
     killed_while_training(*arguments, folder=tmp_path)
-    run_example("reproduce_paper.py", *arguments, folder=tmp_path)
-    monkeypatch.syspath_prepend(EXAMPLES)
+    reproduce(*arguments)
     from paper import models, settings
     from reproduce_paper import Reproduction
 
@@ -160,19 +174,17 @@ def test_a_killed_training_is_gone_on_with(tmp_path, monkeypatch):
     assert len(list((tmp_path / "report" / "work").iterdir())) == 2, "the model and its seconds"
 
 
-def test_the_reproduction_refuses_what_it_cannot_use(tmp_path):
-    pytest.importorskip("skops")
-    assert "nowhere" in refusal("--preset", "laptop", "--data", "nowhere", folder=tmp_path)
-    assert "results.json" in refusal("--only", "table", folder=tmp_path)
+def test_the_reproduction_refuses_what_it_cannot_use(tmp_path, reproduce):
+    assert "nowhere" in refusal(reproduce, "--preset", "laptop", "--data", "nowhere")
+    assert "results.json" in refusal(reproduce, "--only", "table")
     (tmp_path / "digits.json").write_text('{"settings": {"data": "digits"}}')
-    assert "no results on CIFAR-10" in refusal("--beside", "digits.json", folder=tmp_path)
+    assert "no results on CIFAR-10" in refusal(reproduce, "--beside", "digits.json")
 
 
-def test_one_mechanism_is_searched_by_itself(tmp_path):
-    pytest.importorskip("skops")
+def test_one_mechanism_is_searched_by_itself(tmp_path, reproduce):
     arguments = ["--search-epochs", 1, "--units", 20, "--attacked", 10, "--worst-case", 3, "--only", "search"]
     arguments += ["--mechanisms", "adversarial"]
-    run_example("reproduce_paper.py", *arguments, folder=tmp_path)
+    reproduce(*arguments)
     paths = sorted(tmp_path.glob("report/work/search-adversarial-*.npz"))
     assert len(paths) == 3
     for path in paths:
@@ -181,14 +193,13 @@ def test_one_mechanism_is_searched_by_itself(tmp_path):
             assert found["test_worst"] <= found["test_pgd"] * 1.01
     times = [path.stat().st_mtime_ns for path in paths]
     paths[0].unlink()
-    run_example("reproduce_paper.py", *arguments, folder=tmp_path)
+    reproduce(*arguments)
     assert [path.stat().st_mtime_ns for path in paths[1:]] == times[1:], "measured once, kept"
     assert paths[0].exists()
 
 
-def test_what_the_images_cannot_do_is_not_searched(tmp_path):
-    pytest.importorskip("skops")
-    assert "mirrored_local" in refusal("--mechanisms", "mirrored_local", folder=tmp_path)
+def test_what_the_images_cannot_do_is_not_searched(reproduce):
+    assert "mirrored_local" in refusal(reproduce, "--mechanisms", "mirrored_local")
 
 
 def test_mirrored_images_are_added_to_the_training_images_alone(monkeypatch):
@@ -225,10 +236,9 @@ def test_mirrored_images_are_added_to_the_training_images_alone(monkeypatch):
 RESULTS = EXAMPLES.parent / "benchmarks" / "results" / "paper_cifar10"
 
 
-def written_table(folder, *beside):
+def written_table(reproduce, folder, *beside):
     """Return the table of numbers that is written anew for the results in a folder."""
-    arguments = ["--only", "table", "--output", folder]
-    run_example("reproduce_paper.py", *arguments, *(["--beside", *beside] if beside else []), folder=folder)
+    reproduce("--only", "table", "--output", folder, *(["--beside", *beside] if beside else []))
     return (folder / "numbers.md").read_text()
 
 
@@ -243,18 +253,17 @@ def parsed(path):
     return json.loads(path.read_text(), parse_float=note), numbers
 
 
-def test_the_table_of_numbers_is_what_the_committed_results_say(tmp_path):
-    pytest.importorskip("skops")
+def test_the_table_of_numbers_is_what_the_committed_results_say(tmp_path, reproduce):
     shutil.copy(RESULTS / "results.json", tmp_path)
     beside = sorted((RESULTS / "beside").glob("*.json")) + sorted((RESULTS / "variants").glob("*.json"))
-    assert written_table(tmp_path, *beside) == (RESULTS / "numbers.md").read_text()
+    assert written_table(reproduce, tmp_path, *beside) == (RESULTS / "numbers.md").read_text()
     # The last digits of an interval differ between versions of scipy.
     (written, exact), (committed, expected) = (
         parsed(folder / "results.json") for folder in (tmp_path, RESULTS)
     )
     assert written == committed
     np.testing.assert_allclose(exact, expected, rtol=1e-9)
-    alone = written_table(tmp_path)
+    alone = written_table(reproduce, tmp_path)
     assert "with epochs" not in alone
     assert len(re.findall(r"missed by [\d.]+ \| not measured \|", alone)) == alone.count("missed by 0")
 

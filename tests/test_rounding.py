@@ -55,7 +55,15 @@ MODELS = {
 }
 N_ROWS = 2000
 # What takes seconds for thousands of rows gets fewer.
-FEWER = {"kernel": 150, "neighbours": 150, "histograms": 200, "forest": 200, "winner-take-all": 800}
+FEWER = {
+    "kernel": 150,
+    "neighbours": 150,
+    "histograms": 200,
+    "forest": 100,
+    "tree": 500,
+    "tree, scaled": 500,
+    "winner-take-all": 800,
+}
 
 
 @pytest.fixture(scope="module")

@@ -325,12 +325,12 @@ def test_repeats_of_other_shapes_are_refused():
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0, 3.0])
 def test_the_interval_covers_the_true_exponent_of_gaussian_data(exponent):
     covered = 0
-    for seed in range(100):
+    for seed in range(60):
         X = torch.as_tensor(gaussian(90, 30, exponent, seed))
         fit = fit_power_law(sample_eigenvalues(X), (1, 10))
         bootstrap = bootstrap_exponent(X, fit, n_resamples=60, rng=np.random.default_rng(seed))
         covered += bootstrap.interval[0] <= exponent <= bootstrap.interval[1]
-    assert covered >= 90
+    assert covered >= 54
 
 
 def test_the_estimated_bias_is_the_bias():

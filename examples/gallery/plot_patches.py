@@ -49,7 +49,7 @@ pipelines = {
 }
 for name, pipeline in pipelines.items():
     pipeline.fit(X_train, y_train)
-    found = critical_perturbations(pipeline, X_test[:20], y_test[:20], threat=threat)
+    found = critical_perturbations(pipeline, X_test[:10], y_test[:10], threat=threat)
     accuracy, norm = pipeline.score(X_test, y_test), np.median(found.radius)
     print(f"{name:<12}accuracy {accuracy:.3f}, median critical norm {norm:.1f}")
 
