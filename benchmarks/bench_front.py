@@ -48,7 +48,7 @@ GRIDS = {
     "mixed": {"classify__penalty": [beyond.mixed(0.003, 5e-5)]},
     "small_adversarial": _LARGE_RADII,
     "averaged_adversarial": _LARGE_RADII,
-    "patches": {"classify__alpha": (1e-5, 1e-4, 1e-3, 1e-2)},
+    "patches": {"classify__alpha": (1e-3, 1e-2)},
 }
 # Candidates that are trained ones of another mechanism, asked about an image and its mirror image.
 AVERAGED = {"averaged_adversarial": "small_adversarial"}
